@@ -1,0 +1,6 @@
+"""Attribution methods in Captum's terms; they know nothing of speech."""
+
+from captum_spes.attr.sampling import BernoulliDesign, MaskDesign
+from captum_spes.attr.spes import SPES
+
+__all__ = ["SPES", "BernoulliDesign", "MaskDesign"]

@@ -1,0 +1,14 @@
+"""The exceptions for unusable arguments.
+
+Captum rejects a bad argument with ``AssertionError``, the rest of Python with
+``ValueError`` or ``TypeError``. These classes are both, so that code written for
+either habit catches them, and unlike ``assert`` they survive ``python -O``.
+"""
+
+
+class ArgumentError(ValueError, AssertionError):
+    """An argument has a value that cannot be used; the message says what is expected."""
+
+
+class ArgumentTypeError(TypeError, AssertionError):
+    """An argument, or what a user's function returned, has the wrong type."""

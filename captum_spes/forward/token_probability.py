@@ -1,0 +1,86 @@
+"""The probability of given tokens as a forward function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.forward.logits import call_logits
+
+
+class TokenProbabilityForward:
+    r"""
+    Forward function that returns the probability of given tokens.
+
+    As a score for SPES it is the paper's ablation without KL (the probability of the
+    token, original minus perturbed); with ``log=True`` it is what gradient methods
+    differentiate.
+
+    Args:
+
+        logits_func (Callable): ``logits_func(*inputs, *args)`` returns logits of shape
+                    ``(batch, vocab)`` or ``(batch, tokens, vocab)``.
+        tokens (int, sequence of int, or Tensor): Token ids: one id or ``(batch,)`` for
+                    logits of shape ``(batch, vocab)``; ``(tokens,)`` or
+                    ``(batch, tokens)`` for ``(batch, tokens, vocab)``.
+        log (bool, optional): Whether to return log-probabilities.
+                    Default: False
+
+    Raises:
+        ArgumentTypeError: ``logits_func`` does not return a Tensor.
+        ArgumentError: the ids do not fit the logits.
+
+    Examples::
+
+        >>> model = torch.nn.Linear(4, 10)
+        >>> forward = TokenProbabilityForward(model, 3, log=True)
+        >>> attr = Saliency(forward).attribute(torch.randn(1, 4))
+    """
+
+    def __init__(
+        self,
+        logits_func: Callable[..., Any],
+        tokens: int | Sequence[int] | Tensor,
+        log: bool = False,
+    ) -> None:
+        self.logits_func = logits_func
+        self.tokens = torch.as_tensor(tokens, dtype=torch.int64)
+        self.log = log
+
+    def __call__(self, *args: Any) -> Tensor:
+        r"""
+        Args:
+
+            *args (Any): Inputs and additional arguments of ``logits_func``.
+
+        Returns:
+            *Tensor*: ``(batch,)`` or ``(batch, tokens)``, float32 (float64 for float64
+            logits).
+        """
+        logits = call_logits(self.logits_func, args)
+        ids = self._ids_for(logits)
+        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        log_probs = logits.log_softmax(-1, dtype=dtype).gather(-1, ids[..., None]).squeeze(-1)
+        return log_probs if self.log else log_probs.exp()
+
+    def _ids_for(self, logits: Tensor) -> Tensor:
+        ids = self.tokens.to(logits.device)
+        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= logits.shape[-1]):
+            raise ArgumentError(
+                f"token ids must lie in [0, {logits.shape[-1]}), got {ids.tolist()}."
+            )
+        shape = logits.shape[:-1]
+        if ids.dim() == len(shape) and len(shape) > 0 and ids.shape[1:] == shape[1:]:
+            if shape[0] % len(ids) == 0:
+                # Captum repeats the whole batch, once per perturbation.
+                return ids.repeat(shape[0] // len(ids), *[1] * (ids.dim() - 1))
+        elif ids.shape == shape[1:]:
+            return ids.expand(shape)
+        raise ArgumentError(
+            f"tokens of shape {tuple(ids.shape)} do not fit logits of shape "
+            f"{tuple(logits.shape)}."
+        )

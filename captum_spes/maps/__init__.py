@@ -1,0 +1,17 @@
+"""What is done to maps: normalise, aggregate, read off the strongest places."""
+
+from captum_spes.maps.aggregate import sentence_mean, span_mean
+from captum_spes.maps.normalize import Maps, paired_min_max, standardize
+from captum_spes.maps.peaks import Peak, strongest_span
+from captum_spes.maps.words import group_words
+
+__all__ = [
+    "Maps",
+    "Peak",
+    "group_words",
+    "paired_min_max",
+    "sentence_mean",
+    "span_mean",
+    "standardize",
+    "strongest_span",
+]

@@ -1,0 +1,495 @@
+"""Explaining what a speech-to-text model writes, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from typing import Any, TypeAlias
+
+import torch
+from captum.attr import Attribution
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
+from captum_spes.attr.segmentation import FeatureMaskLevels
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.maps import group_words
+from captum_spes.masks import describe_levels, slic_feature_mask
+from captum_spes.masks.scales import PAPER_MAX_SECONDS, PAPER_PATCHES_PER_SECOND
+from captum_spes.speech.audio import as_audio, check_audio, load_audio
+from captum_spes.speech.methods import SCORES, Side, attribute_side, check_method
+from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
+from captum_spes.speech.result import SpeechToTextAttributionResult, Word
+
+Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
+
+
+class SpeechToTextAttribution:
+    r"""
+    Explains every token that a speech-to-text model writes: which time-frequency patterns
+    of the spectrogram and which previous tokens it rested on.
+
+    The counterpart of ``captum.attr.LLMAttribution`` for encoder-decoder speech models.
+    The spectrogram and the previous tokens are perturbed separately (arXiv 2411.01710,
+    section 4.1), all tokens are scored in one teacher-forced pass, and the encoder runs
+    once for all perturbations of previous tokens.
+
+    It keeps no state: one explainer can be used from several threads. The model comes
+    back as it was (mode, hooks, dtype, gradients), also after an error.
+    """
+
+    def __init__(self, attr_method: Attribution, processor: Any) -> None:
+        r"""
+        Args:
+
+            attr_method (Attribution): A Captum method made with the model: ``SPES(model)``,
+                        or ``Saliency``, ``InputXGradient``, ``IntegratedGradients``,
+                        ``GradientShap``, ``FeatureAblation``, ``ShapleyValueSampling``,
+                        ``KernelShap`` or ``Lime``. The model is of a supported Hugging
+                        Face family (Whisper, Speech2Text), on any device, in any dtype.
+            processor (Processor): The model's processor (feature extractor and
+                        tokenizer).
+
+        Raises:
+            ArgumentTypeError: the method, the model's family or the processor is not
+                supported.
+
+        Examples::
+
+            >>> model = WhisperForConditionalGeneration.from_pretrained("openai/whisper-tiny")
+            >>> processor = WhisperProcessor.from_pretrained("openai/whisper-tiny")
+            >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        """
+        check_method(attr_method)
+        self.attr_method = attr_method
+        self.model: SpeechModel = adapt(attr_method.forward_func, processor)
+
+    def attribute(
+        self,
+        audio: Audio,
+        sampling_rate: int = 16_000,
+        target: str | Sequence[int] | Tensor | None = None,
+        gen_args: Mapping[str, Any] | None = None,
+        n_samples: int = 20_000,
+        n_token_samples: int = 2_000,
+        perturb_prob: float = 0.5,
+        token_perturb_prob: float = 0.4,
+        patches_per_second: float | Sequence[float] = PAPER_PATCHES_PER_SECOND,
+        max_seconds: float | None = PAPER_MAX_SECONDS,
+        seed: int | None = None,
+        show_progress: bool = False,
+        *,
+        perturbations_per_eval: int = 8,
+        baselines: str | float | Tensor | None = None,
+        feature_mask: FeatureMaskLevels = None,
+        n_patches: int | Sequence[int] | None = None,
+        score: str | None = None,
+        design: MaskDesign | None = None,
+        method_args: Mapping[str, Any] | None = None,
+    ) -> SpeechToTextAttributionResult:
+        r"""
+        Args:
+
+            audio (path, array or Tensor): A file (any rate, channels are averaged), the
+                        samples of one channel, or the model's input features
+                        (``(1, 80, 3000)`` for Whisper, ``(1, frames, 80)`` for
+                        Speech2Text).
+            sampling_rate (int, optional): Of samples given as an array, in Hz; it must be
+                        the model's. Files bring their own.
+                        Default: 16000
+            target (str, sequence of int or Tensor, optional): The output to explain: a
+                        text, or token ids without prompt. The end of sentence is added if
+                        it is missing.
+                        Default: None, what the model generates
+            gen_args (dict, optional): Arguments of ``model.generate``, for example
+                        ``{"num_beams": 5}`` or ``{"language": "de"}``. Language and task
+                        also hold for a given target.
+                        Default: None
+            n_samples (int, optional): Perturbed spectrograms that the model sees, for
+                        SPES, KernelShap and Lime (all tokens together) and, divided by
+                        the number of features, permutations of ShapleyValueSampling.
+                        Other methods do not sample; their own settings go into
+                        ``method_args``.
+                        Default: 20000, the paper's
+            n_token_samples (int, optional): The same for previous tokens; 0 leaves them
+                        out.
+                        Default: 2000, the paper's
+            perturb_prob (float, optional): Probability that SPES perturbs a patch, in
+                        (0, 1).
+                        Default: 0.5
+            token_perturb_prob (float, optional): Probability that SPES perturbs a
+                        previous token, in (0, 1).
+                        Default: 0.4
+            patches_per_second (float or sequence of float, optional): Size of the
+                        patches, one value per segmentation level; see
+                        :func:`captum_spes.slic_feature_mask`. Methods other than SPES
+                        use the first level.
+                        Default: (400, 500, 600), the paper's
+            max_seconds (float, optional): Duration from which the number of patches no
+                        longer grows.
+                        Default: 7.5
+            seed (int, optional): Of every random choice.
+                        Default: None, drawn from torch's global generator; the result
+                        tells which
+            show_progress (bool, optional): Displays progress bars.
+                        Default: False
+            perturbations_per_eval (int, optional): Perturbed inputs per forward pass. It
+                        changes speed and memory, not the result.
+                        Default: 8
+            baselines (str, float or Tensor, optional): The value of removed cells:
+                        "mean" (of each mel bin over the speech), "silence", a number, or
+                        a Tensor broadcastable to ``(time, freq)``.
+                        Default: None, 0 for features normalised per utterance and
+                        "mean" for Whisper
+            feature_mask (Tensor or list of Tensor, optional): Patches to use instead of
+                        SLIC's, ``(time, freq)``, one Tensor per level; labels below 0
+                        are never perturbed.
+                        Default: None
+            n_patches (int or sequence of int, optional): A fixed number of patches
+                        whatever the duration.
+                        Default: None
+            score (str, optional): "kl", "probability" or "log_probability".
+                        Default: None, the KL divergence for perturbation methods and the
+                        log-probability for gradient methods
+            design (MaskDesign, optional): Masks of SPES for the spectrogram.
+                        Default: None, independent Bernoulli masks
+            method_args (dict, optional): Further arguments of the method's own
+                        ``attribute``, for example ``{"n_steps": 20}``.
+                        Default: None
+
+        Returns:
+            *SpeechToTextAttributionResult*: raw maps on the CPU, tokens, words, times,
+            frequencies and everything needed to run it again.
+
+        Raises:
+            ArgumentError: the audio is unusable (NaN, silence, too short, too long, more
+                than one channel, wrong rate), the target is empty, untokenisable or too
+                long, or an argument is out of range.
+            ArgumentTypeError: an argument has the wrong type.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> result = explainer.attribute("speech.flac", n_samples=500, seed=0)
+            >>> result.plot_spectrogram_attr(0).savefig("first_token.png")
+        """
+        settings = _Settings(
+            perturbations_per_eval=perturbations_per_eval,
+            show_progress=show_progress,
+            score=score,
+            method_args=dict(method_args or {}),
+            seed=resolve_seed(seed),
+        )
+        _check_sampling(n_samples, n_token_samples, perturb_prob, token_perturb_prob, settings)
+        speech = self._speech_input(audio, sampling_rate)
+        removed = self._removed_value(speech, baselines)
+        masks = _feature_masks(
+            speech,
+            feature_mask,
+            frame_rate=self.model.frame_rate,
+            patches_per_second=patches_per_second,
+            max_seconds=max_seconds,
+            n_patches=n_patches,
+        )
+        with self.model.evaluation_mode():
+            sequence = self._target(speech, target, gen_args or {})
+            spectrogram_side = settings.side(
+                name="spectrogram",
+                inputs=speech.spectrogram[None],
+                baselines=removed[None],
+                feature_masks=masks,
+                logits_func=partial(self._spectrogram_logits, speech, sequence),
+                sequence=sequence,
+                device=self._device,
+                n_samples=n_samples,
+                perturb_prob=perturb_prob,
+                design=design,
+            )
+            spectrogram_attr = attribute_side(self.attr_method, spectrogram_side)
+            token_attr = None
+            if n_token_samples > 0:
+                token_attr = self._token_attr(
+                    speech, sequence, settings, n_token_samples, token_perturb_prob
+                )
+        return self._result(
+            speech,
+            sequence,
+            spectrogram_attr,
+            token_attr,
+            settings.seed,
+            {
+                "n_samples": n_samples,
+                "n_token_samples": n_token_samples,
+                "perturb_prob": perturb_prob,
+                "token_perturb_prob": token_perturb_prob,
+                "patches_per_second": _plain(patches_per_second),
+                "max_seconds": max_seconds,
+                "n_patches": _plain(n_patches),
+                "feature_mask": "slic" if feature_mask is None else "given",
+                "baselines": _plain(baselines),
+                "score": score,
+                "design": None if design is None else type(design).__name__,
+                "perturbations_per_eval": perturbations_per_eval,
+                "method_args": _plain(settings.method_args),
+                "gen_args": _plain(dict(gen_args or {})),
+                "target": "generated" if target is None else "given",
+                "patches_per_level": _plain(describe_levels(masks).n_patches),
+                "distinct_levels": describe_levels(masks).n_distinct,
+                "versions": _versions(),
+            },
+        )
+
+    def attribute_future(self, *args: Any, **kwargs: Any) -> None:
+        r"""
+        This method is not implemented for SpeechToTextAttribution.
+        """
+        raise NotImplementedError(
+            "attribute_future is not implemented for SpeechToTextAttribution"
+        )
+
+    # Inputs ----------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self.attr_method.forward_func.device
+        return device
+
+    def _speech_input(self, audio: Audio, sampling_rate: int) -> SpeechInput:
+        if isinstance(audio, str | PathLike):
+            samples = load_audio(audio, self.model.sampling_rate)
+        elif self.model.is_features(audio):
+            return self.model.from_features(torch.as_tensor(audio))
+        else:
+            samples = as_audio(audio)
+            if sampling_rate != self.model.sampling_rate:
+                raise ArgumentError(
+                    f"the audio has {sampling_rate} samples per second and the model takes "
+                    f"{self.model.sampling_rate}; resample it, or give a file, which is "
+                    "resampled."
+                )
+        check_audio(samples, self.model.sampling_rate, self.model.max_seconds)
+        return self.model.from_audio(samples)
+
+    def _removed_value(
+        self, speech: SpeechInput, baselines: str | float | Tensor | None
+    ) -> Tensor:
+        if baselines is None or isinstance(baselines, str):
+            value = self.model.removed_value(speech, baselines)
+        else:
+            value = torch.as_tensor(baselines, dtype=torch.float32).cpu()
+        try:
+            return value.expand(speech.spectrogram.shape)
+        except RuntimeError as error:
+            raise ArgumentError(
+                f"baselines of shape {tuple(value.shape)} do not broadcast to the "
+                f"spectrogram's shape {tuple(speech.spectrogram.shape)}."
+            ) from error
+
+    def _target(
+        self,
+        speech: SpeechInput,
+        target: str | Sequence[int] | Tensor | None,
+        gen_args: Mapping[str, Any],
+    ) -> TargetSequence:
+        if target is None:
+            return self.model.generate(speech, gen_args)
+        return self.model.force(speech, target, gen_args)
+
+    # Forward passes --------------------------------------------------------------------
+
+    def _spectrogram_logits(
+        self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor
+    ) -> Tensor:
+        return self.model.logits(self.model.encode(speech, spectrograms), sequence)
+
+    def _token_logits(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
+        with self.model.keep_previous_tokens(keep):
+            return self.model.logits(states.expand(len(keep), *states.shape[1:]), sequence)
+
+    def _token_attr(
+        self,
+        speech: SpeechInput,
+        sequence: TargetSequence,
+        settings: _Settings,
+        n_samples: int,
+        perturb_prob: float,
+    ) -> Tensor:
+        with torch.no_grad():
+            states = self.model.encode(speech, speech.spectrogram[None])
+        # Explaining which embeddings were kept, 1 each, against none kept.
+        keep = torch.ones(1, len(sequence.decoder_ids))
+        side = settings.side(
+            name="previous tokens",
+            inputs=keep,
+            baselines=torch.zeros_like(keep),
+            feature_masks=[torch.arange(keep.shape[1])[None]],
+            logits_func=partial(self._token_logits, states, sequence),
+            sequence=sequence,
+            device=self._device,
+            n_samples=n_samples,
+            perturb_prob=perturb_prob,
+            design=None,
+        )
+        maps = attribute_side(self.attr_method, side)
+        return maps.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
+
+    # Result ----------------------------------------------------------------------------
+
+    def _result(
+        self,
+        speech: SpeechInput,
+        sequence: TargetSequence,
+        spectrogram_attr: Tensor,
+        token_attr: Tensor | None,
+        seed: int,
+        parameters: dict[str, Any],
+    ) -> SpeechToTextAttributionResult:
+        model = self.model
+        output_tokens = model.token_strings(sequence.explained_ids)
+        return SpeechToTextAttributionResult(
+            output_tokens=output_tokens,
+            previous_tokens=model.token_strings(sequence.decoder_ids),
+            spectrogram=speech.spectrogram,
+            spectrogram_attr=spectrogram_attr,
+            token_attr=token_attr,
+            frame_times=speech.frame_times,
+            mel_frequencies=speech.mel_frequencies,
+            words=_words(output_tokens, model.is_text(sequence.explained_ids)),
+            text=model.text(sequence.explained_ids),
+            output_ids=sequence.explained_ids.tolist(),
+            previous_ids=sequence.decoder_ids.tolist(),
+            seconds=speech.seconds,
+            seed=seed,
+            method=self.attr_method.get_name(),
+            model_id=model.model_id,
+            parameters=parameters,
+        )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What both sides of an explanation have in common."""
+
+    perturbations_per_eval: int
+    show_progress: bool
+    score: str | None
+    method_args: dict[str, Any]
+    seed: int
+
+    def side(
+        self,
+        *,
+        name: str,
+        inputs: Tensor,
+        baselines: Tensor,
+        feature_masks: list[Tensor],
+        logits_func: Callable[[Tensor], Tensor],
+        sequence: TargetSequence,
+        device: torch.device,
+        n_samples: int,
+        perturb_prob: float,
+        design: MaskDesign | None,
+    ) -> Side:
+        return Side(
+            name=name,
+            inputs=inputs.to(device),
+            baselines=baselines.contiguous().to(device),
+            feature_masks=[mask.to(device) for mask in feature_masks],
+            logits_func=logits_func,
+            token_ids=sequence.explained_ids,
+            n_samples=n_samples,
+            perturb_prob=perturb_prob,
+            seed=self.seed,
+            perturbations_per_eval=self.perturbations_per_eval,
+            show_progress=self.show_progress,
+            score=self.score,
+            design=design,
+            method_args=self.method_args,
+        )
+
+
+def _check_sampling(
+    n_samples: int,
+    n_token_samples: int,
+    perturb_prob: float,
+    token_perturb_prob: float,
+    settings: _Settings,
+) -> None:
+    """Check before the model runs, so that a typo costs no transcription."""
+    for name, value, lowest in (
+        ("n_samples", n_samples, 1),
+        ("n_token_samples", n_token_samples, 0),
+        ("perturbations_per_eval", settings.perturbations_per_eval, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise ArgumentError(f"{name} must be an int of at least {lowest}, got {value!r}.")
+    BernoulliDesign(perturb_prob)
+    BernoulliDesign(token_perturb_prob)
+    if settings.score is not None and settings.score not in SCORES:
+        raise ArgumentError(f"score must be one of {SCORES}, got {settings.score!r}.")
+
+
+def _feature_masks(
+    speech: SpeechInput,
+    feature_mask: FeatureMaskLevels,
+    **scales: Any,
+) -> list[Tensor]:
+    spectrogram = speech.spectrogram
+    if feature_mask is None:
+        return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]
+    levels = feature_mask if isinstance(feature_mask, list) else [feature_mask]
+    if not levels:
+        raise ArgumentError("feature_mask is an empty list; give at least one level.")
+    return [_one_mask(level, spectrogram) for level in levels]
+
+
+def _one_mask(level: Tensor | tuple[Tensor, ...], spectrogram: Tensor) -> Tensor:
+    if isinstance(level, tuple):
+        if len(level) != 1:
+            raise ArgumentError(
+                f"feature_mask has {len(level)} tensors for one input, the spectrogram; give "
+                "a list for several levels."
+            )
+        level = level[0]
+    if not isinstance(level, Tensor):
+        raise ArgumentTypeError(f"feature_mask must be a Tensor, got {type(level).__name__}.")
+    mask = level[0] if level.dim() == 3 and len(level) == 1 else level
+    if mask.shape != spectrogram.shape:
+        raise ArgumentError(
+            f"feature_mask has shape {tuple(level.shape)}; it must have the spectrogram's "
+            f"(time, freq) = {tuple(spectrogram.shape)}."
+        )
+    return mask[None]
+
+
+def _words(tokens: list[str], is_text: list[bool]) -> list[Word]:
+    rows = [index for index, text in enumerate(is_text) if text]
+    return [
+        Word(word, tuple(rows[i] for i in indices))
+        for word, indices in group_words([tokens[row] for row in rows])
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it, so that saving loses nothing."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Tensor):
+        return f"Tensor of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("captum-spes", "captum", "torch", "transformers", "scikit-image"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,144 @@
+"""Reading and checking audio."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+
+MIN_SECONDS = 0.1
+# Below the quantum of 16-bit audio (3e-5): nothing but dither or a disconnected microphone.
+_SILENCE_PEAK = 1e-5
+
+
+def load_audio(path: str | PathLike[str], sampling_rate: int) -> NDArray[np.float32]:
+    r"""
+    Read an audio file as one channel at the sampling rate that a model takes.
+
+    Reads what libsndfile reads (wav, flac, mp3, ogg and more); channels are averaged and
+    the rate is converted by soxr.
+
+    Args:
+
+        path (str or path): The file.
+        sampling_rate (int): Samples per second to return.
+
+    Returns:
+        *ndarray* of shape ``(samples,)``, float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArgumentError: the file is empty or is no audio that can be read.
+        ImportError: soundfile or soxr is not installed.
+
+    Examples::
+
+        >>> audio = load_audio("speech.flac", 16_000)
+    """
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"no such audio file: {file}")
+    if file.is_dir():
+        raise ArgumentError(f"{file} is a folder, not an audio file.")
+    if file.stat().st_size == 0:
+        raise ArgumentError(f"{file} is empty (0 bytes).")
+    soundfile = _audio_library("soundfile")
+    try:
+        samples, file_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise ArgumentError(f"{file} is no audio file that can be read: {error}") from error
+    mono = samples.mean(axis=1)
+    if file_rate != sampling_rate and len(mono):
+        mono = _audio_library("soxr").resample(mono, file_rate, sampling_rate)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
+    r"""
+    Turn samples given as an array or Tensor into float32, integers scaled to [-1, 1].
+
+    Args:
+
+        samples (array or Tensor): Shape ``(samples,)``, one channel.
+
+    Returns:
+        *ndarray* of shape ``(samples,)``, float32.
+
+    Raises:
+        ArgumentError: there is more than one dimension.
+        ArgumentTypeError: the samples are no numbers.
+
+    Examples::
+
+        >>> as_audio([0, 16384]).dtype
+        dtype('float32')
+    """
+    if isinstance(samples, Tensor):
+        samples = samples.detach().cpu()
+        samples = samples.float() if samples.dtype == torch.bfloat16 else samples
+        samples = samples.numpy()
+    array = np.asarray(samples)
+    if array.ndim != 1:
+        raise ArgumentError(
+            f"audio must have one dimension (one channel), got shape {array.shape}. Average "
+            "or pick the channels first, for example audio.mean(axis=...)."
+        )
+    if np.issubdtype(array.dtype, np.integer):
+        return (array / (np.iinfo(array.dtype).max + 1.0)).astype(np.float32)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ArgumentTypeError(f"audio must hold numbers, got dtype {array.dtype}.")
+    return array.astype(np.float32)
+
+
+def check_audio(
+    audio: NDArray[np.float32], sampling_rate: int, max_seconds: float | None
+) -> None:
+    r"""
+    Reject audio that no model can transcribe.
+
+    Args:
+
+        audio (ndarray): Shape ``(samples,)``.
+        sampling_rate (int): Samples per second.
+        max_seconds (float or None): What the model takes at most; None for no limit.
+
+    Raises:
+        ArgumentError: there are NaN or infinite samples, silence alone, less than 0.1 s,
+            or more than the model takes.
+
+    Examples::
+
+        >>> check_audio(np.ones(100, dtype=np.float32), 16_000, None)
+        Traceback (most recent call last):
+        captum_spes.errors.ArgumentError: audio lasts 0.006 s, less than 0.1 s.
+    """
+    seconds = len(audio) / sampling_rate
+    if not np.isfinite(audio).all():
+        count = int((~np.isfinite(audio)).sum())
+        raise ArgumentError(f"audio holds {count} NaN or infinite samples; repair it first.")
+    if seconds < MIN_SECONDS:
+        raise ArgumentError(f"audio lasts {seconds:.3f} s, less than {MIN_SECONDS} s.")
+    if max_seconds is not None and seconds > max_seconds:
+        raise ArgumentError(
+            f"audio lasts {seconds:.1f} s and this model takes at most {max_seconds:.1f} s; "
+            "cut it into shorter pieces."
+        )
+    if np.abs(audio - audio.mean()).max() < _SILENCE_PEAK:
+        raise ArgumentError("audio is silent: every sample has (nearly) the same value.")
+
+
+def _audio_library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"reading audio files needs {name}: pip install 'captum-spes[transformers]'"
+        ) from error

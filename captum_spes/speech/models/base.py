@@ -1,0 +1,124 @@
+"""What explaining a speech-to-text model needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SpeechInput:
+    """An utterance as the model sees it.
+
+    Attributes:
+        features: what the model takes, padding included, in its own layout, batch of 1.
+        spectrogram: ``(time, freq)``, float32: the part of the features that is speech
+            and not padding. This is what is perturbed.
+        frame_times: ``(time,)``, seconds: the middle of each frame.
+        mel_frequencies: ``(freq,)``, Hz: the middle of each mel bin.
+        seconds: duration of the speech.
+    """
+
+    features: Tensor
+    spectrogram: Tensor
+    frame_times: Tensor
+    mel_frequencies: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TargetSequence:
+    """What the decoder reads and writes.
+
+    Attributes:
+        ids: ``(length,)``, int64: prompt and output, the last one not read again.
+        explained: positions in ``ids`` of the tokens to explain: output tokens, end of
+            sentence included, without prompt and timestamp tokens. In ascending order.
+    """
+
+    ids: Tensor
+    explained: tuple[int, ...]
+
+    @property
+    def decoder_ids(self) -> Tensor:
+        """``(previous tokens,)``: what the decoder reads."""
+        return self.ids[:-1]
+
+    @property
+    def explained_ids(self) -> Tensor:
+        return self.ids[list(self.explained)]
+
+    def valid_previous_tokens(self) -> Tensor:
+        """bool ``(explained, previous tokens)``: True where the column precedes the row."""
+        columns = torch.arange(len(self.decoder_ids))
+        return columns[None, :] < torch.tensor(self.explained)[:, None]
+
+
+class SpeechModel(Protocol):
+    """One model family: how audio becomes its input and how its tokens are scored."""
+
+    model_id: str
+    sampling_rate: int
+    frame_rate: float
+    max_seconds: float | None
+
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
+        """Turn checked audio of shape ``(samples,)`` into the model's input."""
+        ...
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        """Read features that were computed before, in the model's own layout."""
+        ...
+
+    def is_features(self, value: Any) -> bool:
+        """Whether ``value`` is features in the model's layout, and not samples."""
+        ...
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        """The value that means "removed", broadcastable to ``(time, freq)``."""
+        ...
+
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        """Let the model write its own output."""
+        ...
+
+    def force(
+        self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
+    ) -> TargetSequence:
+        """Take a given text, or given token ids, as the output."""
+        ...
+
+    def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        """Encode ``(batch, time, freq)`` in one pass into states of shape (batch, ...)."""
+        ...
+
+    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """Score the explained tokens in one teacher-forced pass: (batch, tokens, vocab)."""
+        ...
+
+    def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:
+        """Multiply the embeddings of previous tokens by ``keep``, (batch, previous tokens),
+        before positions are added, for the decoder passes inside the context."""
+        ...
+
+    def evaluation_mode(self) -> AbstractContextManager[None]:
+        """Run the model without dropout inside the context and restore its mode after."""
+        ...
+
+    def token_strings(self, ids: Tensor) -> list[str]:
+        """Readable tokens; a leading space starts a word."""
+        ...
+
+    def is_text(self, ids: Tensor) -> list[bool]:
+        """Whether each id spells text, and is no special token."""
+        ...
+
+    def text(self, ids: Tensor) -> str:
+        """The text that ids spell, without special tokens."""
+        ...

@@ -1,0 +1,241 @@
+"""What all Hugging Face encoder-decoder speech models have in common."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.speech.models.base import SpeechInput, TargetSequence
+
+
+class HuggingFaceSpeechModel(ABC):
+    """Base of the adapters; a family says how its features and its prompt look.
+
+    Args:
+        model: the ``...ForConditionalGeneration`` model, on any device, in any dtype.
+        processor: its processor, with ``feature_extractor`` and ``tokenizer``.
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        for part in ("feature_extractor", "tokenizer"):
+            if getattr(processor, part, None) is None:
+                raise ArgumentTypeError(
+                    f"processor has no {part}: give the model's whole processor, for example "
+                    f"AutoProcessor.from_pretrained(...), got {type(processor).__name__}."
+                )
+        self.model = model
+        self.feature_extractor = processor.feature_extractor
+        self.tokenizer = processor.tokenizer
+        self.model_id = str(getattr(model, "name_or_path", "") or type(model).__name__)
+        self.sampling_rate = int(self.feature_extractor.sampling_rate)
+
+    # What a family says of itself ------------------------------------------------------
+
+    @abstractmethod
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput: ...
+
+    @abstractmethod
+    def from_features(self, features: Tensor) -> SpeechInput: ...
+
+    @abstractmethod
+    def is_features(self, value: Any) -> bool: ...
+
+    @abstractmethod
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor: ...
+
+    @abstractmethod
+    def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        """Put ``(batch, time, freq)`` into the model's layout, padding included."""
+
+    @abstractmethod
+    def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        """The ids that the model's own generation starts with."""
+
+    @abstractmethod
+    def token_strings(self, ids: Tensor) -> list[str]: ...
+
+    @abstractmethod
+    def generated_ids(self, output: Tensor, prompt: list[int]) -> list[int]:
+        """Cut the prompt off what ``generate`` returned and see to the end of sentence."""
+
+    def text_ids(self, text: str) -> list[int]:
+        """Tokenise a text as the model would have written it, without special tokens."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def is_explained(self, token_id: int) -> bool:
+        """Whether an output token is explained; timestamps, for example, are not."""
+        return True
+
+    # Targets ---------------------------------------------------------------------------
+
+    @property
+    def end_of_sentence(self) -> int:
+        ends = self.model.generation_config.eos_token_id
+        return int(ends[0] if isinstance(ends, list) else ends)
+
+    @property
+    def max_target_tokens(self) -> int:
+        return int(self.model.config.max_target_positions)
+
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        prompt = self.prompt_ids(speech, gen_args)
+        features = speech.features.to(self.model.device, self.model.dtype)
+        with torch.no_grad():
+            output = self.model.generate(features, **gen_args)
+        ids = getattr(output, "sequences", output)
+        ids = ids["sequences"] if isinstance(ids, dict) else ids
+        return self._sequence(prompt, self.generated_ids(ids[0].cpu(), prompt))
+
+    def force(
+        self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
+    ) -> TargetSequence:
+        prompt = self.prompt_ids(speech, gen_args)
+        ids = self._ids_of_text(target) if isinstance(target, str) else _ids(target)
+        if ids[: len(prompt)] == prompt:
+            ids = ids[len(prompt) :]
+        self._check_ids(ids)
+        if ids[-1] != self.end_of_sentence:
+            ids = [*ids, self.end_of_sentence]
+        return self._sequence(prompt, ids)
+
+    def _ids_of_text(self, text: str) -> list[int]:
+        if not text.strip():
+            raise ArgumentError("target is an empty text; give the words to explain.")
+        ids = self.text_ids(text)
+        unknown = self.tokenizer.unk_token_id
+        is_unknown = unknown is not None and unknown != self.end_of_sentence and unknown in ids
+        if not ids or is_unknown:
+            raise ArgumentError(
+                f"target {text!r} cannot be written with the model's vocabulary: its tokens "
+                f"are {self.tokenizer.convert_ids_to_tokens(ids)}."
+            )
+        return ids
+
+    def _check_ids(self, ids: list[int]) -> None:
+        if not ids:
+            raise ArgumentError("target has no token ids to explain.")
+        size = int(self.model.config.vocab_size)
+        if min(ids) < 0 or max(ids) >= size:
+            raise ArgumentError(f"target ids must lie in [0, {size}), got {ids}.")
+
+    def _sequence(self, prompt: list[int], output: list[int]) -> TargetSequence:
+        ids = [*prompt, *output]
+        if len(ids) - 1 > self.max_target_tokens:
+            raise ArgumentError(
+                f"target has {len(output)} tokens after a prompt of {len(prompt)}; the decoder "
+                f"takes at most {self.max_target_tokens} together. Explain a shorter text."
+            )
+        explained = tuple(
+            position
+            for position in range(len(prompt), len(ids))
+            if self.is_explained(ids[position])
+        )
+        if not explained:
+            raise ArgumentError("the output has no token to explain: the model wrote nothing.")
+        return TargetSequence(torch.tensor(ids, dtype=torch.int64), explained)
+
+    # Forward passes --------------------------------------------------------------------
+
+    def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        features = self.model_features(speech, spectrograms)
+        features = features.to(self.model.device, self.model.dtype)
+        states = self.model.get_encoder()(features).last_hidden_state
+        assert isinstance(states, Tensor)
+        return states
+
+    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        ids = target.decoder_ids.to(self.model.device).expand(len(states), -1)
+        output = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            decoder_input_ids=ids,
+            use_cache=False,
+        )
+        # The logits at a position are those of the token that follows it.
+        positions = torch.tensor(target.explained, device=output.logits.device) - 1
+        logits = output.logits.index_select(1, positions).float()
+        assert isinstance(logits, Tensor)
+        return logits
+
+    @contextmanager
+    def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
+        owner = threading.get_ident()
+
+        def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
+            # Another thread may explain with the same model: its passes are not ours.
+            if threading.get_ident() != owner:
+                return embeddings
+            return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
+
+        embedding = self.model.get_decoder().get_input_embeddings()
+        handle = embedding.register_forward_hook(scale)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        training = [module for module in self.model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    # Text ------------------------------------------------------------------------------
+
+    def is_text(self, ids: Tensor) -> list[bool]:
+        special = set(self.tokenizer.all_special_ids) | {self.end_of_sentence}
+        return [i not in special and self.is_explained(i) for i in ids.tolist()]
+
+    def text(self, ids: Tensor) -> str:
+        kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]
+        return str(self.tokenizer.decode(kept)).strip()
+
+
+def mel_bin_centers(
+    n_bins: int, lowest: float, highest: float, mel_scale: str
+) -> Tensor:
+    """Centre frequencies in Hz of a bank of triangular mel filters."""
+    import numpy as np
+    from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+
+    edges = np.linspace(
+        hertz_to_mel(lowest, mel_scale=mel_scale),
+        hertz_to_mel(highest, mel_scale=mel_scale),
+        n_bins + 2,
+    )
+    return torch.from_numpy(mel_to_hertz(edges, mel_scale=mel_scale)[1:-1]).float()
+
+
+def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor:
+    """Return features as float32 on the CPU, checked for shape and finite values."""
+    if not is_expected:
+        raise ArgumentError(f"features must be {expected}, got shape {tuple(features.shape)}.")
+    if not bool(torch.isfinite(features).all()):
+        raise ArgumentError("features hold NaN or infinite values.")
+    return features.detach().to("cpu", torch.float32)
+
+
+def _ids(target: Sequence[int] | Tensor) -> list[int]:
+    ids = torch.as_tensor(target)
+    if ids.numel() and (ids.is_floating_point() or ids.dtype == torch.bool):
+        raise ArgumentTypeError(f"target ids must be integers, got {ids.dtype}.")
+    ids = ids.squeeze(0) if ids.dim() == 2 and len(ids) == 1 else ids
+    if ids.dim() != 1:
+        raise ArgumentError(
+            f"target ids must have one dimension, got shape {tuple(ids.shape)}."
+        )
+    return [int(i) for i in ids.tolist()]

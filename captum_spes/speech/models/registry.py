@@ -1,0 +1,100 @@
+"""Which adapter explains which model."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.speech.models.base import SpeechModel
+from captum_spes.speech.models.speech_to_text import Speech2TextModel
+from captum_spes.speech.models.whisper import WhisperModel
+
+# config.model_type of Hugging Face -> adapter.
+FAMILIES: dict[str, type[Any]] = {
+    "whisper": WhisperModel,
+    "speech_to_text": Speech2TextModel,
+}
+
+
+def adapt(model: Any, processor: Any) -> SpeechModel:
+    """Return the adapter of a Hugging Face model.
+
+    Raises:
+        ArgumentTypeError: the model's family is not supported.
+    """
+    family = getattr(getattr(model, "config", None), "model_type", None)
+    if family not in FAMILIES:
+        raise ArgumentTypeError(
+            f"cannot explain a model of type {type(model).__name__}"
+            + (f" (model_type {family!r})" if family else "")
+            + f"; supported families: {', '.join(FAMILIES)}."
+        )
+    adapter: SpeechModel = FAMILIES[family](model, processor)
+    return adapter
+
+
+def load_model(
+    name_or_folder: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[Any, Any]:
+    r"""
+    Load a speech-to-text model and its processor by hub name or from a folder.
+
+    Args:
+
+        name_or_folder (str or Path): What ``from_pretrained`` takes.
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+        dtype (torch.dtype, optional): Precision of the weights.
+                    Default: torch.float32
+
+    Returns:
+        *tuple* of the model, in evaluation mode, and its processor.
+
+    Raises:
+        ArgumentError: there is no such model, its family is not supported, or the device
+            is not there.
+        ImportError: transformers is not installed.
+
+    Examples::
+
+        >>> model, processor = load_model("openai/whisper-tiny.en")
+    """
+    transformers = _transformers()
+    name = str(name_or_folder)
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        if config.model_type not in FAMILIES:
+            raise ArgumentError(
+                f"model {name} is of family {config.model_type!r}; supported: "
+                f"{', '.join(FAMILIES)}."
+            )
+        processor = transformers.AutoProcessor.from_pretrained(name)
+        model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(name, dtype=dtype)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+        raise ArgumentError(f"cannot load the model {name!r}: {first_line}") from error
+    return _on_device(model, device).eval(), processor
+
+
+def _on_device(model: Any, device: str | None) -> Any:
+    if device is None:
+        return model
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(f"device {device!r} cannot be used: {error}") from error
+
+
+def _transformers() -> Any:
+    try:
+        return import_module("transformers")
+    except ImportError as error:
+        raise ImportError(
+            "speech models need transformers: pip install 'captum-spes[transformers]'"
+        ) from error

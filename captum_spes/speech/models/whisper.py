@@ -1,0 +1,140 @@
+"""Whisper: log-mel spectrograms padded to 30 seconds, a prompt of task tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models.base import SpeechInput
+from captum_spes.speech.models.huggingface import (
+    HuggingFaceSpeechModel,
+    check_features,
+    mel_bin_centers,
+)
+
+# Whisper clips its log-mel 8 decades of power below the loudest cell and then divides by 4.
+_DYNAMIC_RANGE = 2.0
+# What decides the prompt; other generation arguments only decide what is written.
+_PROMPT_ARGUMENTS = ("language", "task", "is_multilingual", "prompt_ids")
+
+
+class WhisperModel(HuggingFaceSpeechModel):
+    """Adapter of the Whisper family (Whisper, Distil-Whisper)."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        extractor = self.feature_extractor
+        self.frame_rate = self.sampling_rate / extractor.hop_length
+        self.max_seconds: float | None = float(extractor.chunk_length)
+        self._n_bins = int(model.config.num_mel_bins)
+        self._n_frames = int(extractor.nb_max_frames)
+
+    # Features --------------------------------------------------------------------------
+
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
+        features = self.feature_extractor(
+            audio, sampling_rate=self.sampling_rate, return_tensors="pt"
+        ).input_features
+        seconds = len(audio) / self.sampling_rate
+        return self._speech_input(features, int(np.ceil(seconds * self.frame_rate)), seconds)
+
+    def is_features(self, value: Any) -> bool:
+        shape = tuple(getattr(value, "shape", ()))
+        return shape in ((1, self._n_bins, self._n_frames), (self._n_bins, self._n_frames))
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        expected = f"(1, {self._n_bins}, {self._n_frames}) (batch of 1, mel bins, frames)"
+        features = check_features(features, expected, self.is_features(features))
+        features = features.reshape(1, self._n_bins, self._n_frames)
+        # Padding is digital silence: every cell has the same, lowest value.
+        is_speech = (features[0] > features.min() + 1e-4).any(0)
+        if not bool(is_speech.any()):
+            raise ArgumentError("features are silent: every cell has (nearly) the same value.")
+        n_frames = int(torch.nonzero(is_speech).max()) + 1
+        return self._speech_input(features, n_frames, n_frames / self.frame_rate)
+
+    def _speech_input(self, features: Tensor, n_frames: int, seconds: float) -> SpeechInput:
+        features = features.to("cpu", torch.float32)
+        return SpeechInput(
+            features=features,
+            spectrogram=features[0, :, :n_frames].T.contiguous(),
+            frame_times=torch.arange(min(n_frames, self._n_frames)) / self.frame_rate,
+            mel_frequencies=mel_bin_centers(self._n_bins, 0.0, 8000.0, "slaney"),
+            seconds=seconds,
+        )
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        spectrogram = speech.spectrogram
+        if name in (None, "mean"):
+            return spectrogram.mean(0, keepdim=True)
+        if name == "silence":
+            return (spectrogram.max() - _DYNAMIC_RANGE).reshape(1, 1)
+        raise ArgumentError(
+            f"unknown baseline {name!r} for Whisper: 'mean' (each mel bin's mean over the "
+            "speech) or 'silence', or give a number or Tensor."
+        )
+
+    def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        padding = speech.features[0, :, spectrograms.shape[1] :].to(spectrograms.device)
+        return torch.cat(
+            [spectrograms.transpose(1, 2), padding.expand(len(spectrograms), -1, -1)], dim=2
+        )
+
+    # Tokens ----------------------------------------------------------------------------
+
+    @property
+    def _first_timestamp(self) -> int:
+        no_timestamps = getattr(self.model.generation_config, "no_timestamps_token_id", None)
+        if no_timestamps is None:
+            no_timestamps = self.tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+        return int(no_timestamps) + 1
+
+    def is_explained(self, token_id: int) -> bool:
+        return token_id < self._first_timestamp
+
+    def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        # The model's own generation decides language and task; one token is enough to see.
+        chosen = {name: gen_args[name] for name in _PROMPT_ARGUMENTS if name in gen_args}
+        features = speech.features.to(self.model.device, self.model.dtype)
+        with torch.no_grad():
+            output = self.model.generate(
+                features, max_length=None, max_new_tokens=1, return_dict_in_generate=True, **chosen
+            )
+        prompt = [int(i) for i in output["sequences"][0][:-1]]
+        if gen_args.get("return_timestamps"):
+            prompt = [i for i in prompt if i != self._first_timestamp - 1]
+        return prompt
+
+    def generated_ids(self, output: Tensor, prompt: list[int]) -> list[int]:
+        ids = [int(i) for i in output]
+        if ids[: len(prompt)] == prompt:
+            ids = ids[len(prompt) :]
+        while len(ids) > 1 and ids[-1] == self.end_of_sentence == ids[-2]:
+            ids.pop()
+        return ids
+
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> Any:
+        if not gen_args.get("return_timestamps"):
+            # Only this form keeps the end of sentence, and tells whether there was one.
+            return super().generate(speech, {**gen_args, "return_dict_in_generate": True})
+        target = super().generate(speech, gen_args)
+        return self.force(speech, target.ids, gen_args)
+
+    def text_ids(self, text: str) -> list[int]:
+        # Whisper writes a space before its first word; " ask" and "ask" are other tokens.
+        return super().text_ids(text if text.startswith(" ") else " " + text)
+
+    def token_strings(self, ids: Tensor) -> list[str]:
+        strings = []
+        for token_id in ids.tolist():
+            if token_id >= self._first_timestamp:
+                strings.append(f"<|{(token_id - self._first_timestamp) * 0.02:.2f}|>")
+            else:
+                strings.append(str(self.tokenizer.decode([token_id])))
+        return strings

@@ -1,0 +1,369 @@
+"""The explanation of one transcription."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FORMAT = "captum_spes explanation, version 1"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the output.
+
+    Attributes:
+        word: its text.
+        token_indices: the rows of ``output_tokens`` that spell it.
+        start: seconds, or None where it was not aligned.
+        end: seconds, or None where it was not aligned.
+    """
+
+    word: str
+    token_indices: tuple[int, ...]
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechToTextAttributionResult:
+    r"""
+    What every token of a transcription rested on.
+
+    K is the number of explained tokens, J of previous tokens.
+
+    Attributes:
+        output_tokens: the K explained tokens, end of sentence included if the model wrote
+            it; a leading space starts a word.
+        previous_tokens: the J tokens that the decoder read, prompt included.
+        spectrogram: ``(time, freq)``: what was perturbed, without padding.
+        spectrogram_attr: ``(K, time, freq)``: raw attributions, not normalised.
+        token_attr: ``(K, J)``: raw attributions of previous tokens, NaN where a token is
+            not before the explained one; None if they were not asked for.
+        frame_times: ``(time,)``: seconds, the middle of each frame.
+        mel_frequencies: ``(freq,)``: Hz, the middle of each mel bin.
+        words: the words that the tokens spell.
+        text: the transcription.
+        output_ids: the K vocabulary ids.
+        previous_ids: the J vocabulary ids.
+        seconds: duration of the speech.
+        seed: the seed of all masks.
+        method: name of the attribution method.
+        parameters: everything else that is needed to run it again, and what the run found
+            (patches per level, for example).
+        model_id: name or folder of the model.
+    """
+
+    output_tokens: list[str]
+    previous_tokens: list[str]
+    spectrogram: Tensor
+    spectrogram_attr: Tensor
+    token_attr: Tensor | None
+    frame_times: Tensor
+    mel_frequencies: Tensor
+    words: list[Word]
+    text: str
+    output_ids: list[int]
+    previous_ids: list[int]
+    seconds: float
+    seed: int
+    method: str
+    model_id: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    # Maps ------------------------------------------------------------------------------
+
+    def normalized(self) -> Maps:
+        r"""
+        Standardise each map of each token, then scale both maps of a token to [0, 1]
+        together (arXiv 2411.01710, section 4.3).
+
+        Returns:
+            *Maps* ``(spectrogram_attr, token_attr)`` of the shapes of the raw maps. A
+            token whose maps are constant gets 0.
+
+        Examples::
+
+            >>> spectrogram_attr, token_attr = result.normalized()
+        """
+        return paired_min_max(*standardize(self.spectrogram_attr, self.token_attr))
+
+    def sentence_attr(self) -> Maps:
+        r"""
+        Average the normalised maps over all tokens.
+
+        Returns:
+            *Maps* ``(spectrogram_attr, token_attr)`` of shapes ``(time, freq)`` and
+            ``(J,)``.
+
+        Examples::
+
+            >>> saliency_map = result.sentence_attr().spectrogram_attr
+        """
+        return sentence_mean(*self.normalized())
+
+    def word_attr(self) -> Maps:
+        r"""
+        Average the normalised maps over the tokens of each word.
+
+        Returns:
+            *Maps* ``(spectrogram_attr, token_attr)`` of shapes ``(W, time, freq)`` and
+            ``(W, J)``, one row per entry of ``words``.
+
+        Examples::
+
+            >>> maps_of_first_word = result.word_attr().spectrogram_attr[0]
+        """
+        return span_mean(*self.normalized(), [word.token_indices for word in self.words])
+
+    def speech_share(self) -> Tensor:
+        r"""
+        How much of each token rests on the audio against the previous tokens.
+
+        The mean raw attribution over the spectrogram is the impact to expect when a part
+        of it is removed, that over the previous tokens likewise; the share is the first
+        divided by the sum of both (magnitudes, for methods with signed attributions).
+        It compares the two perturbations as they were made, with their own
+        probabilities; it is no fraction of the decision.
+
+        Returns:
+            *Tensor* of shape ``(K,)`` in [0, 1]; 0.5 where neither side has any impact.
+
+        Raises:
+            ArgumentError: the result has no attributions of previous tokens.
+
+        Examples::
+
+            >>> result.speech_share().shape == (len(result.output_tokens),)
+            True
+        """
+        if self.token_attr is None:
+            raise ArgumentError("speech_share needs token_attr; explain previous tokens too.")
+        speech = self.spectrogram_attr.double().mean((1, 2)).abs()
+        tokens = torch.nanmean(self.token_attr.double(), dim=1).abs()
+        total = speech + tokens
+        share = torch.where(total > 0, speech / total.where(total > 0, total + 1), 0.5)
+        return share.float()
+
+    # Pictures --------------------------------------------------------------------------
+
+    def plot_spectrogram_attr(
+        self,
+        token: int | None = None,
+        *,
+        over_spectrogram: bool = False,
+        normalized: bool = True,
+        title: str | None = None,
+    ) -> Figure:
+        r"""
+        Draw the saliency map of a token, or of the whole sentence.
+
+        Args:
+
+            token (int, optional): Index into ``output_tokens``, negative from the end.
+                        Default: None, the sentence
+            over_spectrogram (bool, optional): Whether to lay the map over the
+                        spectrogram.
+                        Default: False
+            normalized (bool, optional): Whether to draw normalised values; raw ones need
+                        a token.
+                        Default: True
+            title (str, optional): Default: None, the token or the text
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown: seconds and Hz on the axes, a colour
+            bar. Save it with ``savefig``.
+
+        Examples::
+
+            >>> result.plot_spectrogram_attr(0).savefig("token.png")
+        """
+        from captum_spes.speech.figures import spectrogram_figure
+
+        saliency, default_title = self._map_to_draw(token, normalized)
+        return spectrogram_figure(
+            saliency,
+            self.frame_times,
+            self.mel_frequencies,
+            spectrogram=self.spectrogram if over_spectrogram else None,
+            title=default_title if title is None else title,
+            label="saliency (normalised)" if normalized else "saliency (raw)",
+        )
+
+    def plot_spectrogram_attrs(self, *, columns: int = 4) -> Figure:
+        r"""
+        Draw the normalised saliency maps of all tokens over the spectrogram, on one sheet.
+
+        Args:
+
+            columns (int, optional): Maps side by side.
+                        Default: 4
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown.
+
+        Examples::
+
+            >>> result.plot_spectrogram_attrs().savefig("tokens.png")
+        """
+        from captum_spes.speech.figures import spectrogram_sheet
+
+        return spectrogram_sheet(
+            self.normalized().spectrogram_attr,
+            self.frame_times,
+            self.mel_frequencies,
+            spectrogram=self.spectrogram,
+            titles=[_visible(token) for token in self.output_tokens],
+            columns=columns,
+        )
+
+    def plot_token_attr(self, *, normalized: bool = True) -> Figure:
+        r"""
+        Draw how much each token rested on each previous token.
+
+        Args:
+
+            normalized (bool, optional): Whether to draw normalised values.
+                        Default: True
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
+            tokens as columns, a colour bar.
+
+        Raises:
+            ArgumentError: the result has no attributions of previous tokens.
+
+        Examples::
+
+            >>> result.plot_token_attr().savefig("previous_tokens.png")
+        """
+        from captum_spes.speech.figures import token_figure
+
+        matrix = self.normalized().token_attr if normalized else self.token_attr
+        if matrix is None:
+            raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
+        return token_figure(
+            matrix,
+            [_visible(token) for token in self.output_tokens],
+            [_visible(token) for token in self.previous_tokens],
+            label="saliency (normalised)" if normalized else "saliency (raw)",
+        )
+
+    def _map_to_draw(self, token: int | None, normalized: bool) -> tuple[Tensor, str]:
+        if token is None:
+            if not normalized:
+                raise ArgumentError("a sentence has normalised maps only; name a token.")
+            return self.sentence_attr().spectrogram_attr, self.text
+        n_tokens = len(self.output_tokens)
+        if not -n_tokens <= token < n_tokens:
+            raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token}.")
+        maps = self.normalized().spectrogram_attr if normalized else self.spectrogram_attr
+        return maps[token], _visible(self.output_tokens[token])
+
+    # Files -----------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        r"""
+        Write everything to one file: NumPy's npz with a JSON text inside, no pickle.
+
+        The file appears complete or not at all, also where the disk fills or the process
+        is killed.
+
+        Args:
+
+            path (str or path): The file, by habit ending in ``.npz``.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Examples::
+
+            >>> result.save("explanation.npz")
+        """
+        arrays = {
+            name: value.detach().cpu().numpy()
+            for name in _TENSORS
+            if (value := getattr(self, name)) is not None
+        }
+        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
+        texts["words"] = [asdict(word) for word in self.words]
+        metadata = json.dumps({"format": _FORMAT, **texts}, ensure_ascii=False)
+        target = Path(path)
+        # A temporary file beside the target: os.replace is atomic within a file system.
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, metadata=np.array(metadata), **arrays)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SpeechToTextAttributionResult:
+        r"""
+        Read what :meth:`save` wrote.
+
+        Args:
+
+            path (str or path): The file.
+
+        Returns:
+            *SpeechToTextAttributionResult* equal to the one saved, bit by bit.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ArgumentError: the file is no saved explanation, or is damaged.
+
+        Examples::
+
+            >>> result = SpeechToTextAttributionResult.load("explanation.npz")
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                metadata = json.loads(str(file["metadata"]))
+                tensors = {
+                    name: torch.from_numpy(file[name]) if name in file.files else None
+                    for name in _TENSORS
+                }
+            if metadata.pop("format") != _FORMAT:
+                raise ArgumentError(f"{path} was not written by this version of captum_spes.")
+            metadata["words"] = [
+                Word(**{**word, "token_indices": tuple(word["token_indices"])})
+                for word in metadata["words"]
+            ]
+            return cls(**tensors, **metadata)
+        except ArgumentError:
+            raise
+        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as e:
+            raise ArgumentError(f"{path} is no saved explanation, or is damaged: {e}") from e
+
+
+_TENSORS = ("spectrogram", "spectrogram_attr", "token_attr", "frame_times", "mel_frequencies")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _visible(token: str) -> str:
+    """A token as a label: a space that starts a word must be seen."""
+    return token.replace(" ", "␣") if token.strip() else repr(token)

@@ -85,9 +85,7 @@ def chunk_sizes(n_samples: int, chunk_size: int) -> Iterator[int]:
         yield min(chunk_size, n_samples - start)
 
 
-def draw(
-    design: MaskDesign, n_samples: int, n_features: int, generator: torch.Generator
-) -> Tensor:
+def draw(design: MaskDesign, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Call ``design`` and check that it keeps its contract."""
     masks = design.sample(n_samples, n_features, generator)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:

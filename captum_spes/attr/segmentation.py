@@ -60,8 +60,10 @@ def _segmentation(feature_mask: FeatureMask, inputs: tuple[Tensor, ...]) -> Segm
     rows = batch if any(mask.shape[0] > 1 for mask in shaped) else 1
     columns_of_rows, n_features = [], []
     for row in range(rows):
-        columns, count = _number_features([mask[row if len(mask) > 1 else 0] for mask in shaped])
-        columns_of_rows.append(columns)
+        row_columns, count = _number_features(
+            [mask[row if len(mask) > 1 else 0] for mask in shaped]
+        )
+        columns_of_rows.append(row_columns)
         n_features.append(count)
     if max(n_features, default=0) == 0:
         raise ArgumentError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -213,10 +214,10 @@ class SPES(PerturbationAttribution):
 
             _warn_never_perturbed(groups)
             output_shape = tuple(initial.shape) or (1,)
-            attributions = _assemble(groups, tensors, output_shape, reference, _result_dtype(initial))
-        return cast(
-            TensorOrTupleOfTensorsGeneric, _format_output(is_inputs_tuple, attributions)
-        )
+            attributions = _assemble(
+                groups, tensors, output_shape, reference, _result_dtype(initial)
+            )
+        return cast(TensorOrTupleOfTensorsGeneric, _format_output(is_inputs_tuple, attributions))
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
@@ -338,9 +339,7 @@ def _baseline_tensors(
             )
         # An integer input with a fractional baseline becomes floating, as in Captum.
         cast_value = value.to(tensor.dtype)
-        is_lossless = tensor.is_floating_point() or torch.equal(
-            cast_value.double(), value.double()
-        )
+        is_lossless = tensor.is_floating_point() or torch.equal(cast_value.double(), value.double())
         formatted.append(cast_value if is_lossless else value)
     return tuple(formatted)
 
@@ -370,9 +369,7 @@ def _element_masks(columns: Tensor, groups: list[_Group], masks: list[Tensor]) -
     if len(columns) == 1:
         spread = padded[0].index_select(1, columns.reshape(-1))
         return spread.reshape(-1, *columns.shape)
-    spread = torch.empty(
-        len(padded[0]), *columns.shape, dtype=torch.bool, device=columns.device
-    )
+    spread = torch.empty(len(padded[0]), *columns.shape, dtype=torch.bool, device=columns.device)
     for group, mask in zip(groups, padded, strict=True):
         for example in group.examples:
             row = columns[example]
@@ -456,22 +453,15 @@ def _warn_never_perturbed(groups: list[_Group]) -> None:
         )
 
 
-class _progress:
-    """Captum's progress bar as a context that yields a function to advance it."""
-
-    def __init__(self, name: str, total: int, is_shown: bool) -> None:
-        self._bar = progress(desc=f"{name} attribution", total=total) if is_shown else None
-
-    def __enter__(self) -> Callable[[], None]:
-        if self._bar is not None:
-            self._bar.update(0)
-        return self._advance
-
-    def _advance(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
+@contextmanager
+def _progress(name: str, total: int, is_shown: bool) -> Iterator[Callable[[], None]]:
+    """Captum's progress bar; yields a function that advances it."""
+    if not is_shown:
+        yield lambda: None
+        return
+    bar = progress(desc=f"{name} attribution", total=total)
+    try:
+        bar.update(0)
+        yield lambda: bar.update()
+    finally:
+        bar.close()

@@ -81,6 +81,5 @@ class TokenProbabilityForward:
         elif ids.shape == shape[1:]:
             return ids.expand(shape)
         raise ArgumentError(
-            f"tokens of shape {tuple(ids.shape)} do not fit logits of shape "
-            f"{tuple(logits.shape)}."
+            f"tokens of shape {tuple(ids.shape)} do not fit logits of shape {tuple(logits.shape)}."
         )

@@ -18,13 +18,10 @@ class LevelSummary:
     Attributes:
         n_patches: number of patches of each level.
         n_distinct: number of levels that are not the same partition as an earlier one.
-        agreement: for each level but the first, the share of cell borders on which it
-            agrees with the level before (1 for the same partition).
     """
 
     n_patches: tuple[int, ...]
     n_distinct: int
-    agreement: tuple[float, ...]
 
     def __str__(self) -> str:
         levels = len(self.n_patches)
@@ -45,7 +42,7 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
                     :func:`slic_feature_mask` and :func:`grid_feature_mask` return them.
 
     Returns:
-        *LevelSummary* with ``n_patches``, ``n_distinct`` and ``agreement``.
+        *LevelSummary* with ``n_patches`` and ``n_distinct``.
 
     Raises:
         ArgumentError: there is no level, or the shapes differ.
@@ -64,13 +61,9 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
     for mask in canonical:
         if not any(torch.equal(mask, other) for other in distinct):
             distinct.append(mask)
-    borders = [_borders(mask) for mask in masks]
     return LevelSummary(
         n_patches=tuple(len(torch.unique(mask[mask >= 0])) for mask in masks),
         n_distinct=len(distinct),
-        agreement=tuple(
-            float((a == b).float().mean()) for a, b in zip(borders, borders[1:], strict=False)
-        ),
     )
 
 
@@ -81,9 +74,3 @@ def _in_order_of_appearance(mask: Tensor) -> Tensor:
     first = torch.full((int(inverse.max()) + 1,), len(flat))
     first.scatter_reduce_(0, inverse, torch.arange(len(flat)), reduce="amin")
     return torch.argsort(torch.argsort(first))[inverse].reshape(mask.shape)
-
-
-def _borders(mask: Tensor) -> Tensor:
-    down = mask[..., 1:, :] != mask[..., :-1, :]
-    across = mask[..., :, 1:] != mask[..., :, :-1]
-    return torch.cat([down.reshape(-1), across.reshape(-1)])

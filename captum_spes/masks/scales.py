@@ -25,7 +25,7 @@ def requested_patches(
 ) -> list[int]:
     """Return the number of patches to ask for, one per level, at least 1 each."""
     if n_patches is not None:
-        counts = [n_patches] if isinstance(n_patches, int) else list(n_patches)
+        counts: list[float] = [n_patches] if isinstance(n_patches, int) else list(n_patches)
     else:
         rates = (
             [patches_per_second]
@@ -41,7 +41,9 @@ def requested_patches(
         counts = [round(count / frame_rate) for count in counts]
     if not counts:
         raise ArgumentError("no segmentation level asked for: give at least one scale.")
-    return [max(1, int(_positive(count, "n_patches", allow_zero=n_patches is None))) for count in counts]
+    return [
+        max(1, int(_positive(count, "n_patches", allow_zero=n_patches is None))) for count in counts
+    ]
 
 
 def _check_durations(seconds: float | None, frame_rate: float, max_seconds: float | None) -> None:

@@ -98,9 +98,7 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
     return array.astype(np.float32)
 
 
-def check_audio(
-    audio: NDArray[np.float32], sampling_rate: int, max_seconds: float | None
-) -> None:
+def check_audio(audio: NDArray[np.float32], sampling_rate: int, max_seconds: float | None) -> None:
     r"""
     Reject audio that no model can transcribe.
 

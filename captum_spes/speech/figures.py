@@ -16,7 +16,9 @@ from torch import Tensor
 # notebooks.
 
 _COLOURS = "magma"
-_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+# Over a grey spectrogram the strongest places must be the darkest colour.
+_OVERLAY_COLOURS = "YlOrRd"
+_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
 
 
 def spectrogram_figure(
@@ -94,7 +96,7 @@ def _draw(
     values = _array(saliency).T
     half_frame = float(frame_times[1] - frame_times[0]) / 2 if len(frame_times) > 1 else 0.005
     left, right = float(frame_times[0]) - half_frame, float(frame_times[-1]) + half_frame
-    placing = {
+    placing: dict[str, Any] = {
         "origin": "lower",
         "aspect": "auto",
         "extent": (left, right, -0.5, len(values) - 0.5),
@@ -104,7 +106,8 @@ def _draw(
     if spectrogram is not None:
         axes.imshow(_array(spectrogram).T, cmap="gray_r", **placing)
         opacity = _opacity(values)
-    image = axes.imshow(values, cmap=_COLOURS, alpha=opacity, **placing)
+    colours = _COLOURS if spectrogram is None else _OVERLAY_COLOURS
+    image: Any = axes.imshow(values, cmap=colours, alpha=opacity, **placing)
     if spectrogram is not None:
         # The colour bar shows the colours themselves, not how they cover the spectrogram.
         from matplotlib.cm import ScalarMappable
@@ -116,10 +119,10 @@ def _draw(
 
 def _opacity(values: NDArray[Any]) -> NDArray[Any]:
     """Let the spectrogram show through where the map is low."""
-    low, high = np.percentile(values, [50, 99])
+    low, high = np.percentile(values, [70, 99.5])
     if not high > low:
         return np.zeros_like(values)
-    return 0.85 * np.clip((values - low) / (high - low), 0.0, 1.0)
+    return 0.9 * np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
 def _label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
@@ -127,7 +130,7 @@ def _label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
     frequencies = _array(mel_frequencies)
     ticks = [hz for hz in _TICKS_HZ if frequencies[0] <= hz <= frequencies[-1] * 1.05]
     bins = np.interp(ticks, frequencies, np.arange(len(frequencies)))
-    axes.set_yticks(bins, [str(hz) for hz in ticks])
+    axes.set_yticks(bins, [str(hz) for hz in ticks], fontsize=8)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

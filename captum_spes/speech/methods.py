@@ -81,6 +81,8 @@ def attribute_side(method: Attribution, side: Side) -> Tensor:
     run = _runner(method)
     # The user's method object keeps its own forward function.
     method = copy.copy(method)
+    name = f"{method.get_name()} ({side.name})"
+    method.get_name = lambda: name  # the label of Captum's progress bars
     with _seeded_global_generators(side.seed):
         return run(method, side).detach().cpu()
 
@@ -89,8 +91,7 @@ def check_method(method: Any) -> None:
     """Raise where ``method`` is no Captum method that the wrapper can run."""
     if not isinstance(method, Attribution):
         raise ArgumentTypeError(
-            f"attr_method must be a Captum method such as SPES(model), got "
-            f"{type(method).__name__}."
+            f"attr_method must be a Captum method such as SPES(model), got {type(method).__name__}."
         )
     _runner(method)
 
@@ -101,9 +102,7 @@ def _runner(method: Attribution) -> Callable[[Any, Side], Tensor]:
         if kind in _RUNNERS and (kind is type(method) or kind is SPES):
             return _RUNNERS[kind]
     supported = ", ".join(kind.__name__ for kind in _RUNNERS)
-    raise ArgumentTypeError(
-        f"{type(method).__name__} is not supported; use one of: {supported}."
-    )
+    raise ArgumentTypeError(f"{type(method).__name__} is not supported; use one of: {supported}.")
 
 
 def _run_spes(method: SPES, side: Side) -> Tensor:
@@ -225,7 +224,7 @@ def _perturbation_score(side: Side) -> Callable[[Tensor], Tensor]:
 
 
 def _tokens(method: Attribution, side: Side) -> Iterator[int]:
-    description = f"{method.get_name()} attribution ({side.name})"
+    description = f"{method.get_name()} attribution"
     tokens = range(len(side.token_ids))
     yield from tqdm(tokens, desc=description, unit="token", disable=not side.show_progress)
 

@@ -338,7 +338,7 @@ class SpeechToTextAttributionResult:
         try:
             with np.load(path, allow_pickle=False) as file:
                 metadata = json.loads(str(file["metadata"]))
-                tensors = {
+                tensors: dict[str, Any] = {
                     name: torch.from_numpy(file[name]) if name in file.files else None
                     for name in _TENSORS
                 }

@@ -62,10 +62,6 @@ class HuggingFaceSpeechModel(ABC):
     @abstractmethod
     def token_strings(self, ids: Tensor) -> list[str]: ...
 
-    @abstractmethod
-    def generated_ids(self, output: Tensor, prompt: list[int]) -> list[int]:
-        """Cut the prompt off what ``generate`` returned and see to the end of sentence."""
-
     def text_ids(self, text: str) -> list[int]:
         """Tokenise a text as the model would have written it, without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))
@@ -85,14 +81,14 @@ class HuggingFaceSpeechModel(ABC):
     def max_target_tokens(self) -> int:
         return int(self.model.config.max_target_positions)
 
-    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
-        prompt = self.prompt_ids(speech, gen_args)
+    @abstractmethod
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence: ...
+
+    def generated(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> Any:
+        """Run the model's own generation and return what it returns."""
         features = speech.features.to(self.model.device, self.model.dtype)
         with torch.no_grad():
-            output = self.model.generate(features, **gen_args)
-        ids = getattr(output, "sequences", output)
-        ids = ids["sequences"] if isinstance(ids, dict) else ids
-        return self._sequence(prompt, self.generated_ids(ids[0].cpu(), prompt))
+            return self.model.generate(features, **gen_args)
 
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
@@ -205,9 +201,7 @@ class HuggingFaceSpeechModel(ABC):
         return str(self.tokenizer.decode(kept)).strip()
 
 
-def mel_bin_centers(
-    n_bins: int, lowest: float, highest: float, mel_scale: str
-) -> Tensor:
+def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) -> Tensor:
     """Centre frequencies in Hz of a bank of triangular mel filters."""
     import numpy as np
     from transformers.audio_utils import hertz_to_mel, mel_to_hertz
@@ -235,7 +229,5 @@ def _ids(target: Sequence[int] | Tensor) -> list[int]:
         raise ArgumentTypeError(f"target ids must be integers, got {ids.dtype}.")
     ids = ids.squeeze(0) if ids.dim() == 2 and len(ids) == 1 else ids
     if ids.dim() != 1:
-        raise ArgumentError(
-            f"target ids must have one dimension, got shape {tuple(ids.shape)}."
-        )
+        raise ArgumentError(f"target ids must have one dimension, got shape {tuple(ids.shape)}.")
     return [int(i) for i in ids.tolist()]

@@ -65,6 +65,8 @@ def load_model(
     """
     transformers = _transformers()
     name = str(name_or_folder)
+    if _looks_like_folder(name) and not Path(name).is_dir():
+        raise ArgumentError(f"no such model folder: {name}")
     try:
         config = transformers.AutoConfig.from_pretrained(name)
         if config.model_type not in FAMILIES:
@@ -80,6 +82,11 @@ def load_model(
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise ArgumentError(f"cannot load the model {name!r}: {first_line}") from error
     return _on_device(model, device).eval(), processor
+
+
+def _looks_like_folder(name: str) -> bool:
+    """Whether a name can be no hub name, so that the hub need not be asked."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
 
 
 def _on_device(model: Any, device: str | None) -> Any:

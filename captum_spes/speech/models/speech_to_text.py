@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput
+from captum_spes.speech.models.base import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import (
     HuggingFaceSpeechModel,
     check_features,
@@ -95,10 +95,13 @@ class Speech2TextModel(HuggingFaceSpeechModel):
         forced = gen_args.get("forced_bos_token_id", config.forced_bos_token_id)
         return prompt if forced is None else [*prompt, int(forced)]
 
-    def generated_ids(self, output: Tensor, prompt: list[int]) -> list[int]:
-        ids = [int(i) for i in output][len(prompt) :]
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        output = self.generated(speech, gen_args)
+        output = output if isinstance(output, Tensor) else output.sequences
+        prompt = self.prompt_ids(speech, gen_args)
+        ids = [int(i) for i in output[0]][len(prompt) :]
         end = self.end_of_sentence
-        return ids[: ids.index(end) + 1] if end in ids else ids
+        return self._sequence(prompt, ids[: ids.index(end) + 1] if end in ids else ids)
 
     def token_strings(self, ids: Tensor) -> list[str]:
         tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput
+from captum_spes.speech.models.base import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import (
     HuggingFaceSpeechModel,
     check_features,
@@ -22,6 +22,8 @@ from captum_spes.speech.models.huggingface import (
 _DYNAMIC_RANGE = 2.0
 # What decides the prompt; other generation arguments only decide what is written.
 _PROMPT_ARGUMENTS = ("language", "task", "is_multilingual", "prompt_ids")
+# Long enough for start, language, task, timestamps and a first word.
+_PROBE_LENGTH = 8
 
 
 class WhisperModel(HuggingFaceSpeechModel):
@@ -99,32 +101,35 @@ class WhisperModel(HuggingFaceSpeechModel):
         return token_id < self._first_timestamp
 
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
-        # The model's own generation decides language and task; one token is enough to see.
+        # The model's own generation decides language and task; a few tokens are enough to see.
         chosen = {name: gen_args[name] for name in _PROMPT_ARGUMENTS if name in gen_args}
-        features = speech.features.to(self.model.device, self.model.dtype)
-        with torch.no_grad():
-            output = self.model.generate(
-                features, max_length=None, max_new_tokens=1, return_dict_in_generate=True, **chosen
-            )
-        prompt = [int(i) for i in output["sequences"][0][:-1]]
+        output = self._generate(speech, {**chosen, "max_length": _PROBE_LENGTH})
+        prompt = self._split_prompt(output)[0]
         if gen_args.get("return_timestamps"):
             prompt = [i for i in prompt if i != self._first_timestamp - 1]
         return prompt
 
-    def generated_ids(self, output: Tensor, prompt: list[int]) -> list[int]:
-        ids = [int(i) for i in output]
-        if ids[: len(prompt)] == prompt:
-            ids = ids[len(prompt) :]
-        while len(ids) > 1 and ids[-1] == self.end_of_sentence == ids[-2]:
-            ids.pop()
-        return ids
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        output = self._generate(speech, gen_args)
+        if gen_args.get("return_timestamps"):
+            # This form of generation returns neither the prompt nor the end of sentence.
+            return self.force(speech, output, gen_args)
+        prompt, ids = self._split_prompt(output)
+        return self._sequence(prompt, ids)
 
-    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> Any:
-        if not gen_args.get("return_timestamps"):
-            # Only this form keeps the end of sentence, and tells whether there was one.
-            return super().generate(speech, {**gen_args, "return_dict_in_generate": True})
-        target = super().generate(speech, gen_args)
-        return self.force(speech, target.ids, gen_args)
+    def _generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        # Only the dictionary form keeps prompt and end of sentence.
+        output = super().generated(speech, {**gen_args, "return_dict_in_generate": True})
+        return [int(i) for i in output["sequences"][0]]
+
+    def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
+        """Cut after the special tokens that follow the start of the transcript."""
+        start = int(self.model.generation_config.decoder_start_token_id)
+        end = len(ids) - 1 - ids[::-1].index(start) + 1
+        special = set(range(self.end_of_sentence + 1, self._first_timestamp))
+        while end < len(ids) and ids[end] in special:
+            end += 1
+        return ids[:end], ids[end:]
 
     def text_ids(self, text: str) -> list[int]:
         # Whisper writes a space before its first word; " ask" and "ask" are other tokens.

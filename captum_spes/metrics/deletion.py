@@ -1,0 +1,56 @@
+"""Which cells are removed at each step of the deletion metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+
+
+def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 101, 5)) -> Tensor:
+    r"""
+    Mark the most salient cells of a map, step by step (arXiv 2411.01710, section 5).
+
+    At p percent the ``floor(cells * p / 100)`` cells with the highest scores are marked.
+    Among equal scores the later cell in time-major order goes first.
+
+    Args:
+
+        saliency_map (Tensor): ``(time, freq)``, finite; usually a sentence-level map.
+        percentages (sequence of int, optional): Steps, each in [0, 100].
+                    Default: 0, 5, ..., 100
+
+    Returns:
+        *Tensor*: bool ``(steps, time, freq)``, True = removed.
+
+    Raises:
+        ArgumentError: the map is not two-dimensional or not finite, or a percentage is
+            out of range.
+
+    Examples::
+
+        >>> deletion_masks(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), [0, 50])
+        tensor([[[False, False],
+                 [False, False]],
+        <BLANKLINE>
+                [[False, False],
+                 [ True,  True]]])
+    """
+    if saliency_map.dim() != 2 or not bool(torch.isfinite(saliency_map).all()):
+        raise ArgumentError(
+            f"saliency_map must be (time, freq) and finite, got shape {tuple(saliency_map.shape)}."
+        )
+    steps = torch.as_tensor(list(percentages))
+    if len(steps) and not bool(((steps >= 0) & (steps <= 100)).all()):
+        raise ArgumentError(f"percentages must lie in [0, 100], got {list(percentages)}.")
+    flat = saliency_map.reshape(-1)
+    ascending = torch.argsort(flat, stable=True)
+    rank_from_top = torch.empty_like(ascending)
+    rank_from_top[ascending] = torch.arange(len(flat) - 1, -1, -1, device=flat.device)
+    # Integer arithmetic: 0.07 * 100 is more than 7 in floating point.
+    counts = (len(flat) * steps.to(flat.device)) // 100
+    masks = rank_from_top[None] < counts[:, None]
+    return masks.reshape(len(steps), *saliency_map.shape)

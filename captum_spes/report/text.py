@@ -1,0 +1,125 @@
+"""An explanation as a table of text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_spes.maps import Peak, strongest_span
+from captum_spes.speech.result import SpeechToTextAttributionResult
+
+# Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
+_SMOOTHING_SECONDS = 0.09
+_SMOOTHING_BINS = 5
+
+
+@dataclass(frozen=True)
+class TokenSummary:
+    """Where the evidence for one token is strongest.
+
+    Attributes:
+        token: the token.
+        time: start, maximum and end of the strongest stretch of time, in seconds.
+        band: lowest, strongest and highest frequency within that time, in Hz.
+        previous_token: the previous token with the highest attribution, None without
+            attributions of previous tokens.
+        speech_share: see ``SpeechToTextAttributionResult.speech_share``; None likewise.
+    """
+
+    token: str
+    time: Peak
+    band: Peak
+    previous_token: str | None
+    speech_share: float | None
+
+
+def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary]:
+    r"""
+    Read off the strongest time, band and previous token of every token.
+
+    Args:
+
+        result (SpeechToTextAttributionResult): An explanation.
+
+    Returns:
+        *list[TokenSummary]*, one per output token.
+
+    Examples::
+
+        >>> summarize_tokens(result)[0].time.peak
+        0.56
+    """
+    shares = None if result.token_attr is None else result.speech_share().tolist()
+    summaries = []
+    for index, token in enumerate(result.output_tokens):
+        time, band = _strongest_region(result, result.spectrogram_attr[index])
+        summaries.append(
+            TokenSummary(
+                token=token,
+                time=time,
+                band=band,
+                previous_token=_strongest_previous_token(result, index),
+                speech_share=None if shares is None else shares[index],
+            )
+        )
+    return summaries
+
+
+def explanation_text(result: SpeechToTextAttributionResult) -> str:
+    r"""
+    Write an explanation as a table, one line per token.
+
+    Args:
+
+        result (SpeechToTextAttributionResult): An explanation.
+
+    Returns:
+        *str*: several lines, without a newline at the end.
+
+    Examples::
+
+        >>> print(explanation_text(result))
+    """
+    levels = result.parameters.get("patches_per_level", [])
+    distinct = result.parameters.get("distinct_levels")
+    lines = [
+        result.text,
+        f"{result.method}, {result.model_id}, {result.seconds:.1f} s of speech, "
+        f"seed {result.seed}; patches per level: {', '.join(map(str, levels))} "
+        f"({distinct} distinct)",
+        "",
+        f"{'token':<18} {'time (s)':<12} {'band (Hz)':<12} {'speech':>6}  strongest previous token",
+    ]
+    for summary in summarize_tokens(result):
+        time = f"{summary.time.start:.2f}-{summary.time.end:.2f}"
+        band = f"{summary.band.start:.0f}-{summary.band.end:.0f}"
+        share = "" if summary.speech_share is None else f"{summary.speech_share:.2f}"
+        lines.append(
+            f"{_label(summary.token):<18} {time:<12} {band:<12} {share:>6}  "
+            f"{'' if summary.previous_token is None else _label(summary.previous_token)}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _strongest_region(result: SpeechToTextAttributionResult, saliency: Tensor) -> tuple[Peak, Peak]:
+    times, frequencies = result.frame_times, result.mel_frequencies
+    frame_seconds = float(times[1] - times[0]) if len(times) > 1 else _SMOOTHING_SECONDS
+    width = max(1, round(_SMOOTHING_SECONDS / frame_seconds))
+    time = strongest_span(saliency.mean(1), times, smoothing=width)
+    is_strong = (times >= time.start) & (times <= time.end)
+    band = strongest_span(saliency[is_strong].mean(0), frequencies, smoothing=_SMOOTHING_BINS)
+    return time, band
+
+
+def _strongest_previous_token(result: SpeechToTextAttributionResult, index: int) -> str | None:
+    if result.token_attr is None:
+        return None
+    row = torch.nan_to_num(result.token_attr[index], nan=-torch.inf)
+    return result.previous_tokens[int(row.argmax())]
+
+
+def _label(token: str) -> str:
+    text = token.strip()
+    return text if text else repr(token)

@@ -358,7 +358,7 @@ def _perturb(
         # where, not multiplication: an infinite feature (log of digital silence) times 0
         # would be NaN.
         replaced = torch.where(is_masked, baseline, tensor)
-        perturbed.append(replaced.reshape(-1, *tensor.shape[1:]))
+        perturbed.append(replaced.flatten(0, 1))
     return tuple(perturbed)
 
 
@@ -366,14 +366,17 @@ def _element_masks(columns: Tensor, groups: list[_Group], masks: list[Tensor]) -
     """Spread masks over features to elements: bool ``(samples, 1 or batch, *features)``."""
     # The additional column serves elements that are never perturbed.
     padded = [torch.nn.functional.pad(mask, (0, 1)).to(columns.device) for mask in masks]
-    if len(columns) == 1:
+    if len(groups) == 1 and len(columns) == 1:
         spread = padded[0].index_select(1, columns.reshape(-1))
-        return spread.reshape(-1, *columns.shape)
-    spread = torch.empty(len(padded[0]), *columns.shape, dtype=torch.bool, device=columns.device)
+        return spread.reshape(len(padded[0]), *columns.shape)
+    batch = sum(len(group.examples) for group in groups)
+    spread = torch.empty(
+        len(padded[0]), batch, *columns.shape[1:], dtype=torch.bool, device=columns.device
+    )
     for group, mask in zip(groups, padded, strict=True):
         for example in group.examples:
-            row = columns[example]
-            spread[:, example] = mask.index_select(1, row.reshape(-1)).reshape(-1, *row.shape)
+            row = columns[example if len(columns) > 1 else 0]
+            spread[:, example] = mask[:, row]
     return spread
 
 

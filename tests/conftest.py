@@ -1,0 +1,201 @@
+"""Models and data that tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+warnings.filterwarnings("ignore", message=".*were perturbed by no sample.*")
+
+
+def shared_folder() -> Path:
+    default = Path(__file__).resolve().parents[2] / "shared"
+    return Path(os.environ.get("CAPTUM_SPES_SHARED", default))
+
+
+def need(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here; set CAPTUM_SPES_SHARED to the shared data")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Load a golden file by name; skip where the shared data is missing."""
+    folder = shared_folder() / "golden"
+
+    def load(name: str) -> Any:
+        path = need(folder / name)
+        if path.suffix == ".json":
+            return json.loads(path.read_text())
+        if path.suffix == ".h5":
+            return pytest.importorskip("h5py").File(path)
+        with np.load(path) as arrays:
+            return {key: _as_tensor(arrays[key]) for key in arrays.files}
+
+    return load
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+@pytest.fixture(scope="session")
+def speech_clips() -> dict[str, dict[str, Any]]:
+    manifest = need(shared_folder() / "speech" / "manifest.jsonl")
+    clips = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return {clip["id"]: {**clip, "path": manifest.parent / clip["file"]} for clip in clips}
+
+
+@pytest.fixture(scope="session")
+def whisper_folder() -> Path:
+    return need(shared_folder() / "models" / "whisper-tiny.en")
+
+
+@pytest.fixture(scope="session")
+def whisper(whisper_folder):
+    """Whisper tiny.en: model and processor."""
+    from captum_spes.speech.models import load_model
+
+    return load_model(whisper_folder)
+
+
+# Small models with random weights, 2 s of audio at most. Their weights are drawn wide: with
+# the usual 0.02 the audio has no effect on the output, and no test could fail.
+
+
+@pytest.fixture(scope="session")
+def audio() -> np.ndarray:
+    """0.6 s with a tone that starts half-way, at 16 kHz."""
+    generator = np.random.default_rng(0)
+    time = np.arange(9600) / 16_000
+    tone = np.where(time > 0.3, np.sin(2 * np.pi * 1000 * time), 0.0)
+    return (0.3 * tone + 0.01 * generator.standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def _tiny_whisper_parts():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
+    vocabulary = {token: i for i, token in enumerate([*alphabet, *special])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+    return fast, WhisperFeatureExtractor(chunk_length=2)
+
+
+@pytest.fixture
+def tiny_whisper(_tiny_whisper_parts):
+    """A random Whisper of one layer, 259 tokens (bytes), 2 s: model and processor."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    tokenizer, extractor = _tiny_whisper_parts
+    end, start, no_timestamps = 256, 257, 258
+    config = WhisperConfig(
+        vocab_size=259 + 100,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_source_positions=100,
+        max_target_positions=24,
+        init_std=0.4,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=start,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WhisperForConditionalGeneration(config).eval()
+    generation = model.generation_config
+    generation.no_timestamps_token_id = no_timestamps
+    generation.is_multilingual = False
+    generation.max_length = 20
+    return model, SimpleNamespace(feature_extractor=extractor, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def _tiny_speech2text_processor(tmp_path_factory):
+    import sentencepiece
+    from transformers import (
+        Speech2TextFeatureExtractor,
+        Speech2TextProcessor,
+        Speech2TextTokenizer,
+    )
+
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    sentences = [
+        "the cat sat on the mat",
+        "a dog ran to the park and then came home",
+        "we saw so many birds in the sky",
+        "no one knows why it rained all day",
+    ] * 4
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(folder / "pieces"),
+        vocab_size=40,
+        bos_id=0,
+        pad_id=1,
+        eos_id=2,
+        unk_id=3,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
+    vocabulary = {pieces.id_to_piece(i): i for i in range(len(pieces))}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    tokenizer = Speech2TextTokenizer(str(folder / "vocab.json"), str(folder / "pieces.model"))
+    return Speech2TextProcessor(Speech2TextFeatureExtractor(), tokenizer)
+
+
+@pytest.fixture
+def tiny_speech2text(_tiny_speech2text_processor):
+    """A random Speech2Text of one layer with a real sentencepiece tokenizer."""
+    from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
+
+    config = Speech2TextConfig(
+        vocab_size=40,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_source_positions=100,
+        max_target_positions=24,
+        conv_channels=32,
+        init_std=0.4,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Speech2TextForConditionalGeneration(config).eval()
+    model.generation_config.max_length = 12
+    return model, _tiny_speech2text_processor
+
+
+@pytest.fixture(params=["tiny_whisper", "tiny_speech2text"])
+def tiny_model(request):
+    """Each family in turn: model and processor."""
+    return request.getfixturevalue(request.param)

@@ -48,9 +48,9 @@ def span_mean(
     Args:
 
         spectrogram_attr (Tensor): ``(tokens, time, freq)``.
-        token_attr (Tensor or None): ``(tokens, previous tokens)``, NaN where invalid. In a
-                    span an invalid cell counts as 0; cells invalid for all its tokens
-                    stay NaN.
+        token_attr (Tensor or None): ``(tokens, previous tokens)``, NaN where invalid. For a
+                    span only the tokens before its first token are valid: those inside it
+                    do not explain it.
         spans (sequence of sequence of int): Token indices of each span, none empty.
 
     Returns:
@@ -78,9 +78,4 @@ def span_mean(
     spectrogram = torch.stack([spectrogram_attr[list(span)].mean(0) for span in spans])
     if token_attr is None:
         return Maps(spectrogram, None)
-    return Maps(spectrogram, torch.stack([_mean_or_nan(token_attr[list(s)]) for s in spans]))
-
-
-def _mean_or_nan(rows: Tensor) -> Tensor:
-    mean = torch.nan_to_num(rows, nan=0.0).mean(0)
-    return torch.where(torch.isnan(rows).all(0), torch.nan, mean)
+    return Maps(spectrogram, torch.stack([token_attr[list(s)].mean(0) for s in spans]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ def requested_patches(
 ) -> list[int]:
     """Return the number of patches to ask for, one per level, at least 1 each."""
     if n_patches is not None:
-        counts: list[float] = [n_patches] if isinstance(n_patches, int) else list(n_patches)
+        asked = [n_patches] if isinstance(n_patches, int) else list(n_patches)
+        counts = [int(_positive(count, "n_patches")) for count in asked]
     else:
         rates = (
             [patches_per_second]
@@ -33,17 +35,24 @@ def requested_patches(
             else list(patches_per_second)
         )
         _check_durations(seconds, frame_rate, max_seconds)
-        # Frames are divided last: the product is then exact and halves round to even as
-        # in the reference implementation.
-        frames = n_frames if seconds is None else seconds * frame_rate
-        limit = math.inf if max_seconds is None else max_seconds * frame_rate
-        counts = [_positive(rate, "patches_per_second") * min(frames, limit) for rate in rates]
-        counts = [round(count / frame_rate) for count in counts]
+        # Exact decimals, because halves are rounded to even as in the reference
+        # implementation: 66.6 * 7.5 is 499.5 and not a little less.
+        rate_of_frames = _exact(frame_rate)
+        frames = _exact(n_frames) if seconds is None else _exact(seconds) * rate_of_frames
+        if max_seconds is not None:
+            frames = min(frames, _exact(max_seconds) * rate_of_frames)
+        counts = [
+            round(_exact(_positive(rate, "patches_per_second")) * frames / rate_of_frames)
+            for rate in rates
+        ]
     if not counts:
         raise ArgumentError("no segmentation level asked for: give at least one scale.")
-    return [
-        max(1, int(_positive(count, "n_patches", allow_zero=n_patches is None))) for count in counts
-    ]
+    return [max(1, count) for count in counts]
+
+
+def _exact(value: float) -> Fraction:
+    """The number that was typed: the shortest decimal that reads back as ``value``."""
+    return Fraction(repr(float(value)))
 
 
 def _check_durations(seconds: float | None, frame_rate: float, max_seconds: float | None) -> None:
@@ -53,9 +62,9 @@ def _check_durations(seconds: float | None, frame_rate: float, max_seconds: floa
             _positive(value, name)
 
 
-def _positive(value: float, name: str, allow_zero: bool = False) -> float:
-    if not (value > 0 or (allow_zero and value == 0)):
-        raise ArgumentError(f"{name} must be positive, got {value}.")
+def _positive(value: float, name: str) -> float:
+    if not 0 < value < math.inf:
+        raise ArgumentError(f"{name} must be positive and finite, got {value}.")
     return value
 
 

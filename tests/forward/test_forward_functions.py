@@ -1,0 +1,187 @@
+"""Scores: what they are, that they stay finite, and that every Captum method can use them."""
+
+import math
+
+import pytest
+import torch
+from captum.attr import (
+    FeatureAblation,
+    IntegratedGradients,
+    KernelShap,
+    Lime,
+    Saliency,
+    ShapleyValueSampling,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captum_spes import SPES, KLDivergenceForward, TokenProbabilityForward
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+
+WEIGHT = torch.randn(5, 3 * 7, generator=torch.Generator().manual_seed(0))
+X = torch.randn(1, 5, generator=torch.Generator().manual_seed(1))
+
+
+def logits(x):
+    """(batch, 3 tokens, 7 words)"""
+    return (x @ WEIGHT.to(x.dtype)).reshape(len(x), 3, 7)
+
+
+def divergence(x, y):
+    p, q = logits(x.double()).softmax(-1), logits(y.double()).softmax(-1)
+    return (p * (p / q).log()).sum(-1)
+
+
+class TestKLDivergence:
+    def test_value(self):
+        y = torch.randn(4, 5)
+        found = KLDivergenceForward(logits, X)(y)
+        assert found.dtype == torch.float32
+        assert torch.allclose(-found.double(), divergence(X.expand(4, -1), y), atol=1e-6)
+
+    def test_zero_on_the_reference(self):
+        assert (KLDivergenceForward(logits, X)(X) == 0).all()
+
+    def test_without_a_token_dimension(self):
+        forward = KLDivergenceForward(lambda x: logits(x)[:, 0], X)
+        assert forward(torch.randn(4, 5)).shape == (4,)
+
+    def test_rows_follow_captums_order(self):
+        batch = torch.randn(2, 5)
+        forward = KLDivergenceForward(logits, batch)
+        assert (forward(batch.repeat(3, 1)).abs() < 1e-6).all()
+        assert (forward(batch.repeat_interleave(3, 0)).abs() > 1e-3).any()
+
+    def test_additional_arguments(self):
+        forward = KLDivergenceForward(lambda x, scale: logits(x) * scale, X, 2.0)
+        assert (forward(X, 2.0) == 0).all()
+        assert (forward(X, 1.0) < 0).all()
+
+    def test_half_precision_logits_are_scored_in_float32(self):
+        y = torch.randn(2, 5)
+        forward = KLDivergenceForward(lambda x: logits(x).half(), X)
+        expected = KLDivergenceForward(lambda x: logits(x).half().double(), X)(y)
+        assert forward(y).dtype == torch.float32
+        assert torch.allclose(forward(y), expected, atol=1e-6)
+
+    @settings(deadline=None, max_examples=200)
+    @given(
+        st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6)
+    )
+    def test_finite_and_not_positive_for_any_finite_logits(self, values):
+        table = torch.tensor(values).reshape(2, 3)
+        found = KLDivergenceForward(lambda x: x, table[:1])(table[1:])
+        assert torch.isfinite(found).all()
+        assert (found <= 0).all()
+
+    def test_large_gap_is_exact(self):
+        a, b = torch.tensor([[200.0, 0.0]]), torch.tensor([[0.0, 200.0]])
+        assert KLDivergenceForward(lambda x: x, a)(b).item() == pytest.approx(-200.0)
+
+    def test_impossible_token_counts_as_the_smallest_float32(self):
+        p, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, -math.inf]])
+        found = KLDivergenceForward(lambda x: x, p)(q).item()
+        assert found == pytest.approx(
+            -(0.5 * math.log(0.5) + 0.5 * (math.log(0.5) + 103.2789)), rel=1e-5
+        )
+
+    def test_nan_is_not_hidden(self):
+        forward = KLDivergenceForward(lambda x: x, torch.zeros(1, 3))
+        assert torch.isnan(forward(torch.full((1, 3), torch.nan))).all()
+
+    def test_differentiating_it_warns(self):
+        with pytest.warns(UserWarning, match="gradient of the KL divergence is zero"):
+            attr = Saliency(KLDivergenceForward(logits, X)).attribute(X, target=0)
+        assert attr.abs().max() < 1e-5
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((lambda x: x[0], X), r"got shape \(5,\)"),
+            ((lambda x: x * torch.nan, X), "NaN"),
+        ],
+    )
+    def test_bad_reference(self, arguments, message):
+        with pytest.raises(ArgumentError, match=message):
+            KLDivergenceForward(*arguments)
+
+    def test_model_output_object_is_named_by_its_type(self):
+        with pytest.raises(ArgumentTypeError, match=r"builtins\.dict"):
+            KLDivergenceForward(lambda x: {"logits": x}, X)
+
+    def test_rows_that_do_not_match(self):
+        forward = KLDivergenceForward(logits, torch.randn(2, 5))
+        with pytest.raises(ArgumentError, match="one example at a time"):
+            forward(torch.randn(3, 5))
+
+
+class TestTokenProbability:
+    def test_value(self):
+        tokens = [1, 6, 2]
+        found = TokenProbabilityForward(logits, tokens)(X)
+        expected = logits(X).softmax(-1)[0, range(3), tokens]
+        assert torch.allclose(found[0], expected)
+        assert torch.allclose(
+            TokenProbabilityForward(logits, tokens, log=True)(X)[0], expected.log()
+        )
+
+    def test_tokens_per_example(self):
+        batch = torch.randn(2, 5)
+        tokens = torch.tensor([[0, 1, 2], [3, 4, 5]])
+        found = TokenProbabilityForward(logits, tokens)(batch.repeat(2, 1))
+        for row in range(4):
+            assert torch.allclose(
+                found[row], logits(batch).softmax(-1)[row % 2, range(3), tokens[row % 2]]
+            )
+
+    def test_one_token_without_a_token_dimension(self):
+        forward = TokenProbabilityForward(lambda x: logits(x)[:, 0], 3)
+        assert forward(torch.randn(4, 5)).shape == (4,)
+
+    @pytest.mark.parametrize("tokens", [[1, 2], [[0, 1], [2, 3]], [0, 1, 7], [0, 1, -1]])
+    def test_tokens_that_do_not_fit(self, tokens):
+        with pytest.raises(ArgumentError):
+            TokenProbabilityForward(logits, tokens)(X)
+
+
+METHODS = [SPES, FeatureAblation, ShapleyValueSampling, KernelShap, Lime]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_divergence_serves_every_perturbation_method(method):
+    sampling = {} if method is FeatureAblation else {"n_samples": 60}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        attr = method(KLDivergenceForward(logits, X)).attribute(
+            X, target=1, perturbations_per_eval=3, **sampling
+        )
+    assert attr.shape == X.shape
+    assert torch.isfinite(attr).all()
+    if method in (SPES, FeatureAblation):
+        assert (attr >= 0).all()
+    assert attr.sum() > 0
+
+
+def test_feature_ablation_by_divergence_is_the_divergence():
+    attr = FeatureAblation(KLDivergenceForward(logits, X)).attribute(X, target=2)
+    for cell in range(5):
+        ablated = X.clone()
+        ablated[0, cell] = 0
+        assert attr[0, cell].item() == pytest.approx(divergence(X, ablated)[0, 2].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("method", [Saliency, IntegratedGradients])
+def test_log_probability_serves_gradient_methods(method):
+    forward = TokenProbabilityForward(logits, [1, 6, 2], log=True)
+    attr = method(forward).attribute(X, target=1)
+    assert attr.abs().min() > 0
+    if method is IntegratedGradients:
+        difference = forward(X) - forward(torch.zeros_like(X))
+        assert attr.sum().item() == pytest.approx(difference[0, 1].item(), abs=1e-2)
+
+
+def test_shapley_values_add_up_to_the_divergence_of_everything():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        attr = ShapleyValueSampling(KLDivergenceForward(logits, X)).attribute(X, target=0)
+    assert attr.sum().item() == pytest.approx(divergence(X, X * 0)[0, 0].item(), abs=1e-4)

@@ -1,0 +1,407 @@
+"""The wrapper: what it returns, that it can be repeated, and that the model stays as it was."""
+
+import inspect
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from captum.attr import (
+    DeepLift,
+    FeatureAblation,
+    GradientShap,
+    InputXGradient,
+    IntegratedGradients,
+    KernelShap,
+    Lime,
+    Occlusion,
+    Saliency,
+    ShapleyValueSampling,
+)
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from tests.attr.designs import FixedMasks
+
+QUICK = {
+    "n_samples": 60,
+    "n_token_samples": 60,
+    "patches_per_second": 40,
+    "target": "the cat",
+    "seed": 0,
+}
+
+
+def explain(model, audio, method=SPES, **kwargs):
+    network, processor = model
+    explainer = SpeechToTextAttribution(method(network), processor)
+    return explainer.attribute(audio, **{**QUICK, **kwargs})
+
+
+class TestResult:
+    def test_shapes_and_tokens(self, tiny_model, audio):
+        result = explain(tiny_model, audio)
+        n_tokens, n_previous = len(result.output_tokens), len(result.previous_tokens)
+        assert result.spectrogram_attr.shape == (n_tokens, *result.spectrogram.shape)
+        assert result.token_attr.shape == (n_tokens, n_previous)
+        assert result.spectrogram_attr.dtype == torch.float32
+        assert result.text == "the cat"
+        assert "".join(result.output_tokens[:-1]) == " the cat"
+        assert [w.word for w in result.words] == ["the", "cat"]
+        assert all(w.start is None and w.end is None for w in result.words)
+        assert (result.method, result.seed) == ("SPES", 0)
+        assert not result.spectrogram_attr.requires_grad
+
+    def test_signature_is_the_contract(self):
+        parameters = inspect.signature(SpeechToTextAttribution.attribute).parameters
+        expected = {
+            "audio": inspect.Parameter.empty, "sampling_rate": 16_000, "target": None,
+            "gen_args": None, "n_samples": 20_000, "n_token_samples": 2_000,
+            "perturb_prob": 0.5, "token_perturb_prob": 0.4,
+            "patches_per_second": (400, 500, 600), "max_seconds": 7.5, "seed": None,
+            "show_progress": False,
+        }  # fmt: skip
+        assert list(parameters)[1 : 1 + len(expected)] == list(expected)
+        assert {name: parameters[name].default for name in expected} == expected
+
+    def test_divergences_are_positive_and_the_audio_matters(self, tiny_model, audio):
+        result = explain(tiny_model, audio)
+        assert (result.spectrogram_attr >= 0).all()
+        assert (result.spectrogram_attr.amax((1, 2)) > 1e-3).all()
+
+    def test_cells_not_before_the_token_are_nan_and_no_others(self, tiny_model, audio):
+        result = explain(tiny_model, audio)
+        n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
+        for row, values in enumerate(result.token_attr):
+            expected = [j >= n_prompt + row for j in range(len(values))]
+            assert torch.isnan(values).tolist() == expected
+
+    def test_generated_output_is_explained(self, tiny_model, audio):
+        result = explain(tiny_model, audio, target=None, gen_args={"max_new_tokens": 3})
+        assert len(result.output_tokens) == 3
+        assert result.parameters["target"] == "generated"
+
+    def test_previous_tokens_can_be_left_out(self, tiny_model, audio):
+        result = explain(tiny_model, audio, n_token_samples=0)
+        assert result.token_attr is None
+        with pytest.raises(ArgumentError):
+            result.speech_share()
+        with pytest.raises(ArgumentError):
+            result.plot_token_attr()
+        assert result.normalized().token_attr is None
+
+    def test_parameters_tell_what_was_run_and_found(self, tiny_model, audio):
+        parameters = explain(tiny_model, audio, patches_per_second=(40, 400)).parameters
+        assert parameters["n_samples"] == 60
+        assert parameters["patches_per_second"] == [40, 400]
+        assert parameters["distinct_levels"] == len(parameters["patches_per_level"]) == 2
+        assert parameters["versions"]["torch"] == torch.__version__
+
+    def test_what_the_estimator_does_is_eq_3(self, tiny_model, audio):
+        """Two patches, each removed once: the map is the divergence of each removal."""
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        speech = explainer.model.from_audio(audio)
+        mask = torch.zeros(speech.spectrogram.shape, dtype=torch.int64)
+        mask[len(mask) // 2 :] = 1
+        result = explainer.attribute(
+            audio,
+            **{**QUICK, "n_samples": 2, "n_token_samples": 0},
+            feature_mask=mask,
+            design=FixedMasks([[1, 0], [0, 1]]),
+        )
+        target = explainer.model.force(speech, "the cat", {})
+        removed = explainer.model.removed_value(speech, None).expand(speech.spectrogram.shape)
+        with torch.no_grad():
+            for label in (0, 1):
+                perturbed = torch.where(mask == label, removed, speech.spectrogram)
+                batch = torch.stack([speech.spectrogram, perturbed])
+                logits = explainer.model.logits(explainer.model.encode(speech, batch), target)
+                p, q = logits.double().log_softmax(-1)
+                divergence = (p.exp() * (p - q)).sum(-1)
+                found = result.spectrogram_attr[:, mask == label].double()
+                assert torch.allclose(found, divergence[:, None].expand_as(found), atol=1e-5)
+
+
+class TestInputs:
+    def test_file_array_tensor_and_features_agree(self, tiny_model, audio, tmp_path):
+        expected = explain(tiny_model, audio)
+        soundfile.write(tmp_path / "a.wav", audio, 16_000, subtype="FLOAT")
+        for given in (tmp_path / "a.wav", str(tmp_path / "a.wav"), torch.from_numpy(audio)):
+            assert torch.equal(
+                explain(tiny_model, given).spectrogram_attr, expected.spectrogram_attr
+            )
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        features = explainer.model.from_audio(audio).features
+        result = explainer.attribute(features, **QUICK)
+        assert result.text == "the cat"
+
+    def test_stereo_file_at_another_rate(self, tiny_model, tmp_path):
+        time = np.arange(24_000) / 48_000
+        stereo = np.stack([np.sin(2000 * time), np.sin(5000 * time)], 1) * 0.3
+        soundfile.write(tmp_path / "a.wav", stereo, 48_000)
+        assert explain(tiny_model, tmp_path / "a.wav").seconds == pytest.approx(0.5)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"sampling_rate": 8_000}, "8000 samples per second and the model takes 16000"),
+            ({"n_samples": 0}, "n_samples must be an int of at least 1"),
+            ({"n_token_samples": -1}, "n_token_samples must be an int of at least 0"),
+            ({"perturb_prob": 0.0}, "strictly between 0 and 1"),
+            ({"perturb_prob": 1.5}, "strictly between 0 and 1"),
+            ({"token_perturb_prob": 1.0}, "strictly between 0 and 1"),
+            ({"perturbations_per_eval": 0}, "perturbations_per_eval must be an int of at least 1"),
+            ({"patches_per_second": 0}, "patches_per_second must be positive"),
+            ({"max_seconds": -1.0}, "max_seconds must be positive"),
+            ({"baselines": "noise"}, "unknown baseline"),
+            ({"baselines": torch.zeros(3)}, "do not broadcast"),
+            ({"feature_mask": torch.zeros(3, 3).long()}, r"shape \(3, 3\); it must have"),
+            ({"feature_mask": (torch.zeros(1), torch.zeros(1))}, "2 tensors for one input"),
+            ({"feature_mask": []}, "empty list"),
+            ({"target": ""}, "empty text"),
+            ({"target": []}, "no token ids"),
+            ({"target": "the " * 30}, "at most 24 together"),
+            ({"score": "bleu"}, "score must be one of"),
+        ],
+    )
+    def test_bad_argument(self, tiny_model, audio, arguments, message):
+        with pytest.raises(ArgumentError, match=message):
+            explain(tiny_model, audio, **arguments)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda a: np.append(a, np.nan), "NaN"),
+            (lambda a: np.append(a, np.inf), "infinite"),
+            (lambda a: a * 0, "silent"),
+            (lambda a: a[:100], "less than 0.1 s"),
+            (lambda a: np.tile(a, 60), "takes at most"),
+            (lambda a: np.stack([a, a]), "one dimension"),
+            (lambda a: np.stack([a, a], 1), "one dimension"),
+        ],
+    )
+    def test_bad_audio(self, tiny_model, audio, change, message):
+        with pytest.raises(ArgumentError, match=message):
+            explain(tiny_model, change(audio))
+
+    def test_missing_file(self, tiny_model):
+        with pytest.raises(FileNotFoundError, match="no such audio file"):
+            explain(tiny_model, "nope.wav")
+
+    def test_unusable_method(self, tiny_model):
+        network, processor = tiny_model
+        with pytest.raises(ArgumentTypeError, match="attr_method must be a Captum method"):
+            SpeechToTextAttribution(network, processor)
+        for method in (DeepLift, Occlusion):
+            with pytest.raises(ArgumentTypeError, match=f"{method.__name__} is not supported"):
+                SpeechToTextAttribution(method(network), processor)
+
+    def test_future_is_not_implemented(self, tiny_model):
+        network, processor = tiny_model
+        with pytest.raises(NotImplementedError):
+            SpeechToTextAttribution(SPES(network), processor).attribute_future("a.wav")
+
+    def test_mask_label_below_zero_is_never_perturbed(self, tiny_model, audio):
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        shape = explainer.model.from_audio(audio).spectrogram.shape
+        mask = torch.arange(shape[0] * shape[1]).reshape(shape) // 400
+        mask[:10] = -1
+        result = explainer.attribute(audio, **QUICK, feature_mask=mask)
+        assert (result.spectrogram_attr[:, :10] == 0).all()
+        assert (result.spectrogram_attr[:, 10:] != 0).any()
+
+
+class TestReproducible:
+    @pytest.mark.parametrize("perturbations_per_eval", [1, 7, 64])
+    def test_batch_size_changes_nothing(self, tiny_model, audio, perturbations_per_eval):
+        expected = explain(tiny_model, audio)
+        found = explain(tiny_model, audio, perturbations_per_eval=perturbations_per_eval)
+        assert torch.allclose(found.spectrogram_attr, expected.spectrogram_attr, atol=1e-5)
+        assert torch.allclose(found.token_attr, expected.token_attr, atol=1e-5, equal_nan=True)
+
+    def test_seed_decides_and_the_result_names_it(self, tiny_model, audio):
+        with torch.random.fork_rng():
+            drawn = explain(tiny_model, audio, seed=None)
+        again = explain(tiny_model, audio, seed=drawn.seed)
+        assert torch.equal(drawn.spectrogram_attr, again.spectrogram_attr)
+        other = explain(tiny_model, audio, seed=drawn.seed + 1)
+        assert not torch.equal(drawn.spectrogram_attr, other.spectrogram_attr)
+
+    def test_seeds_agree_more_than_tokens_do(self, tiny_model, audio):
+        a, b = (
+            explain(
+                tiny_model, audio, seed=seed, n_samples=3000, perturbations_per_eval=100
+            ).spectrogram_attr.flatten(1)
+            for seed in (0, 1)
+        )
+        both = torch.corrcoef(torch.cat([a, b]))[: len(a), len(a) :]
+        same = both.diagonal()
+        others = both[~torch.eye(len(a)).bool()]
+        assert same.mean() > others.mean() + 0.05
+        assert same.min() > 0.5
+
+
+def state_of(model):
+    return {
+        "modes": [m.training for m in model.modules()],
+        "hooks": [
+            len(h)
+            for m in model.modules()
+            for h in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks)
+        ],
+        "dtypes": [p.dtype for p in model.parameters()],
+        "gradients": [(p.requires_grad, p.grad is None) for p in model.parameters()],
+        "values": [float(p.detach().double().sum()) for p in model.parameters()],
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "threads": torch.get_num_threads(),
+    }
+
+
+METHODS = {
+    "spes": (SPES, {}),
+    "feature_ablation": (FeatureAblation, {}),
+    "shapley": (ShapleyValueSampling, {}),
+    "kernel_shap": (KernelShap, {}),
+    "lime": (Lime, {}),
+    "saliency": (Saliency, {}),
+    "input_x_gradient": (InputXGradient, {}),
+    "integrated_gradients": (IntegratedGradients, {"method_args": {"n_steps": 8}}),
+    "gradient_shap": (GradientShap, {}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestMethods:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_same_result_type_and_shapes(self, tiny_model, audio, name):
+        method, arguments = METHODS[name]
+        result = explain(tiny_model, audio, method, **arguments)
+        spes = explain(tiny_model, audio)
+        assert result.output_tokens == spes.output_tokens
+        assert result.spectrogram_attr.shape == spes.spectrogram_attr.shape
+        assert torch.isfinite(result.spectrogram_attr).all()
+        assert torch.equal(torch.isnan(result.token_attr), torch.isnan(spes.token_attr))
+        varies = result.spectrogram_attr.flatten(1).std(1) > 0
+        # Lime's Lasso leaves nothing of divergences as small as some of this random model.
+        assert varies.any() if method is Lime else varies.all()
+        assert result.method == method.get_name()
+        assert (result.normalized().spectrogram_attr >= 0).all()
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_seeded_and_nothing_global_is_changed(self, tiny_model, audio, name):
+        method, arguments = METHODS[name]
+        tiny_model[0].train()  # dropout is 0.1 in Speech2Text
+        before = state_of(tiny_model[0])
+        first = explain(tiny_model, audio, method, **arguments)
+        assert state_of(tiny_model[0]) == before
+        second = explain(tiny_model, audio, method, **arguments)
+        assert torch.equal(first.spectrogram_attr, second.spectrogram_attr)
+
+    @pytest.mark.parametrize("name", METHODS)
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+    def test_nothing_is_changed_after_an_error(self, tiny_model, audio, name, error, monkeypatch):
+        method, arguments = METHODS[name]
+        network = tiny_model[0]
+        before = state_of(network)
+        projection = network.get_output_embeddings()
+        forward, calls = projection.forward, []
+
+        def interrupted(*args):
+            calls.append(1)
+            if len(calls) == 6:
+                raise error
+            return forward(*args)
+
+        monkeypatch.setattr(projection, "forward", interrupted)
+        with pytest.raises(error):
+            explain(tiny_model, audio, method, **arguments)
+        monkeypatch.undo()
+        assert state_of(network) == before
+
+    def test_feature_ablation_is_spes_that_removes_one_patch_at_a_time(self, tiny_model, audio):
+        ablation = explain(tiny_model, audio, FeatureAblation)
+        n_patches = ablation.parameters["patches_per_level"][0]
+        spes = explain(
+            tiny_model, audio, n_samples=n_patches, design=FixedMasks(torch.eye(n_patches))
+        )
+        assert torch.allclose(ablation.spectrogram_attr, spes.spectrogram_attr, atol=1e-5)
+
+    def test_surrogates_share_their_evaluations_between_tokens(self, tiny_model, audio):
+        calls = []
+        handle = (
+            tiny_model[0]
+            .get_encoder()
+            .register_forward_hook(lambda module, args, output: calls.append(len(output[0])))
+        )
+        explain(tiny_model, audio, KernelShap, n_samples=20, n_token_samples=0)
+        handle.remove()
+        # Beside the samples: the prompt, the reference, KernelShap's original input.
+        assert 20 <= sum(calls) <= 20 + 3, calls
+
+    def test_surrogate_equals_captum_called_directly(self, tiny_model, audio):
+        from captum_spes import KLDivergenceForward
+
+        result = explain(tiny_model, audio, Lime, n_token_samples=0)
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(Lime(network), processor)
+        speech = explainer.model.from_audio(audio)
+        target = explainer.model.force(speech, "the cat", {})
+        x = speech.spectrogram[None]
+
+        def logits(x):
+            return explainer.model.logits(explainer.model.encode(speech, x), target)
+
+        from captum_spes import slic_feature_mask
+
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            expected = Lime(KLDivergenceForward(logits, x)).attribute(
+                x,
+                baselines=explainer.model.removed_value(speech, None).expand(x.shape[1:])[None],
+                target=1,
+                feature_mask=slic_feature_mask(x[0], patches_per_second=40)[0][None],
+                n_samples=60,
+            )
+        assert torch.allclose(result.spectrogram_attr[1], expected[0], atol=1e-5)
+
+    def test_integrated_gradients_are_complete(self, tiny_model, audio):
+        result = explain(tiny_model, audio, IntegratedGradients, method_args={"n_steps": 60})
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        speech = explainer.model.from_audio(audio)
+        target = explainer.model.force(speech, "the cat", {})
+        removed = explainer.model.removed_value(speech, None).expand(speech.spectrogram.shape)
+        with torch.no_grad():
+            batch = torch.stack([speech.spectrogram, removed])
+            logits = explainer.model.logits(explainer.model.encode(speech, batch), target)
+            values = logits.log_softmax(-1).gather(
+                2, target.explained_ids.expand(2, -1)[..., None]
+            )[..., 0]
+        assert torch.allclose(
+            result.spectrogram_attr.sum((1, 2)), values[0] - values[1], atol=0.1, rtol=0.1
+        )
+
+    def test_scores_differ(self, tiny_model, audio):
+        maps = {
+            score: explain(tiny_model, audio, score=score).spectrogram_attr
+            for score in ("kl", "probability", "log_probability")
+        }
+        assert torch.equal(maps["kl"], explain(tiny_model, audio).spectrogram_attr)
+        assert maps["probability"].abs().max() <= 1
+        assert not torch.allclose(maps["probability"], maps["log_probability"])
+
+    def test_gradient_of_the_divergence_is_refused(self, tiny_model, audio):
+        with pytest.raises(ArgumentError, match="no gradient at the unperturbed input"):
+            explain(tiny_model, audio, Saliency, score="kl")
+
+    def test_progress_names_both_sides(self, tiny_model, audio, capsys):
+        for method in (SPES, Saliency):
+            explain(tiny_model, audio, method, show_progress=True)
+            shown = capsys.readouterr().err
+            name = method.get_name()
+            assert f"{name} (spectrogram) attribution: 100%" in shown
+            assert f"{name} (previous tokens) attribution: 100%" in shown

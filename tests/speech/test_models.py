@@ -1,0 +1,303 @@
+"""Adapters: features, removal, prompts, teacher forcing and hooks of each family."""
+
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.speech.models import adapt, load_model
+
+
+@pytest.fixture
+def adapter(tiny_model):
+    return adapt(*tiny_model)
+
+
+@pytest.fixture
+def speech(adapter, audio):
+    return adapter.from_audio(audio)
+
+
+class TestFeatures:
+    def test_region_is_the_speech_and_not_the_padding(self, adapter, speech):
+        frames = {"WhisperModel": 60, "Speech2TextModel": 58}[type(adapter).__name__]
+        assert speech.spectrogram.shape == (frames, 80)
+        assert speech.seconds == pytest.approx(0.6)
+        assert speech.frame_times.shape == (frames,)
+        assert 0 <= speech.frame_times[0] < speech.frame_times[-1] <= 0.6
+        assert torch.allclose(speech.frame_times.diff(), torch.tensor(0.01))
+
+    def test_mel_frequencies_find_the_tone(self, speech):
+        later = speech.spectrogram[speech.frame_times > 0.35].mean(0)
+        earlier = speech.spectrogram[speech.frame_times < 0.25].mean(0)
+        loudest = speech.mel_frequencies[(later - earlier).argmax()]
+        assert loudest.item() == pytest.approx(1000, rel=0.05)
+        assert (speech.mel_frequencies.diff() > 0).all()
+
+    def test_unperturbed_region_gives_the_models_own_features(self, adapter, speech):
+        rebuilt = adapter.model_features(speech, speech.spectrogram[None])
+        assert torch.equal(rebuilt, speech.features)
+
+    def test_features_given_instead_of_audio(self, adapter, speech):
+        again = adapter.from_features(speech.features)
+        # Frames that reach over the end of the audio may count as speech.
+        assert abs(len(again.spectrogram) - len(speech.spectrogram)) <= 2
+        shorter = min(len(again.spectrogram), len(speech.spectrogram))
+        assert torch.equal(again.spectrogram[:shorter], speech.spectrogram[:shorter])
+        assert torch.equal(adapter.from_features(speech.features[0]).features, again.features)
+
+    @pytest.mark.parametrize("value", [torch.nan, torch.inf])
+    def test_features_that_are_not_finite(self, adapter, speech, value):
+        features = speech.features.clone()
+        features[0, 0, 0] = value
+        with pytest.raises(ArgumentError, match="NaN or infinite"):
+            adapter.from_features(features)
+
+    def test_silent_features(self, adapter, speech):
+        with pytest.raises(ArgumentError, match="silent"):
+            adapter.from_features(torch.zeros_like(speech.features))
+
+    def test_removed_value(self, adapter, speech):
+        default = adapter.removed_value(speech, None)
+        if type(adapter).__name__ == "Speech2TextModel":
+            assert default.item() == 0.0
+            assert torch.allclose(speech.spectrogram.mean(0), torch.zeros(80), atol=1e-4)
+        else:
+            assert torch.allclose(default[0], speech.spectrogram.mean(0))
+            silence = adapter.removed_value(speech, "silence")
+            assert silence.item() == pytest.approx(speech.features.min().item(), abs=1e-6)
+        for name in ("mean", "silence"):
+            adapter.removed_value(speech, name).expand(speech.spectrogram.shape)
+        with pytest.raises(ArgumentError, match="unknown baseline 'noise'"):
+            adapter.removed_value(speech, "noise")
+
+
+class TestTargets:
+    def test_generation(self, adapter, speech):
+        target = adapter.generate(speech, {})
+        prompt = adapter.prompt_ids(speech, {})
+        assert target.ids[: len(prompt)].tolist() == prompt
+        positions = range(len(prompt), len(target.ids))
+        # A random Whisper writes timestamps, too, which are not explained.
+        assert target.explained == tuple(
+            p for p in positions if adapter.is_explained(int(target.ids[p]))
+        )
+        expected = adapter.model.generate(speech.features)[0].tolist()
+        expected = expected[len(prompt) :] if expected[: len(prompt)] == prompt else expected
+        found = target.ids[len(prompt) :].tolist()
+        assert found[: len(expected)] == expected
+
+    @pytest.mark.parametrize("gen_args", [{"num_beams": 3}, {"max_new_tokens": 4}])
+    def test_generation_arguments(self, adapter, speech, gen_args):
+        target = adapter.generate(speech, gen_args)
+        if "max_new_tokens" in gen_args:
+            assert len(target.explained) == 4
+            assert target.ids[-1] != adapter.end_of_sentence  # the model did not write it
+
+    def test_text(self, adapter, speech):
+        target = adapter.force(speech, "the cat", {})
+        assert adapter.text(target.explained_ids) == "the cat"
+        assert target.ids[-1] == adapter.end_of_sentence
+        strings = adapter.token_strings(target.explained_ids)
+        assert "".join(strings[:-1]) == " the cat"
+        assert adapter.is_text(target.explained_ids) == [True] * (len(strings) - 1) + [False]
+
+    def test_token_ids_with_or_without_prompt_and_end(self, adapter, speech):
+        target = adapter.force(speech, "the cat", {})
+        output = target.explained_ids
+        for given in (output, output[:-1], target.ids, output.tolist(), output[None]):
+            assert torch.equal(adapter.force(speech, given, {}).ids, target.ids)
+
+    def test_previous_tokens_are_those_before_the_row(self, adapter, speech):
+        target = adapter.force(speech, "the", {})
+        valid = target.valid_previous_tokens()
+        n_prompt = target.explained[0]
+        assert valid.sum(1).tolist() == [n_prompt + row for row in range(len(target.explained))]
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ("", "empty text"),
+            ("   ", "empty text"),
+            ([], "no token ids"),
+            ([10_000], "must lie in"),
+            ([-1], "must lie in"),
+            ([[1, 2], [3, 4]], "one dimension"),
+            ("the cat sat on the mat and then came home again", "at most 24 together"),
+        ],
+    )
+    def test_unusable_target(self, adapter, speech, given, message):
+        with pytest.raises(ArgumentError, match=message):
+            adapter.force(speech, given, {})
+
+    def test_ids_that_are_no_integers(self, adapter, speech):
+        with pytest.raises(ArgumentTypeError, match="must be integers"):
+            adapter.force(speech, [0.5, 1.0], {})
+
+    def test_text_outside_the_vocabulary(self, tiny_speech2text, audio):
+        adapter = adapt(*tiny_speech2text)
+        with pytest.raises(ArgumentError, match="cannot be written with the model's vocabulary"):
+            adapter.force(adapter.from_audio(audio), "the ж", {})
+
+
+class TestWhisperPrompts:
+    def test_timestamps_are_previous_tokens_and_never_explained(self, tiny_whisper, audio):
+        adapter = adapt(*tiny_whisper)
+        speech = adapter.from_audio(audio)
+        first = adapter._first_timestamp
+        target = adapter.force(speech, [first, 65, 66, first + 5], {"return_timestamps": True})
+        assert adapter.token_strings(target.explained_ids) == ["b", "c", "<|endoftext|>"]
+        previous = adapter.token_strings(target.decoder_ids)
+        assert previous == ["<|startoftranscript|>", "<|0.00|>", "b", "c", "<|0.10|>"]
+
+    def test_speech2text_language_is_a_forced_first_token(self, tiny_speech2text, audio):
+        adapter = adapt(*tiny_speech2text)
+        target = adapter.force(adapter.from_audio(audio), "the", {"forced_bos_token_id": 7})
+        assert target.ids[:2].tolist() == [2, 7]
+        assert target.explained[0] == 2
+
+
+class TestForwardPasses:
+    def test_one_pass_equals_token_by_token_decoding(self, adapter, speech):
+        target = adapter.force(speech, "the cat", {})
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+            found = adapter.logits(states, target)[0]
+            for row, position in enumerate(target.explained):
+                alone = adapter.model(
+                    speech.features, decoder_input_ids=target.ids[None, :position]
+                ).logits[0, -1]
+                assert torch.allclose(found[row], alone, atol=1e-4)
+
+    def test_rows_of_a_batch_are_independent(self, adapter, speech):
+        target = adapter.force(speech, "the cat", {})
+        other = speech.spectrogram.flip(0)
+        with torch.no_grad():
+            batch = torch.stack([speech.spectrogram, other])
+            both = adapter.logits(adapter.encode(speech, batch), target)
+            alone = adapter.logits(adapter.encode(speech, other[None]), target)
+        assert torch.allclose(both[1], alone[0], atol=1e-4)
+        assert not torch.allclose(both[0], both[1], atol=1e-2)
+
+    def test_removed_previous_token_changes_only_what_follows(self, adapter, speech):
+        target = adapter.force(speech, "the cat", {})
+        keep = torch.ones(1, len(target.decoder_ids))
+        removed = target.explained[1]
+        keep[0, removed] = 0
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+            original = adapter.logits(states, target)[0]
+            with adapter.keep_previous_tokens(keep):
+                changed = adapter.logits(states, target)[0]
+            after = adapter.logits(states, target)[0]
+        assert torch.equal(after, original)
+        valid = target.valid_previous_tokens()[:, removed]
+        difference = (changed - original).abs().amax(1)
+        assert (difference[~valid] < 1e-5).all()
+        assert (difference[valid] > 1e-3).all()
+
+    def test_removing_is_zeroing_the_embedding_before_positions_are_added(
+        self, tiny_whisper, audio
+    ):
+        adapter = adapt(*tiny_whisper)
+        speech = adapter.from_audio(audio)
+        target = adapter.force(speech, "the cat", {})
+        keep = (torch.arange(len(target.decoder_ids)) % 3 > 0).float()[None]
+        decoder = adapter.model.get_decoder()
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+            with adapter.keep_previous_tokens(keep):
+                found = adapter.logits(states, target)[0]
+            embeddings = decoder.embed_tokens(target.decoder_ids[None]) * keep[..., None]
+            hidden = decoder(inputs_embeds=embeddings, encoder_hidden_states=states)
+            expected = adapter.model.proj_out(hidden.last_hidden_state)[0]
+        positions = [position - 1 for position in target.explained]
+        assert torch.allclose(found, expected[positions], atol=1e-5)
+
+    def test_hook_is_removed_after_an_error(self, adapter):
+        embedding = adapter.model.get_decoder().get_input_embeddings()
+        with suppress(KeyboardInterrupt), adapter.keep_previous_tokens(torch.zeros(1, 3)):
+            assert embedding._forward_hooks
+            raise KeyboardInterrupt
+        assert not embedding._forward_hooks
+
+    def test_hook_leaves_other_threads_alone(self, adapter):
+        embedding = adapter.model.get_decoder().get_input_embeddings()
+        ids = torch.tensor([[1, 2, 3]])
+        found = []
+        with adapter.keep_previous_tokens(torch.zeros(1, 3)):
+            thread = threading.Thread(target=lambda: found.append(embedding(ids)))
+            thread.start()
+            thread.join()
+            assert (embedding(ids) == 0).all()
+        assert (found[0] != 0).any()
+
+    def test_mode_is_restored(self, adapter):
+        adapter.model.train()
+        adapter.model.get_decoder().eval()
+        modes = [module.training for module in adapter.model.modules()]
+        with suppress(RuntimeError), adapter.evaluation_mode():
+            assert not any(module.training for module in adapter.model.modules())
+            raise RuntimeError
+        assert [module.training for module in adapter.model.modules()] == modes
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_scores_are_float32_whatever_the_models_dtype(self, adapter, speech, dtype):
+        target = adapter.force(speech, "the cat", {})
+        with torch.no_grad():
+            exact = adapter.logits(adapter.encode(speech, speech.spectrogram[None]), target)
+            adapter.model.to(dtype)
+            half = adapter.logits(adapter.encode(speech, speech.spectrogram[None]), target)
+        assert half.dtype == torch.float32
+        assert torch.corrcoef(torch.stack([exact.flatten(), half.flatten()]))[0, 1] > 0.99
+
+
+class TestLoading:
+    def test_from_a_folder(self, tiny_speech2text, tmp_path):
+        model, processor = tiny_speech2text
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        loaded, loaded_processor = load_model(tmp_path)
+        assert not loaded.training
+        assert loaded.dtype == torch.float32
+        for a, b in zip(model.parameters(), loaded.parameters(), strict=True):
+            assert torch.equal(a, b)
+        assert adapt(loaded, loaded_processor).model_id == str(tmp_path)
+
+    def test_missing_folder(self, tmp_path):
+        with pytest.raises(ArgumentError, match="no such model folder"):
+            load_model(tmp_path / "nope")
+
+    def test_folder_without_a_model(self, tmp_path):
+        with pytest.raises(ArgumentError, match="cannot load the model"):
+            load_model(tmp_path)
+
+    def test_unknown_hub_name(self, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(ArgumentError, match="cannot load the model 'no-such/model-anywhere'"):
+            load_model("no-such/model-anywhere")
+
+    def test_other_family(self, tmp_path):
+        from transformers import BertConfig
+
+        BertConfig().save_pretrained(tmp_path)
+        with pytest.raises(ArgumentError, match="family 'bert'; supported: whisper"):
+            load_model(tmp_path)
+
+    def test_unusable_device(self, tiny_speech2text, tmp_path):
+        model, processor = tiny_speech2text
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        with pytest.raises(ArgumentError, match="cannot be used"):
+            load_model(tmp_path, device="cuda" if not torch.cuda.is_available() else "xla")
+
+    def test_model_of_another_kind(self):
+        with pytest.raises(ArgumentTypeError, match="cannot explain a model of type Linear"):
+            adapt(torch.nn.Linear(1, 1), None)
+
+    def test_processor_without_its_parts(self, tiny_whisper):
+        with pytest.raises(ArgumentTypeError, match="processor has no feature_extractor"):
+            adapt(tiny_whisper[0], np)

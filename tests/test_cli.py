@@ -1,0 +1,181 @@
+"""The command line: text, files, and one clear line for everything that is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from captum_spes import SpeechToTextAttributionResult
+from captum_spes.cli import main
+
+QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40", "--quiet"]
+
+
+@pytest.fixture
+def model_folder(tiny_speech2text, tmp_path):
+    model, processor = tiny_speech2text
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recording(tmp_path, audio):
+    soundfile.write(tmp_path / "tone.flac", audio, 16_000)
+    return tmp_path / "tone.flac"
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def explain(capsys, *arguments):
+    return run(capsys, "explain", *arguments, *QUICK)
+
+
+def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recording, model_folder):
+    status, out, _ = explain(capsys, recording, "--model", model_folder, "--target", "the cat")
+    assert status == 0
+    lines = out.strip().splitlines()
+    assert lines[0] == str(recording)
+    assert lines[1] == "the cat"
+    assert "seed 0" in lines[2]
+    assert "patches per level" in lines[2]
+    rows = lines[5:]
+    assert rows[0].startswith("the ")
+    assert rows[-1].startswith("</s> ")
+    start, end = map(float, rows[0].split()[1].split("-"))
+    assert 0 <= start <= end <= 0.6
+    low, high = map(float, rows[0].split()[2].split("-"))
+    assert 20 <= low <= high <= 8000
+
+
+def test_files(capsys, recording, model_folder, tmp_path):
+    out = tmp_path / "deep" / "out"
+    arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", out]
+    assert explain(capsys, *arguments)[0] == 0
+    written = sorted(path.name for path in (out / "tone").iterdir())
+    assert written == ["explanation.npz", "previous_tokens.png", "sentence.png", "tokens.png"]
+    result = SpeechToTextAttributionResult.load(out / "tone" / "explanation.npz")
+    assert result.text == "the cat"
+    assert result.parameters["n_samples"] == 20
+
+
+def test_several_recordings_of_one_name(capsys, recording, model_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(recording, other / "tone.flac")
+    out = tmp_path / "out"
+    status, text, _ = explain(
+        capsys, recording, other / "tone.flac", "--model", model_folder, "--out", out,
+        "--target", "the cat", "--token-samples", "5",
+    )  # fmt: skip
+    assert status == 0
+    assert text.count("the cat\n") == 2
+    assert sorted(p.name for p in out.iterdir()) == ["tone", "tone-2"]
+
+
+def test_seed(capsys, recording, model_folder):
+    arguments = [recording, "--model", model_folder, "--target", "the cat"]
+    first = explain(capsys, *arguments, "--seed", "1")[1]
+    assert first == explain(capsys, *arguments, "--seed", "1")[1]
+    assert first != explain(capsys, *arguments, "--seed", "2")[1]
+
+
+def fails(capsys, *arguments):
+    status, out, err = explain(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("captum-spes: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+class TestErrors:
+    def test_nothing_given(self, capsys):
+        assert "no audio" in fails(capsys)
+
+    def test_no_model(self, capsys, recording):
+        assert "no model" in fails(capsys, recording)
+
+    def test_missing_audio(self, capsys, model_folder):
+        assert "no such audio file: nope.wav" in fails(capsys, "nope.wav", "--model", model_folder)
+
+    def test_bad_audio_is_named_before_any_work(self, capsys, recording, model_folder, tmp_path):
+        empty, text, silent = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
+        empty.touch()
+        text.write_text("no audio at all " * 50)
+        soundfile.write(silent, np.zeros(16_000), 16_000)
+        for file, message in ((empty, "empty"), (text, "no audio file"), (silent, "silent")):
+            error = fails(capsys, recording, file, "--model", model_folder)
+            assert message in error
+            assert str(file) in error
+
+    def test_too_long(self, capsys, model_folder, tmp_path):
+        file = tmp_path / "long.wav"
+        soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, 16_000 * 10), 16_000)
+        assert "at most 4.0 s" in fails(capsys, file, "--model", model_folder)
+
+    def test_unknown_model(self, capsys, recording, tmp_path):
+        assert "no such model folder" in fails(capsys, recording, "--model", tmp_path / "nope")
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+        assert "family 'bert'" in fails(capsys, recording, "--model", tmp_path)
+
+    def test_unusable_target(self, capsys, recording, model_folder):
+        assert "empty text" in fails(capsys, recording, "--model", model_folder, "--target", " ")
+
+    def test_unusable_output(self, capsys, recording, model_folder, tmp_path):
+        (tmp_path / "file").touch()
+        arguments = ["--model", model_folder, "--out", tmp_path / "file"]
+        assert "file" in fails(capsys, recording, *arguments)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["explain", "--samples", "0"],
+            ["explain", "--samples", "many"],
+            ["explain", "--token-samples", "-1"],
+            ["explain", "--device", "tpu"],
+            ["explain", "--baselines", "noise"],
+            ["explain", "--nonsense"],
+            ["nonsense"],
+            [],
+        ],
+    )
+    def test_wrong_arguments(self, capsys, arguments):
+        with pytest.raises(SystemExit) as exit_info:
+            main(arguments)
+        assert exit_info.value.code == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_interruption(capsys, recording, model_folder, monkeypatch):
+    from captum_spes import SpeechToTextAttribution
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SpeechToTextAttribution, "attribute", interrupted)
+    status, _, err = explain(capsys, recording, "--model", model_folder)
+    assert (status, err) == (130, "captum-spes: interrupted\n")
+
+
+def test_installed_command_and_module():
+    for command in (["captum-spes"], [sys.executable, "-m", "captum_spes.cli"]):
+        shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert shown.stdout.startswith("captum-spes ")
+
+
+def test_import_is_light():
+    code = (
+        "import sys, captum_spes; "
+        "sys.exit(any(m in sys.modules for m in ('transformers', 'skimage', 'soundfile')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -173,11 +173,11 @@ class SPES(PerturbationAttribution):
             >>> attr = spes.attribute(input, target=1, n_samples=400, seed=0)
             >>> # Group each 2x2 square, and halves as a second level.
             >>> squares = torch.tensor([[[0,0,1,1],[0,0,1,1],
-            >>>                          [2,2,3,3],[2,2,3,3]]])
+            ...                          [2,2,3,3],[2,2,3,3]]])
             >>> halves = torch.tensor([[[0,0,1,1],[0,0,1,1],
-            >>>                         [0,0,1,1],[0,0,1,1]]])
+            ...                         [0,0,1,1],[0,0,1,1]]])
             >>> attr = spes.attribute(input, target=1, n_samples=400, seed=0,
-            >>>                       feature_mask=[squares, halves])
+            ...                       feature_mask=[squares, halves])
         """
         is_inputs_tuple = _is_tuple(inputs)
         tensors, baseline_values = _format_input_baseline(inputs, baselines)

@@ -53,8 +53,8 @@ class KLDivergenceForward:
         >>> model = torch.nn.Linear(4, 10)
         >>> x = torch.randn(1, 4)
         >>> forward = KLDivergenceForward(model, x)
-        >>> forward(x)
-        tensor([0.])
+        >>> float(forward(x))
+        0.0
         >>> attr = SPES(forward).attribute(x, n_samples=100, seed=0)
     """
 

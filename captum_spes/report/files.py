@@ -29,7 +29,8 @@ def write_explanation(
 
     Examples::
 
-        >>> write_explanation(result, "out/speech")
+        >>> [path.name for path in write_explanation(result, "out/speech")]
+        ['explanation.npz', 'sentence.png', 'tokens.png', 'previous_tokens.png']
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -48,8 +48,7 @@ def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary
 
     Examples::
 
-        >>> summarize_tokens(result)[0].time.peak
-        0.56
+        >>> seconds = summarize_tokens(result)[0].time.peak
     """
     shares = None if result.token_attr is None else result.speech_share().tolist()
     summaries = []
@@ -80,7 +79,9 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
 
     Examples::
 
-        >>> print(explanation_text(result))
+        >>> print(explanation_text(result))  # doctest: +ELLIPSIS
+        the cat
+        SPES, ...
     """
     levels = result.parameters.get("patches_per_level", [])
     distinct = result.parameters.get("distinct_levels")

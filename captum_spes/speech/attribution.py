@@ -175,7 +175,10 @@ class SpeechToTextAttribution:
 
         Examples::
 
-            >>> result = explainer.attribute("speech.flac", n_samples=500, seed=0)
+            >>> result = explainer.attribute(
+            ...     "speech.flac", patches_per_second=(60, 120), n_samples=200, n_token_samples=100,
+            ...     seed=0,
+            ... )
             >>> result.plot_spectrogram_attr(0).savefig("first_token.png")
         """
         settings = _Settings(

@@ -122,6 +122,29 @@ class TestResult:
                 found = result.spectrogram_attr[:, mask == label].double()
                 assert torch.allclose(found, divergence[:, None].expand_as(found), atol=1e-5)
 
+    def test_each_side_is_perturbed_with_its_own_probability(self, tiny_model, audio):
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        unperturbed = explainer.model.from_audio(audio).spectrogram
+        spectrograms, kept = [], []
+        encode, keep_previous_tokens = explainer.model.encode, explainer.model.keep_previous_tokens
+
+        def spy_encode(speech, batch):
+            spectrograms.extend((batch != unperturbed).float().mean((1, 2)).tolist())
+            return encode(speech, batch)
+
+        def spy_keep(keep):
+            kept.extend(keep.mean(1).tolist())
+            return keep_previous_tokens(keep)
+
+        explainer.model.encode, explainer.model.keep_previous_tokens = spy_encode, spy_keep
+        probabilities = {"perturb_prob": 0.2, "token_perturb_prob": 0.8}
+        explainer.attribute(audio, **{**QUICK, "n_token_samples": 200}, **probabilities)
+        perturbed = [share for share in spectrograms if share > 0]
+        assert len(perturbed) == pytest.approx(60, abs=2)
+        assert np.mean(perturbed) == pytest.approx(0.2, abs=0.06)
+        assert np.mean(kept) == pytest.approx(0.2, abs=0.05)
+
 
 class TestInputs:
     def test_file_array_tensor_and_features_agree(self, tiny_model, audio, tmp_path):

@@ -1,0 +1,91 @@
+"""The examples in the docstrings run.
+
+Hub names are answered with the small random models of the tests; nothing else is replaced.
+"""
+
+import doctest
+import importlib
+import pkgutil
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from captum.attr import Saliency
+
+import captum_spes
+from captum_spes import SPES, SpeechToTextAttribution
+
+
+def examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for module in pkgutil.walk_packages(captum_spes.__path__, "captum_spes."):
+        for test in finder.find(importlib.import_module(module.name)):
+            if test.examples and test.globs.get("__name__") == module.name:
+                yield test
+
+
+@pytest.fixture
+def names(tiny_whisper, audio, tmp_path, monkeypatch):
+    """What a reader of an example has at hand: imports, a model and a recording."""
+    model, processor = tiny_whisper
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("speech.flac", audio, 16_000)
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    result = explainer.attribute(
+        audio, target="the cat", n_samples=30, n_token_samples=30, patches_per_second=40, seed=0
+    )
+    result.save("explanation.npz")
+    monkeypatch.setattr(
+        "captum_spes.speech.models.registry._transformers",
+        lambda: SimpleNamespace(
+            AutoConfig=_pretrained(model.config),
+            AutoProcessor=_pretrained(processor),
+            AutoModelForSpeechSeq2Seq=_pretrained(model),
+        ),
+    )
+    names = {
+        "np": np,
+        "torch": torch,
+        "Saliency": Saliency,
+        "SimpleClassifier": lambda: torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(16, 3)
+        ).eval(),
+        "WhisperForConditionalGeneration": _pretrained(model),
+        "WhisperProcessor": _pretrained(processor),
+        "explainer": explainer,
+        "result": result,
+    }
+    for name in ("attr", "forward", "masks", "maps", "metrics", "report", "speech"):
+        package = sys.modules[f"captum_spes.{name}"]
+        names |= {public: getattr(package, public) for public in package.__all__}
+    return names
+
+
+def _pretrained(value):
+    return SimpleNamespace(from_pretrained=lambda name, **kwargs: value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("example", list(examples()), ids=lambda test: test.name)
+def test_example_runs(example, names):
+    example.globs = {**example.globs, **names}
+    example.globs.pop("__file__", None)
+    output = []
+    failed, attempted = doctest.DocTestRunner(
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    ).run(example, out=output.append)
+    assert attempted
+    assert not failed, "".join(output)
+
+
+def test_public_methods_have_examples():
+    documented = {test.name for test in examples()}
+    for name in captum_spes.__all__:
+        qualified = f"{getattr(captum_spes, name).__module__}.{name}"
+        assert any(d.startswith(qualified) for d in documented) or name in (
+            "Word",
+            "SpeechToTextAttributionResult",
+        ), name

@@ -1,0 +1,50 @@
+"""Execute the tutorials from top to bottom; exit with an error where a cell fails.
+
+    python tutorials/run.py            # check
+    python tutorials/run.py --write    # check and keep the outputs in the notebooks
+
+The model and the recording come from CAPTUM_SPES_MODEL and CAPTUM_SPES_AUDIO; without them those
+beside the repository are taken, and where there are none the tutorials are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", HERE.parents[1] / "shared"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="keep the outputs")
+    arguments = parser.parse_args()
+    os.environ.setdefault("CAPTUM_SPES_MODEL", str(SHARED / "models" / "whisper-tiny.en"))
+    os.environ.setdefault("CAPTUM_SPES_AUDIO", str(SHARED / "speech" / "librivox-0930.flac"))
+    missing = [
+        p for p in ("CAPTUM_SPES_MODEL", "CAPTUM_SPES_AUDIO") if not Path(os.environ[p]).exists()
+    ]
+    if missing:
+        print(f"tutorials skipped: set {' and '.join(missing)} to a model folder and a recording")
+        return 0
+    for path in sorted(HERE.glob("*.ipynb")):
+        start = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=1200, kernel_name="python3").execute(cwd=str(HERE))
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+        if arguments.write:
+            for cell in notebook.cells:
+                cell.get("metadata", {}).pop("execution", None)
+            nbformat.write(notebook, path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

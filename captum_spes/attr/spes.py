@@ -16,31 +16,30 @@ from captum_spes.attr._captum_compat import (
     BaselineType,
     TargetType,
     TensorOrTupleOfTensorsGeneric,
-    _expand_additional_forward_args,
-    _expand_target,
-    _format_additional_forward_args,
     _format_input_baseline,
     _format_output,
     _is_tuple,
-    _run_forward,
-    _select_targets,
     progress,
 )
-from captum_spes.attr.masked_mean import MaskedMean
+from captum_spes.attr.evaluation import (
+    Evaluation,
+    check_finite,
+    check_value_per_batch,
+    has_value_per_example,
+    per_sample,
+    scores_of,
+)
+from captum_spes.attr.mask_groups import MaskGroup, mask_groups
+from captum_spes.attr.perturbation import baseline_tensors, perturb
 from captum_spes.attr.sampling import (
     BernoulliDesign,
     MaskDesign,
     chunk_sizes,
-    draw,
     resolve_seed,
     split_evenly,
 )
-from captum_spes.attr.segmentation import (
-    FeatureMaskLevels,
-    Segmentation,
-    segmentation_levels,
-)
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
+from captum_spes.errors import ArgumentError
 
 
 class SPES(PerturbationAttribution):
@@ -182,7 +181,7 @@ class SPES(PerturbationAttribution):
         is_inputs_tuple = _is_tuple(inputs)
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
         _check_arguments(tensors, n_samples, perturbations_per_eval, self.forward_func)
-        baseline_tensors = _baseline_tensors(baseline_values, tensors)
+        removed = baseline_tensors(baseline_values, tensors)
         levels = segmentation_levels(feature_mask, tensors)
         design = BernoulliDesign(perturb_prob) if design is None else design
         samples_per_level = split_evenly(n_samples, len(levels))
@@ -192,22 +191,22 @@ class SPES(PerturbationAttribution):
             torch.no_grad(),
             _progress(self.get_name(), n_evaluations + 1, show_progress) as advance,
         ):
-            evaluate = _Evaluation(self.forward_func, target, additional_forward_args)
+            evaluate = Evaluation(self.forward_func, target, additional_forward_args)
             initial = evaluate(tensors)
             advance()
-            has_rows = _has_value_per_example(initial, len(tensors[0]))
+            has_rows = has_value_per_example(initial, len(tensors[0]))
             if not has_rows:
-                _check_value_per_batch(initial, perturbations_per_eval, levels)
-            reference = _values(initial).reshape(len(tensors[0]) if has_rows else 1, -1)
-            groups = _groups(levels, len(reference), reference.shape[1], resolve_seed(seed))
+                check_value_per_batch(initial, perturbations_per_eval, levels)
+            reference = scores_of(initial).reshape(len(tensors[0]) if has_rows else 1, -1)
+            groups = mask_groups(levels, len(reference), reference.shape[1], resolve_seed(seed))
 
             for level, level_samples in enumerate(samples_per_level):
                 for size in chunk_sizes(level_samples, perturbations_per_eval):
                     masks = [group.draw(design, level, size) for group in groups]
-                    perturbed = _perturb(tensors, baseline_tensors, levels[level], groups, masks)
-                    values = _values(evaluate(perturbed, size))
-                    impacts = reference - _per_sample(values, size, reference)
-                    _check_finite(impacts)
+                    perturbed = perturb(tensors, removed, levels[level], groups, masks)
+                    values = scores_of(evaluate(perturbed, size))
+                    impacts = reference - per_sample(values, size, reference)
+                    check_finite(impacts)
                     for group, mask in zip(groups, masks, strict=True):
                         group.mean.add(level, mask, impacts[:, group.examples])
                     advance()
@@ -233,61 +232,6 @@ class SPES(PerturbationAttribution):
             before every capital.
         """
         return cls.__name__
-
-
-class _Evaluation:
-    """Runs the forward function on perturbed inputs in Captum's conventions."""
-
-    def __init__(
-        self, forward_func: Callable[..., Any], target: TargetType, additional: object | None
-    ) -> None:
-        self._forward_func = forward_func
-        self._target = target
-        self._additional = _format_additional_forward_args(additional)
-
-    def __call__(self, tensors: tuple[Tensor, ...], repeats: int = 1) -> Tensor:
-        target, additional = self._target, self._additional
-        if repeats > 1:
-            target = _expand_target(target, repeats)
-            additional = _expand_additional_forward_args(additional, repeats)
-        output = _run_forward(self._forward_func, tensors, None, additional)
-        if isinstance(output, bool) or not isinstance(output, Tensor | int | float):
-            kind = f"{type(output).__module__}.{type(output).__qualname__}"
-            raise ArgumentTypeError(
-                "the return of forward_func must be a tensor, int, or float, received: "
-                f"{kind}. Wrap the model in a function that returns the tensor to explain, "
-                "for example `lambda *args: model(*args).logits`."
-            )
-        if not isinstance(output, Tensor):
-            output = torch.tensor(output, dtype=torch.float64)
-        return output if target is None else _select_targets(output, target)
-
-
-class _Group:
-    """Examples with equally many features in every level: they share their masks.
-
-    Every group draws from its own generator with the same seed, so that an example gets
-    the masks it would get if it were explained alone.
-    """
-
-    def __init__(
-        self, levels: list[Segmentation], examples: list[int], n_outputs: int, seed: int
-    ) -> None:
-        self.examples = examples
-        self.mean = MaskedMean(levels, examples, n_outputs)
-        self._n_features = [level.features_of(examples[0]) for level in levels]
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def draw(self, design: MaskDesign, level: int, size: int) -> Tensor:
-        return draw(design, size, self._n_features[level], self._generator)
-
-
-def _groups(levels: list[Segmentation], batch: int, n_outputs: int, seed: int) -> list[_Group]:
-    examples_of: dict[tuple[int, ...], list[int]] = {}
-    for example in range(batch):
-        sizes = tuple(level.features_of(example) for level in levels)
-        examples_of.setdefault(sizes, []).append(example)
-    return [_Group(levels, examples, n_outputs, seed) for examples in examples_of.values()]
 
 
 def _check_arguments(
@@ -320,116 +264,12 @@ def _check_arguments(
         )
 
 
-def _baseline_tensors(
-    baselines: tuple[Tensor | int | float, ...], tensors: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    if len(baselines) != len(tensors):
-        raise ArgumentError(f"{len(baselines)} baselines given for {len(tensors)} inputs.")
-    formatted = []
-    for index, (baseline, tensor) in enumerate(zip(baselines, tensors, strict=True)):
-        value = torch.as_tensor(baseline, device=tensor.device)
-        if value.dim() > 0 and tuple(value.shape) not in (
-            tuple(tensor.shape),
-            (1, *tensor.shape[1:]),
-        ):
-            raise ArgumentError(
-                f"baseline (index {index}) has shape {tuple(value.shape)}; a Tensor must be "
-                f"shaped like the input, {tuple(tensor.shape)}, or have a first dimension "
-                "of 1."
-            )
-        # An integer input with a fractional baseline becomes floating, as in Captum.
-        cast_value = value.to(tensor.dtype)
-        is_lossless = tensor.is_floating_point() or torch.equal(cast_value.double(), value.double())
-        formatted.append(cast_value if is_lossless else value)
-    return tuple(formatted)
-
-
-def _perturb(
-    tensors: tuple[Tensor, ...],
-    baselines: tuple[Tensor, ...],
-    level: Segmentation,
-    groups: list[_Group],
-    masks: list[Tensor],
-) -> tuple[Tensor, ...]:
-    """Replace the masked features; examples vary fastest, as Captum expands arguments."""
-    perturbed = []
-    for tensor, baseline, columns in zip(tensors, baselines, level.columns, strict=True):
-        is_masked = _element_masks(columns, groups, masks)
-        # where, not multiplication: an infinite feature (log of digital silence) times 0
-        # would be NaN.
-        replaced = torch.where(is_masked, baseline, tensor)
-        perturbed.append(replaced.flatten(0, 1))
-    return tuple(perturbed)
-
-
-def _element_masks(columns: Tensor, groups: list[_Group], masks: list[Tensor]) -> Tensor:
-    """Spread masks over features to elements: bool ``(samples, 1 or batch, *features)``."""
-    # The additional column serves elements that are never perturbed.
-    padded = [torch.nn.functional.pad(mask, (0, 1)).to(columns.device) for mask in masks]
-    if len(groups) == 1 and len(columns) == 1:
-        spread = padded[0].index_select(1, columns.reshape(-1))
-        return spread.reshape(len(padded[0]), *columns.shape)
-    batch = sum(len(group.examples) for group in groups)
-    spread = torch.empty(
-        len(padded[0]), batch, *columns.shape[1:], dtype=torch.bool, device=columns.device
-    )
-    for group, mask in zip(groups, padded, strict=True):
-        for example in group.examples:
-            row = columns[example if len(columns) > 1 else 0]
-            spread[:, example] = mask[:, row]
-    return spread
-
-
-def _values(output: Tensor) -> Tensor:
-    """Move scores to where they are summed; float64 after the move, as MPS lacks it."""
-    return output.detach().cpu().to(torch.float64)
-
-
-def _per_sample(values: Tensor, n_samples: int, reference: Tensor) -> Tensor:
-    if values.numel() != n_samples * reference.numel():
-        raise ArgumentError(
-            "forward_func must return one row per example: for "
-            f"{n_samples} x {len(reference)} perturbed examples it returned "
-            f"{values.numel()} values, expected {n_samples * reference.numel()}. If it "
-            "returns one value per batch, set perturbations_per_eval=1."
-        )
-    return values.reshape(n_samples, *reference.shape)
-
-
-def _check_finite(impacts: Tensor) -> None:
-    if not bool(torch.isfinite(impacts).all()):
-        raise ArgumentError(
-            "forward_func returned NaN or infinity for a perturbed (or the original) input; "
-            "one such value would spoil the scores of every feature. Check the inputs, the "
-            "baselines and the model's precision."
-        )
-
-
-def _has_value_per_example(output: Tensor, batch: int) -> bool:
-    is_one_value_for_many = batch > 1 and output.numel() == 1
-    return output.dim() > 0 and len(output) == batch and not is_one_value_for_many
-
-
-def _check_value_per_batch(
-    output: Tensor, perturbations_per_eval: int, levels: list[Segmentation]
-) -> None:
-    if perturbations_per_eval > 1:
-        raise ArgumentError(
-            "Cannot have perturbations_per_eval > 1 when function returns scalar: its "
-            f"output of shape {tuple(output.shape)} has no row per example."
-        )
-    if not all(level.is_shared for level in levels):
-        raise ArgumentError(
-            "Cannot provide different masks for each example when function returns a scalar."
-        )
-
-
 def _result_dtype(output: Tensor) -> torch.dtype:
     return torch.float64 if output.dtype == torch.float64 else torch.float32
 
 
 def _assemble(
-    groups: list[_Group],
+    groups: list[MaskGroup],
     tensors: tuple[Tensor, ...],
     output_shape: tuple[int, ...],
     reference: Tensor,
@@ -446,7 +286,7 @@ def _assemble(
     )
 
 
-def _warn_never_perturbed(groups: list[_Group]) -> None:
+def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
     missed = max(group.mean.n_never_perturbed for group in groups)
     if missed:
         warnings.warn(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from typing import Any, TypeAlias
 
@@ -16,13 +15,15 @@ from torch import Tensor
 
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError
 from captum_spes.maps import group_words
-from captum_spes.masks import describe_levels, slic_feature_mask
+from captum_spes.masks import describe_levels
 from captum_spes.masks.scales import PAPER_MAX_SECONDS, PAPER_PATCHES_PER_SECOND
 from captum_spes.speech.audio import as_audio, check_audio, load_audio
 from captum_spes.speech.methods import SCORES, Side, attribute_side, check_method
 from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
+from captum_spes.speech.parameters import plain, versions
+from captum_spes.speech.patches import feature_masks
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 
 Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
@@ -191,8 +192,8 @@ class SpeechToTextAttribution:
         _check_sampling(n_samples, n_token_samples, perturb_prob, token_perturb_prob, settings)
         speech = self._speech_input(audio, sampling_rate)
         removed = self._removed_value(speech, baselines)
-        masks = _feature_masks(
-            speech,
+        masks = feature_masks(
+            speech.spectrogram,
             feature_mask,
             frame_rate=self.model.frame_rate,
             patches_per_second=patches_per_second,
@@ -230,20 +231,20 @@ class SpeechToTextAttribution:
                 "n_token_samples": n_token_samples,
                 "perturb_prob": perturb_prob,
                 "token_perturb_prob": token_perturb_prob,
-                "patches_per_second": _plain(patches_per_second),
+                "patches_per_second": plain(patches_per_second),
                 "max_seconds": max_seconds,
-                "n_patches": _plain(n_patches),
+                "n_patches": plain(n_patches),
                 "feature_mask": "slic" if feature_mask is None else "given",
-                "baselines": _plain(baselines),
+                "baselines": plain(baselines),
                 "score": score,
                 "design": None if design is None else type(design).__name__,
                 "perturbations_per_eval": perturbations_per_eval,
-                "method_args": _plain(settings.method_args),
-                "gen_args": _plain(dict(gen_args or {})),
+                "method_args": plain(settings.method_args),
+                "gen_args": plain(dict(gen_args or {})),
                 "target": "generated" if target is None else "given",
-                "patches_per_level": _plain(describe_levels(masks).n_patches),
+                "patches_per_level": plain(describe_levels(masks).n_patches),
                 "distinct_levels": describe_levels(masks).n_distinct,
-                "versions": _versions(),
+                "versions": versions(),
             },
         )
 
@@ -433,63 +434,9 @@ def _check_sampling(
         raise ArgumentError(f"score must be one of {SCORES}, got {settings.score!r}.")
 
 
-def _feature_masks(
-    speech: SpeechInput,
-    feature_mask: FeatureMaskLevels,
-    **scales: Any,
-) -> list[Tensor]:
-    spectrogram = speech.spectrogram
-    if feature_mask is None:
-        return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]
-    levels = feature_mask if isinstance(feature_mask, list) else [feature_mask]
-    if not levels:
-        raise ArgumentError("feature_mask is an empty list; give at least one level.")
-    return [_one_mask(level, spectrogram) for level in levels]
-
-
-def _one_mask(level: Tensor | tuple[Tensor, ...], spectrogram: Tensor) -> Tensor:
-    if isinstance(level, tuple):
-        if len(level) != 1:
-            raise ArgumentError(
-                f"feature_mask has {len(level)} tensors for one input, the spectrogram; give "
-                "a list for several levels."
-            )
-        level = level[0]
-    if not isinstance(level, Tensor):
-        raise ArgumentTypeError(f"feature_mask must be a Tensor, got {type(level).__name__}.")
-    mask = level[0] if level.dim() == 3 and len(level) == 1 else level
-    if mask.shape != spectrogram.shape:
-        raise ArgumentError(
-            f"feature_mask has shape {tuple(level.shape)}; it must have the spectrogram's "
-            f"(time, freq) = {tuple(spectrogram.shape)}."
-        )
-    return mask[None]
-
-
 def _words(tokens: list[str], is_text: list[bool]) -> list[Word]:
     rows = [index for index, text in enumerate(is_text) if text]
     return [
         Word(word, tuple(rows[i] for i in indices))
         for word, indices in group_words([tokens[row] for row in rows])
     ]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it, so that saving loses nothing."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, Tensor):
-        return f"Tensor of shape {tuple(value.shape)}"
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("captum-spes", "captum", "torch", "transformers", "scikit-image"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

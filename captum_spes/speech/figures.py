@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +13,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Figure(), not pyplot.figure(): pyplot keeps every figure alive and shows it twice in
-# notebooks.
-
 _COLOURS = "magma"
 # Over a grey spectrogram the strongest places must be the darkest colour.
 _OVERLAY_COLOURS = "YlOrRd"
 _TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
+
+
+class NotebookFigure(Figure):
+    """A figure that notebooks show when it is the value of a cell.
+
+    pyplot's figures would be shown twice there, and kept alive until they are closed.
+    """
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
 
 
 def spectrogram_figure(
@@ -32,7 +42,7 @@ def spectrogram_figure(
 ) -> Figure:
     """Draw one map, alone or over the spectrogram."""
     seconds = float(frame_times[-1] - frame_times[0])
-    figure = Figure(figsize=(min(14.0, 5.0 + seconds), 3.6), layout="constrained")
+    figure = NotebookFigure(figsize=(min(14.0, 5.0 + seconds), 3.6), layout="constrained")
     axes = figure.add_subplot()
     image = _draw(axes, saliency, frame_times, mel_frequencies, spectrogram)
     axes.set_title(_shortened(title, 90), parse_math=False)
@@ -54,7 +64,7 @@ def spectrogram_sheet(
     """Draw many maps on one sheet with common axes and one colour bar."""
     columns = max(1, min(columns, len(titles)))
     rows = math.ceil(len(titles) / columns)
-    figure = Figure(figsize=(3.6 * columns + 0.8, 1.9 * rows + 0.5), layout="constrained")
+    figure = NotebookFigure(figsize=(3.6 * columns + 0.8, 1.9 * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for index, axes in enumerate(grid.flat):
         if index >= len(titles):
@@ -74,7 +84,7 @@ def token_figure(
 ) -> Figure:
     """Draw explained tokens against previous tokens; invalid cells stay empty."""
     width, height = 2.6 + 0.32 * len(columns), 1.8 + 0.26 * len(rows)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = NotebookFigure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(np.ma.masked_invalid(_array(matrix)), cmap=_COLOURS, aspect="auto")
     axes.set_facecolor("0.92")

@@ -120,6 +120,9 @@ class TestFigures:
         )
         result.plot_spectrogram_attr(over_spectrogram=True).savefig(tmp_path / "figure.png")
 
+    def test_notebooks_show_it(self):
+        assert make().plot_spectrogram_attr(0)._repr_png_().startswith(b"\x89PNG")
+
     def test_pyplot_is_left_alone(self):
         make().plot_spectrogram_attr()
         make().plot_token_attr()

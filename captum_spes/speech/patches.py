@@ -1,0 +1,48 @@
+"""The patches of an utterance: SLIC's, or the user's own, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from captum_spes.attr.segmentation import FeatureMaskLevels
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.masks import slic_feature_mask
+
+
+def feature_masks(
+    spectrogram: Tensor, feature_mask: FeatureMaskLevels, **scales: Any
+) -> list[Tensor]:
+    """Return one mask per level, ``(1, time, freq)``.
+
+    Args:
+        spectrogram: ``(time, freq)``.
+        feature_mask: the user's own masks; None for SLIC's.
+        **scales: arguments of ``slic_feature_mask``.
+    """
+    if feature_mask is None:
+        return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]
+    levels = feature_mask if isinstance(feature_mask, list) else [feature_mask]
+    if not levels:
+        raise ArgumentError("feature_mask is an empty list; give at least one level.")
+    return [_one_mask(level, spectrogram) for level in levels]
+
+
+def _one_mask(level: Tensor | tuple[Tensor, ...], spectrogram: Tensor) -> Tensor:
+    if isinstance(level, tuple):
+        if len(level) != 1:
+            raise ArgumentError(
+                f"feature_mask has {len(level)} tensors for one input, the spectrogram; give "
+                "a list for several levels."
+            )
+        level = level[0]
+    if not isinstance(level, Tensor):
+        raise ArgumentTypeError(f"feature_mask must be a Tensor, got {type(level).__name__}.")
+    mask = level[0] if level.dim() == 3 and len(level) == 1 else level
+    if mask.shape != spectrogram.shape:
+        raise ArgumentError(
+            f"feature_mask has shape {tuple(level.shape)}; it must have the spectrogram's "
+            f"(time, freq) = {tuple(spectrogram.shape)}."
+        )
+    return mask[None]

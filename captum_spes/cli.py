@@ -51,7 +51,7 @@ def _explain(parsed: argparse.Namespace) -> None:
     for file, samples, folder in zip(parsed.audio, recordings, folders, strict=True):
         result = explainer.attribute(
             samples,
-            sampling_rate=explainer.model.sampling_rate,
+            sampling_rate=explainer.adapter.sampling_rate,
             target=parsed.target,
             gen_args=_generation_arguments(parsed),
             n_samples=parsed.samples,
@@ -62,10 +62,11 @@ def _explain(parsed: argparse.Namespace) -> None:
             seed=parsed.seed,
             show_progress=not parsed.quiet,
         )
-        print(f"\n{file}\n{explanation_text(result)}")
-        if folder is not None:
-            written = write_explanation(result, folder)
-            print(f"\nwritten: {', '.join(str(path) for path in written)}")
+        # Files first: what was computed must not be lost to a closed pipe.
+        written = [] if folder is None else write_explanation(result, folder)
+        _print(f"\n{file}\n{explanation_text(result)}")
+        if written:
+            _print(f"\nwritten: {', '.join(str(path) for path in written)}")
 
 
 def _explainer(parsed: argparse.Namespace) -> Any:
@@ -81,10 +82,10 @@ def _checked_audio(explainer: Any, file: Path) -> Any:
     """Read every file before explaining the first, so that a bad one costs no time."""
     from captum_spes.speech.audio import check_audio, load_audio
 
-    model = explainer.model
+    adapter = explainer.adapter
     try:
-        samples = load_audio(file, model.sampling_rate)
-        check_audio(samples, model.sampling_rate, model.max_seconds)
+        samples = load_audio(file, adapter.sampling_rate)
+        check_audio(samples, adapter.sampling_rate, adapter.max_seconds)
     except ArgumentError as error:
         raise ArgumentError(
             str(error) if str(file) in str(error) else f"{file}: {error}"
@@ -207,6 +208,12 @@ def _integer(text: str, lowest: int) -> int:
     if value < lowest:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {lowest}")
     return value
+
+
+def _print(text: str) -> None:
+    """Print, with a question mark for what the terminal's encoding lacks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, errors="replace").decode(encoding))
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The command line: text, files, and one clear line for everything that is wrong."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -154,6 +155,29 @@ class TestErrors:
             main(arguments)
         assert exit_info.value.code == 2
         assert "Traceback" not in capsys.readouterr().err
+
+    def test_generation_argument_that_the_model_lacks(self, capsys, recording, model_folder):
+        error = fails(capsys, recording, "--model", model_folder, "--language", "de")
+        assert "cannot generate with" in error
+
+    def test_seed_out_of_range(self, capsys, recording, model_folder):
+        error = fails(capsys, recording, "--model", model_folder, "--seed", 2**64)
+        assert "seed must lie in" in error
+
+
+def test_terminal_that_lacks_a_character_loses_nothing(recording, model_folder, tmp_path):
+    out = tmp_path / "out"
+    shown = subprocess.run(
+        [
+            "captum-spes", "explain", str(recording), "--model", str(model_folder), *QUICK,
+            "--out", str(out), "--target", "the cat",
+        ],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert (out / "tone" / "explanation.npz").exists()
 
 
 def test_interruption(capsys, recording, model_folder, monkeypatch):

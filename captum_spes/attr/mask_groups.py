@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -18,22 +20,33 @@ class MaskGroup:
     """
 
     def __init__(
-        self, levels: list[Segmentation], examples: list[int], n_outputs: int, seed: int
+        self,
+        levels: list[Segmentation],
+        examples: list[int],
+        n_outputs: int,
+        design: MaskDesign,
+        seed: int,
     ) -> None:
         self.examples = examples
         self.mean = MaskedMean(levels, examples, n_outputs)
         self._n_features = [level.features_of(examples[0]) for level in levels]
+        self._design = design
         self._generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, design: MaskDesign, level: int, size: int) -> Tensor:
-        return draw(design, size, self._n_features[level], self._generator)
+    def draw(self, level: int, size: int) -> Tensor:
+        return draw(self._design, size, self._n_features[level], self._generator)
 
 
 def mask_groups(
-    levels: list[Segmentation], batch: int, n_outputs: int, seed: int
+    levels: list[Segmentation], batch: int, n_outputs: int, design: MaskDesign, seed: int
 ) -> list[MaskGroup]:
+    """Group the examples of a batch; groups after the first draw from copies of the design."""
     examples_of: dict[tuple[int, ...], list[int]] = {}
     for example in range(batch):
         sizes = tuple(level.features_of(example) for level in levels)
         examples_of.setdefault(sizes, []).append(example)
-    return [MaskGroup(levels, examples, n_outputs, seed) for examples in examples_of.values()]
+    designs = [design, *(copy.deepcopy(design) for _ in range(len(examples_of) - 1))]
+    return [
+        MaskGroup(levels, examples, n_outputs, own_design, seed)
+        for examples, own_design in zip(examples_of.values(), designs, strict=True)
+    ]

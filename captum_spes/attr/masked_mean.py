@@ -36,11 +36,7 @@ class MaskedMean:
         # One column more than there are features: elements that are never perturbed read it.
         self._numerators = [torch.zeros(rows, n + 1, dtype=torch.float64) for n in sizes]
         self._counts = [torch.zeros(n + 1, dtype=torch.float64) for n in sizes]
-
-    @property
-    def n_never_perturbed(self) -> int:
-        """Number of features, over all levels, that no sample has perturbed."""
-        return sum(int((count[:-1] == 0).sum()) for count in self._counts)
+        self.n_never_perturbed = 0
 
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
         """Add samples of one level.
@@ -57,6 +53,9 @@ class MaskedMean:
 
     def write(self, attributions: tuple[Tensor, ...]) -> None:
         """Write the means of this group's examples.
+
+        Also counts in ``n_never_perturbed`` the elements that belong to a feature and that no
+        sample has perturbed.
 
         Args:
             attributions (tuple[Tensor, ...]): One per input, of shape
@@ -77,9 +76,14 @@ class MaskedMean:
             level.columns[input_index][0 if level.is_shared else example].reshape(-1).cpu()
             for level in self._levels
         ]
-        counts = sum(count[c] for count, c in zip(self._counts, columns, strict=True))
+        counts = torch.zeros(columns[0].shape, dtype=torch.float64)
+        is_feature = torch.zeros(columns[0].shape, dtype=torch.bool)
+        for count, c in zip(self._counts, columns, strict=True):
+            counts += count[c]
+            is_feature |= c < len(count) - 1
+        self.n_never_perturbed += int(((counts == 0) & is_feature).sum())
         # Where nothing was counted the numerator is 0 as well: 0 / 1 gives the defined 0.
-        divisor = torch.clamp(torch.as_tensor(counts), min=1)
+        divisor = counts.clamp(min=1)
         numerators = [numerator[rows] for numerator in self._numerators]
         out = out.view(len(out), math.prod(out.shape[1:]))
         step = max(1, _CELLS_PER_GATHER // max(1, out.shape[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -12,7 +13,11 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 
 class MaskDesign(Protocol):
-    """Anything that decides which features each perturbed input lacks."""
+    """Anything that decides which features each perturbed input lacks.
+
+    With masks per example, examples with different numbers of features draw from copies of
+    the design, so that each gets the masks that it would get alone.
+    """
 
     def sample(self, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
         """Draw masks.
@@ -68,9 +73,11 @@ def resolve_seed(seed: int | None) -> int:
     """Return ``seed``, or one drawn from torch's global generator where it is None."""
     if seed is None:
         return int(torch.randint(0, 2**63 - 1, (), dtype=torch.int64))
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise ArgumentTypeError(f"seed must be an int or None, got {type(seed).__name__}.")
-    return seed
+    if not 0 <= seed < 2**63:
+        raise ArgumentError(f"seed must lie in [0, 2**63), got {seed}.")
+    return int(seed)
 
 
 def split_evenly(n_samples: int, n_parts: int) -> list[int]:

@@ -39,7 +39,7 @@ from captum_spes.attr.sampling import (
     split_evenly,
 )
 from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, whole_number
 
 
 class SPES(PerturbationAttribution):
@@ -180,7 +180,9 @@ class SPES(PerturbationAttribution):
         """
         is_inputs_tuple = _is_tuple(inputs)
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
-        _check_arguments(tensors, n_samples, perturbations_per_eval, self.forward_func)
+        n_samples = whole_number("n_samples", n_samples, 1)
+        perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        _check_inputs(tensors, self.forward_func)
         removed = baseline_tensors(baseline_values, tensors)
         levels = segmentation_levels(feature_mask, tensors)
         design = BernoulliDesign(perturb_prob) if design is None else design
@@ -198,11 +200,13 @@ class SPES(PerturbationAttribution):
             if not has_rows:
                 check_value_per_batch(initial, perturbations_per_eval, levels)
             reference = scores_of(initial).reshape(len(tensors[0]) if has_rows else 1, -1)
-            groups = mask_groups(levels, len(reference), reference.shape[1], resolve_seed(seed))
+            groups = mask_groups(
+                levels, len(reference), reference.shape[1], design, resolve_seed(seed)
+            )
 
             for level, level_samples in enumerate(samples_per_level):
                 for size in chunk_sizes(level_samples, perturbations_per_eval):
-                    masks = [group.draw(design, level, size) for group in groups]
+                    masks = [group.draw(level, size) for group in groups]
                     perturbed = perturb(tensors, removed, levels[level], groups, masks)
                     values = scores_of(evaluate(perturbed, size))
                     impacts = reference - per_sample(values, size, reference)
@@ -211,11 +215,11 @@ class SPES(PerturbationAttribution):
                         group.mean.add(level, mask, impacts[:, group.examples])
                     advance()
 
-            _warn_never_perturbed(groups)
             output_shape = tuple(initial.shape) or (1,)
             attributions = _assemble(
                 groups, tensors, output_shape, reference, _result_dtype(initial)
             )
+            _warn_never_perturbed(groups)
         return cast(TensorOrTupleOfTensorsGeneric, _format_output(is_inputs_tuple, attributions))
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
@@ -234,19 +238,7 @@ class SPES(PerturbationAttribution):
         return cls.__name__
 
 
-def _check_arguments(
-    tensors: tuple[Tensor, ...],
-    n_samples: int,
-    perturbations_per_eval: int,
-    forward_func: Callable[..., Any],
-) -> None:
-    if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
-        raise ArgumentError(f"n_samples must be an int of at least 1, got {n_samples!r}.")
-    if not isinstance(perturbations_per_eval, int) or perturbations_per_eval < 1:
-        raise ArgumentError(
-            "Perturbations per evaluation must be an integer and at least 1, got "
-            f"perturbations_per_eval={perturbations_per_eval!r}."
-        )
+def _check_inputs(tensors: tuple[Tensor, ...], forward_func: Callable[..., Any]) -> None:
     for index, tensor in enumerate(tensors):
         if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
             raise ArgumentError(
@@ -281,16 +273,22 @@ def _assemble(
     for group in groups:
         group.mean.write(attributions)
     return tuple(
-        attribution.reshape(*output_shape, *tensor.shape[1:]).to(tensor.device)
+        _on_device_of(tensor, attribution.reshape(*output_shape, *tensor.shape[1:]))
         for attribution, tensor in zip(attributions, tensors, strict=True)
     )
 
 
+def _on_device_of(tensor: Tensor, attribution: Tensor) -> Tensor:
+    if tensor.device.type == "mps":  # which has no float64
+        attribution = attribution.float()
+    return attribution.to(tensor.device)
+
+
 def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
-    missed = max(group.mean.n_never_perturbed for group in groups)
+    missed = sum(group.mean.n_never_perturbed for group in groups)
     if missed:
         warnings.warn(
-            f"{missed} features were perturbed by no sample and have a score of 0; raise "
+            f"{missed} elements were perturbed by no sample and have a score of 0; raise "
             "n_samples or perturb_prob.",
             stacklevel=4,
         )

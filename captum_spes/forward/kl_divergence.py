@@ -42,6 +42,13 @@ class KLDivergenceForward:
         additional_forward_args (Any, optional): Further positional arguments of
                     ``logits_func``.
                     Default: None
+        indexed (bool, optional): Whether calls end with one more argument, an int Tensor
+                    that names for every row its row of the reference
+                    (``additional_forward_args=(torch.arange(batch),)``). Batches of two and
+                    more need it with methods that split or reorder the batch: Lime,
+                    KernelShap, NoiseTunnel, GradientShap. Without it rows are taken in the
+                    order of perturbation methods, the whole batch again and again.
+                    Default: False
 
     Raises:
         ArgumentTypeError: ``logits_func`` does not return a Tensor.
@@ -63,8 +70,12 @@ class KLDivergenceForward:
         logits_func: Callable[..., Any],
         inputs: Tensor | tuple[Tensor, ...],
         additional_forward_args: object | None = None,
+        *,
+        indexed: bool = False,
     ) -> None:
         self.logits_func = logits_func
+        self.indexed = indexed
+        _warn_in_training_mode(logits_func)
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         arguments = (
             ()
@@ -104,18 +115,28 @@ class KLDivergenceForward:
                 "methods find nothing there; use TokenProbabilityForward(..., log=True).",
                 stacklevel=2,
             )
-        logits = call_logits(self.logits_func, args)
-        rows = len(self._log_probs)
-        if logits.shape[1:] != self._log_probs.shape[1:] or len(logits) % rows:
+        inputs, rows = (args[:-1], args[-1]) if self.indexed else (args, None)
+        logits = call_logits(self.logits_func, inputs)
+        # One example at a time: its vocabulary-sized temporaries stay in the cache.
+        scores = [
+            self._score(row_logits, row)
+            for row_logits, row in zip(logits, self._reference_rows(logits, rows), strict=True)
+        ]
+        return torch.stack(scores)
+
+    def _reference_rows(self, logits: Tensor, rows: Tensor | None) -> list[int]:
+        n_rows = len(self._log_probs)
+        if rows is not None:
+            rows = rows.reshape(-1)
+        is_multiple = len(logits) % n_rows == 0 if rows is None else len(rows) == len(logits)
+        if logits.shape[1:] != self._log_probs.shape[1:] or not is_multiple:
             raise ArgumentError(
                 f"logits of shape {tuple(logits.shape)} do not match the reference's "
                 f"{tuple(self._log_probs.shape)}: the batch must be the reference's batch "
-                "or a multiple of it. Methods that split the batch (Lime, KernelShap) take "
-                "one example at a time."
+                "or a multiple of it. For methods that split the batch (Lime, KernelShap) "
+                "explain one example at a time, or see the argument indexed."
             )
-        # One example at a time: its vocabulary-sized temporaries stay in the cache.
-        scores = [self._score(row, index % rows) for index, row in enumerate(logits)]
-        return torch.stack(scores)
+        return [i % n_rows for i in range(len(logits))] if rows is None else rows.tolist()
 
     def _score(self, logits: Tensor, row: int) -> Tensor:
         reference = self._log_probs[row].to(logits.device)
@@ -128,6 +149,15 @@ class KLDivergenceForward:
         # Rounding can leave -1e-8. clamp keeps a NaN, so that the caller sees it.
         largest = torch.finfo(torch.float32).max
         return 0.0 - divergence.clamp(0.0, largest).to(torch.float32)
+
+
+def _warn_in_training_mode(logits_func: Callable[..., Any]) -> None:
+    if isinstance(logits_func, torch.nn.Module) and logits_func.training:
+        warnings.warn(
+            "logits_func is in training mode: dropout adds noise to every evaluation. Call "
+            ".eval() on the model first.",
+            stacklevel=3,
+        )
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

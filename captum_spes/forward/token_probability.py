@@ -26,7 +26,10 @@ class TokenProbabilityForward:
                     ``(batch, vocab)`` or ``(batch, tokens, vocab)``.
         tokens (int, sequence of int, or Tensor): Token ids: one id or ``(batch,)`` for
                     logits of shape ``(batch, vocab)``; ``(tokens,)`` or
-                    ``(batch, tokens)`` for ``(batch, tokens, vocab)``.
+                    ``(batch, tokens)`` for ``(batch, tokens, vocab)``. Ids per example fit
+                    methods that repeat the whole batch (perturbation methods,
+                    IntegratedGradients); with NoiseTunnel and GradientShap explain one
+                    example at a time.
         log (bool, optional): Whether to return log-probabilities.
                     Default: False
 
@@ -48,7 +51,10 @@ class TokenProbabilityForward:
         log: bool = False,
     ) -> None:
         self.logits_func = logits_func
-        self.tokens = torch.as_tensor(tokens, dtype=torch.int64)
+        ids = torch.as_tensor(tokens)
+        if ids.numel() == 0 or ids.is_floating_point() or ids.dtype == torch.bool:
+            raise ArgumentError(f"tokens must be integer ids, at least one, got {tokens!r}.")
+        self.tokens = ids.to(torch.int64)
         self.log = log
 
     def __call__(self, *args: Any) -> Tensor:

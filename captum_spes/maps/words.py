@@ -53,4 +53,7 @@ def _without_marks(token: str) -> str:
 
 
 def _is_punctuation(text: str) -> bool:
-    return bool(text) and all(unicodedata.category(character)[0] in "PS" for character in text)
+    return bool(text) and all(
+        unicodedata.category(character)[0] in "PS" and character != "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )

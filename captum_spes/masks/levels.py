@@ -53,7 +53,7 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
         >>> print(describe_levels(masks))
         3 levels of 4, 4, 16 patches, 2 distinct
     """
-    masks = list(feature_masks)
+    masks = [mask.cpu() for mask in feature_masks]
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
         raise ArgumentError("give at least one level, and levels of one shape.")
     canonical = [_in_order_of_appearance(mask) for mask in masks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import torch
@@ -26,14 +26,8 @@ def requested_patches(
 ) -> list[int]:
     """Return the number of patches to ask for, one per level, at least 1 each."""
     if n_patches is not None:
-        asked = [n_patches] if isinstance(n_patches, int) else list(n_patches)
-        counts = [int(_positive(count, "n_patches")) for count in asked]
+        counts = [int(_positive(count, "n_patches")) for count in _as_list(n_patches)]
     else:
-        rates = (
-            [patches_per_second]
-            if isinstance(patches_per_second, int | float)
-            else list(patches_per_second)
-        )
         _check_durations(seconds, frame_rate, max_seconds)
         # Exact decimals, because halves are rounded to even as in the reference
         # implementation: 66.6 * 7.5 is 499.5 and not a little less.
@@ -43,11 +37,16 @@ def requested_patches(
             frames = min(frames, _exact(max_seconds) * rate_of_frames)
         counts = [
             round(_exact(_positive(rate, "patches_per_second")) * frames / rate_of_frames)
-            for rate in rates
+            for rate in _as_list(patches_per_second)
         ]
     if not counts:
         raise ArgumentError("no segmentation level asked for: give at least one scale.")
     return [max(1, count) for count in counts]
+
+
+def _as_list(scales: float | Sequence[float]) -> list[float]:
+    """One scale or several, NumPy's numbers included."""
+    return list(scales) if isinstance(scales, Iterable) else [scales]
 
 
 def _exact(value: float) -> Fraction:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from captum_spes.errors import ArgumentError
 from captum_spes.masks.scales import (
     PAPER_MAX_SECONDS,
     PAPER_PATCHES_PER_SECOND,
@@ -80,6 +81,10 @@ def slic_feature_mask(
         >>> [tuple(mask.shape) for mask in masks]
         [(200, 80), (200, 80)]
     """
+    if not compactness > 0 or not sigma >= 0:
+        raise ArgumentError(
+            f"compactness must be positive and sigma not negative, got {compactness}, {sigma}."
+        )
     batch = as_time_major_batch(spectrogram, time_dim)
     counts = requested_patches(
         batch.shape[1],

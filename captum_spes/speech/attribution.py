@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any, TypeAlias
@@ -15,15 +14,16 @@ from torch import Tensor
 
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, whole_number
 from captum_spes.maps import group_words
 from captum_spes.masks import describe_levels
 from captum_spes.masks.scales import PAPER_MAX_SECONDS, PAPER_PATCHES_PER_SECOND
-from captum_spes.speech.audio import as_audio, check_audio, load_audio
-from captum_spes.speech.methods import SCORES, Side, attribute_side, check_method
+from captum_spes.speech.audio import as_audio, check_audio, check_duration, load_audio
+from captum_spes.speech.methods import SCORES, Run, Side, attribute_side, check_method
 from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
 from captum_spes.speech.parameters import plain, versions
 from captum_spes.speech.patches import feature_masks
+from captum_spes.speech.randomness import seeded_global_generators
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 
 Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
@@ -67,7 +67,7 @@ class SpeechToTextAttribution:
         """
         check_method(attr_method)
         self.attr_method = attr_method
-        self.model: SpeechModel = adapt(attr_method.forward_func, processor)
+        self.adapter: SpeechModel = adapt(attr_method.forward_func, processor)
 
     def attribute(
         self,
@@ -98,7 +98,7 @@ class SpeechToTextAttribution:
             audio (path, array or Tensor): A file (any rate, channels are averaged), the
                         samples of one channel, or the model's input features
                         (``(1, 80, 3000)`` for Whisper, ``(1, frames, 80)`` for
-                        Speech2Text).
+                        Speech2Text), also as the processor returns them.
             sampling_rate (int, optional): Of samples given as an array, in Hz; it must be
                         the model's. Files bring their own.
                         Default: 16000
@@ -160,7 +160,8 @@ class SpeechToTextAttribution:
             design (MaskDesign, optional): Masks of SPES for the spectrogram.
                         Default: None, independent Bernoulli masks
             method_args (dict, optional): Further arguments of the method's own
-                        ``attribute``, for example ``{"n_steps": 20}``.
+                        ``attribute``, for example ``{"n_steps": 20}``; they win over those
+                        above.
                         Default: None
 
         Returns:
@@ -182,70 +183,91 @@ class SpeechToTextAttribution:
             ... )
             >>> result.plot_spectrogram_attr(0).savefig("first_token.png")
         """
-        settings = _Settings(
-            perturbations_per_eval=perturbations_per_eval,
-            show_progress=show_progress,
-            score=score,
-            method_args=dict(method_args or {}),
-            seed=resolve_seed(seed),
-        )
-        _check_sampling(n_samples, n_token_samples, perturb_prob, token_perturb_prob, settings)
+        n_samples = whole_number("n_samples", n_samples, 1)
+        n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
+        perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
+        seed = resolve_seed(seed)
+        gen_args, method_args = dict(gen_args or {}), dict(method_args or {})
         speech = self._speech_input(audio, sampling_rate)
         removed = self._removed_value(speech, baselines)
         masks = feature_masks(
             speech.spectrogram,
             feature_mask,
-            frame_rate=self.model.frame_rate,
+            frame_rate=self.adapter.frame_rate,
             patches_per_second=patches_per_second,
             max_seconds=max_seconds,
             n_patches=n_patches,
         )
-        with self.model.evaluation_mode():
-            sequence = self._target(speech, target, gen_args or {})
-            spectrogram_side = settings.side(
+        levels = describe_levels(masks)
+        with self.adapter.evaluation_mode():
+            sequence = self._target(speech, target, gen_args, seed)
+            run = Run(
+                token_ids=sequence.explained_ids,
+                seed=seed,
+                device=self._device,
+                perturbations_per_eval=perturbations_per_eval,
+                show_progress=show_progress,
+                score=score,
+                method_args=method_args,
+            )
+            spectrogram_side = Side(
                 name="spectrogram",
                 inputs=speech.spectrogram[None],
                 baselines=removed[None],
                 feature_masks=masks,
                 logits_func=partial(self._spectrogram_logits, speech, sequence),
-                sequence=sequence,
-                device=self._device,
                 n_samples=n_samples,
                 perturb_prob=perturb_prob,
                 design=design,
             )
-            spectrogram_attr = attribute_side(self.attr_method, spectrogram_side)
+            spectrogram_attr = attribute_side(self.attr_method, spectrogram_side, run)
             token_attr = None
             if n_token_samples > 0:
-                token_attr = self._token_attr(
-                    speech, sequence, settings, n_token_samples, token_perturb_prob
-                )
-        return self._result(
-            speech,
-            sequence,
-            spectrogram_attr,
-            token_attr,
-            settings.seed,
-            {
-                "n_samples": n_samples,
-                "n_token_samples": n_token_samples,
-                "perturb_prob": perturb_prob,
-                "token_perturb_prob": token_perturb_prob,
-                "patches_per_second": plain(patches_per_second),
-                "max_seconds": max_seconds,
-                "n_patches": plain(n_patches),
-                "feature_mask": "slic" if feature_mask is None else "given",
-                "baselines": plain(baselines),
-                "score": score,
-                "design": None if design is None else type(design).__name__,
-                "perturbations_per_eval": perturbations_per_eval,
-                "method_args": plain(settings.method_args),
-                "gen_args": plain(dict(gen_args or {})),
-                "target": "generated" if target is None else "given",
-                "patches_per_level": plain(describe_levels(masks).n_patches),
-                "distinct_levels": describe_levels(masks).n_distinct,
-                "versions": versions(),
-            },
+                token_side = self._token_side(speech, sequence, n_token_samples, token_perturb_prob)
+                maps = attribute_side(self.attr_method, token_side, run)
+                token_attr = maps.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
+        output_tokens = self.adapter.token_strings(sequence.explained_ids)
+        return SpeechToTextAttributionResult(
+            output_tokens=output_tokens,
+            previous_tokens=self.adapter.token_strings(sequence.decoder_ids),
+            spectrogram=speech.spectrogram,
+            removed=removed.contiguous(),
+            feature_masks=torch.cat(masks).cpu(),
+            spectrogram_attr=spectrogram_attr,
+            token_attr=token_attr,
+            frame_times=speech.frame_times,
+            mel_frequencies=speech.mel_frequencies,
+            words=_words(self.adapter.spelled(sequence.explained_ids)),
+            text=self.adapter.text(sequence.explained_ids),
+            output_ids=sequence.explained_ids.tolist(),
+            previous_ids=sequence.decoder_ids.tolist(),
+            seconds=speech.seconds,
+            seed=seed,
+            method=self.attr_method.get_name(),
+            model_id=self.adapter.model_id,
+            parameters=plain(
+                {
+                    "n_samples": n_samples,
+                    "n_token_samples": n_token_samples,
+                    "perturb_prob": perturb_prob,
+                    "token_perturb_prob": token_perturb_prob,
+                    "patches_per_second": patches_per_second,
+                    "max_seconds": max_seconds,
+                    "n_patches": n_patches,
+                    "feature_mask": "slic" if feature_mask is None else "given",
+                    "baselines": "given" if isinstance(baselines, Tensor) else baselines,
+                    "score": score,
+                    "design": None if design is None else type(design).__name__,
+                    "perturbations_per_eval": perturbations_per_eval,
+                    "method_args": method_args,
+                    "gen_args": gen_args,
+                    "target": "generated" if target is None else "given",
+                    "patches_per_level": levels.n_patches,
+                    "distinct_levels": levels.n_distinct,
+                    "versions": versions(),
+                }
+            ),
         )
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
@@ -262,24 +284,28 @@ class SpeechToTextAttribution:
         return device
 
     def _speech_input(self, audio: Audio, sampling_rate: int) -> SpeechInput:
+        if isinstance(audio, Mapping) and "input_features" in audio:
+            audio = audio["input_features"]  # what a processor returns
         if isinstance(audio, str | PathLike):
-            samples = load_audio(audio, self.model.sampling_rate)
-        elif self.model.is_features(audio):
-            return self.model.from_features(torch.as_tensor(audio))
+            samples = load_audio(audio, self.adapter.sampling_rate)
+        elif self.adapter.is_features(audio):
+            speech = self.adapter.from_features(torch.as_tensor(audio))
+            check_duration(speech.seconds, self.adapter.max_seconds)
+            return speech
         else:
             samples = as_audio(audio)
-            if sampling_rate != self.model.sampling_rate:
+            if sampling_rate != self.adapter.sampling_rate:
                 raise ArgumentError(
                     f"the audio has {sampling_rate} samples per second and the model takes "
-                    f"{self.model.sampling_rate}; resample it, or give a file, which is "
+                    f"{self.adapter.sampling_rate}; resample it, or give a file, which is "
                     "resampled."
                 )
-        check_audio(samples, self.model.sampling_rate, self.model.max_seconds)
-        return self.model.from_audio(samples)
+        check_audio(samples, self.adapter.sampling_rate, self.adapter.max_seconds)
+        return self.adapter.from_audio(samples)
 
     def _removed_value(self, speech: SpeechInput, baselines: str | float | Tensor | None) -> Tensor:
         if baselines is None or isinstance(baselines, str):
-            value = self.model.removed_value(speech, baselines)
+            value = self.adapter.removed_value(speech, baselines)
         else:
             value = torch.as_tensor(baselines, dtype=torch.float32).cpu()
         try:
@@ -295,148 +321,59 @@ class SpeechToTextAttribution:
         speech: SpeechInput,
         target: str | Sequence[int] | Tensor | None,
         gen_args: Mapping[str, Any],
+        seed: int,
     ) -> TargetSequence:
-        if target is None:
-            return self.model.generate(speech, gen_args)
-        return self.model.force(speech, target, gen_args)
+        # Generation may sample (do_sample, temperature).
+        with seeded_global_generators(seed, self._device):
+            if target is None:
+                return self.adapter.generate(speech, gen_args)
+            return self.adapter.force(speech, target, gen_args)
 
     # Forward passes --------------------------------------------------------------------
 
     def _spectrogram_logits(
         self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor
     ) -> Tensor:
-        return self.model.logits(self.model.encode(speech, spectrograms), sequence)
+        return self.adapter.logits(self.adapter.encode(speech, spectrograms), sequence)
 
     def _token_logits(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
-        with self.model.keep_previous_tokens(keep):
-            return self.model.logits(states.expand(len(keep), *states.shape[1:]), sequence)
+        with self.adapter.keep_previous_tokens(keep):
+            return self.adapter.logits(states.expand(len(keep), *states.shape[1:]), sequence)
 
-    def _token_attr(
+    def _token_side(
         self,
         speech: SpeechInput,
         sequence: TargetSequence,
-        settings: _Settings,
         n_samples: int,
         perturb_prob: float,
-    ) -> Tensor:
+    ) -> Side:
+        """Which embeddings of previous tokens are kept, 1 each, against none kept."""
         with torch.no_grad():
-            states = self.model.encode(speech, speech.spectrogram[None])
-        # Explaining which embeddings were kept, 1 each, against none kept.
+            states = self.adapter.encode(speech, speech.spectrogram[None])
         keep = torch.ones(1, len(sequence.decoder_ids))
-        side = settings.side(
+        return Side(
             name="previous tokens",
             inputs=keep,
             baselines=torch.zeros_like(keep),
             feature_masks=[torch.arange(keep.shape[1])[None]],
             logits_func=partial(self._token_logits, states, sequence),
-            sequence=sequence,
-            device=self._device,
             n_samples=n_samples,
             perturb_prob=perturb_prob,
-            design=None,
-        )
-        maps = attribute_side(self.attr_method, side)
-        return maps.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
-
-    # Result ----------------------------------------------------------------------------
-
-    def _result(
-        self,
-        speech: SpeechInput,
-        sequence: TargetSequence,
-        spectrogram_attr: Tensor,
-        token_attr: Tensor | None,
-        seed: int,
-        parameters: dict[str, Any],
-    ) -> SpeechToTextAttributionResult:
-        model = self.model
-        output_tokens = model.token_strings(sequence.explained_ids)
-        return SpeechToTextAttributionResult(
-            output_tokens=output_tokens,
-            previous_tokens=model.token_strings(sequence.decoder_ids),
-            spectrogram=speech.spectrogram,
-            spectrogram_attr=spectrogram_attr,
-            token_attr=token_attr,
-            frame_times=speech.frame_times,
-            mel_frequencies=speech.mel_frequencies,
-            words=_words(output_tokens, model.is_text(sequence.explained_ids)),
-            text=model.text(sequence.explained_ids),
-            output_ids=sequence.explained_ids.tolist(),
-            previous_ids=sequence.decoder_ids.tolist(),
-            seconds=speech.seconds,
-            seed=seed,
-            method=self.attr_method.get_name(),
-            model_id=model.model_id,
-            parameters=parameters,
         )
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What both sides of an explanation have in common."""
-
-    perturbations_per_eval: int
-    show_progress: bool
-    score: str | None
-    method_args: dict[str, Any]
-    seed: int
-
-    def side(
-        self,
-        *,
-        name: str,
-        inputs: Tensor,
-        baselines: Tensor,
-        feature_masks: list[Tensor],
-        logits_func: Callable[[Tensor], Tensor],
-        sequence: TargetSequence,
-        device: torch.device,
-        n_samples: int,
-        perturb_prob: float,
-        design: MaskDesign | None,
-    ) -> Side:
-        return Side(
-            name=name,
-            inputs=inputs.to(device),
-            baselines=baselines.contiguous().to(device),
-            feature_masks=[mask.to(device) for mask in feature_masks],
-            logits_func=logits_func,
-            token_ids=sequence.explained_ids,
-            n_samples=n_samples,
-            perturb_prob=perturb_prob,
-            seed=self.seed,
-            perturbations_per_eval=self.perturbations_per_eval,
-            show_progress=self.show_progress,
-            score=self.score,
-            design=design,
-            method_args=self.method_args,
-        )
-
-
-def _check_sampling(
-    n_samples: int,
-    n_token_samples: int,
-    perturb_prob: float,
-    token_perturb_prob: float,
-    settings: _Settings,
+def _check_probabilities_and_score(
+    perturb_prob: float, token_perturb_prob: float, score: str | None
 ) -> None:
     """Check before the model runs, so that a typo costs no transcription."""
-    for name, value, lowest in (
-        ("n_samples", n_samples, 1),
-        ("n_token_samples", n_token_samples, 0),
-        ("perturbations_per_eval", settings.perturbations_per_eval, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ArgumentError(f"{name} must be an int of at least {lowest}, got {value!r}.")
     BernoulliDesign(perturb_prob)
     BernoulliDesign(token_perturb_prob)
-    if settings.score is not None and settings.score not in SCORES:
-        raise ArgumentError(f"score must be one of {SCORES}, got {settings.score!r}.")
+    if score is not None and score not in SCORES:
+        raise ArgumentError(f"score must be one of {SCORES}, got {score!r}.")
 
 
-def _words(tokens: list[str], is_text: list[bool]) -> list[Word]:
-    rows = [index for index, text in enumerate(is_text) if text]
+def _words(spelled: list[tuple[str, list[int]]]) -> list[Word]:
     return [
-        Word(word, tuple(rows[i] for i in indices))
-        for word, indices in group_words([tokens[row] for row in rows])
+        Word(word, tuple(row for piece in pieces for row in spelled[piece][1]))
+        for word, pieces in group_words([text for text, _ in spelled])
     ]

@@ -17,6 +17,13 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 MIN_SECONDS = 0.1
 # Below the quantum of 16-bit audio (3e-5): nothing but dither or a disconnected microphone.
 _SILENCE_PEAK = 1e-5
+# Zero and full scale of the integer formats.
+_PCM = {
+    np.dtype(np.uint8): (128.0, 128.0),
+    np.dtype(np.int8): (0.0, 2.0**7),
+    np.dtype(np.int16): (0.0, 2.0**15),
+    np.dtype(np.int32): (0.0, 2.0**31),
+}
 
 
 def load_audio(path: str | PathLike[str], sampling_rate: int) -> NDArray[np.float32]:
@@ -63,7 +70,10 @@ def load_audio(path: str | PathLike[str], sampling_rate: int) -> NDArray[np.floa
 
 def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
     r"""
-    Turn samples given as an array or Tensor into float32, integers scaled to [-1, 1].
+    Turn samples given as an array or Tensor into float32.
+
+    Integers of 8, 16 or 32 bits are PCM and scaled to [-1, 1], unsigned ones from their
+    middle.
 
     Args:
 
@@ -74,12 +84,13 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
 
     Raises:
         ArgumentError: there is more than one dimension.
-        ArgumentTypeError: the samples are no numbers.
+        ArgumentTypeError: the samples are no numbers, or integers of a width that no PCM
+            has.
 
     Examples::
 
-        >>> as_audio([0, 16384]).dtype
-        dtype('float32')
+        >>> as_audio(np.array([0, 16384], dtype=np.int16))
+        array([0. , 0.5], dtype=float32)
     """
     if isinstance(samples, Tensor):
         samples = samples.detach().cpu()
@@ -91,8 +102,14 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
             f"audio must have one dimension (one channel), got shape {array.shape}. Average "
             "or pick the channels first, for example audio.mean(axis=...)."
         )
+    if array.dtype in _PCM:
+        zero, scale = _PCM[array.dtype]
+        return ((array - zero) / scale).astype(np.float32)
     if np.issubdtype(array.dtype, np.integer):
-        return (array / (np.iinfo(array.dtype).max + 1.0)).astype(np.float32)
+        raise ArgumentTypeError(
+            f"integer audio must have 8, 16 or 32 bits, got {array.dtype}: its scale cannot be "
+            "told. Divide by full scale first, for example audio / 32768."
+        )
     if not np.issubdtype(array.dtype, np.floating):
         raise ArgumentTypeError(f"audio must hold numbers, got dtype {array.dtype}.")
     return array.astype(np.float32)
@@ -122,6 +139,13 @@ def check_audio(audio: NDArray[np.float32], sampling_rate: int, max_seconds: flo
     if not np.isfinite(audio).all():
         count = int((~np.isfinite(audio)).sum())
         raise ArgumentError(f"audio holds {count} NaN or infinite samples; repair it first.")
+    check_duration(seconds, max_seconds)
+    if np.abs(audio - audio.mean()).max() < _SILENCE_PEAK:
+        raise ArgumentError("audio is silent: every sample has (nearly) the same value.")
+
+
+def check_duration(seconds: float, max_seconds: float | None) -> None:
+    """Raise where a recording is shorter than 0.1 s or longer than the model takes."""
     if seconds < MIN_SECONDS:
         raise ArgumentError(f"audio lasts {seconds:.3f} s, less than {MIN_SECONDS} s.")
     if max_seconds is not None and seconds > max_seconds:
@@ -129,8 +153,6 @@ def check_audio(audio: NDArray[np.float32], sampling_rate: int, max_seconds: flo
             f"audio lasts {seconds:.1f} s and this model takes at most {max_seconds:.1f} s; "
             "cut it into shorter pieces."
         )
-    if np.abs(audio - audio.mean()).max() < _SILENCE_PEAK:
-        raise ArgumentError("audio is silent: every sample has (nearly) the same value.")
 
 
 def _audio_library(name: str) -> Any:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from captum.attr import (
     Attribution,
@@ -35,13 +34,37 @@ from captum_spes.attr.sampling import MaskDesign
 from captum_spes.attr.spes import SPES
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
+from captum_spes.speech.randomness import seeded_global_generators
 
 SCORES = ("kl", "probability", "log_probability")
 
 
 @dataclass(frozen=True)
+class Run:
+    """What both sides of an explanation have in common.
+
+    Attributes:
+        token_ids: ``(tokens,)``: the explained ids.
+        seed: of every random choice.
+        device: where the model runs.
+        perturbations_per_eval: perturbed inputs per forward.
+        show_progress: whether to draw progress bars.
+        score: one of ``SCORES``; None for what suits the method.
+        method_args: arguments of the method's own ``attribute``; they win over ours.
+    """
+
+    token_ids: Tensor
+    seed: int
+    device: torch.device
+    perturbations_per_eval: int
+    show_progress: bool
+    score: str | None
+    method_args: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Side:
-    """The spectrogram or the previous tokens: what is perturbed and how it is scored.
+    """The spectrogram or the previous tokens: what is perturbed and what the model makes of it.
 
     Attributes:
         name: shown in progress bars.
@@ -49,15 +72,9 @@ class Side:
         baselines: the removed value, of the same shape.
         feature_masks: one mask per segmentation level, ``(1, *features)``.
         logits_func: ``(batch, *features)`` to ``(batch, tokens, vocab)``.
-        token_ids: ``(tokens,)``: the explained ids.
         n_samples: forward evaluations for sampling methods.
         perturb_prob: probability that SPES perturbs a feature.
-        seed: of every random choice.
-        perturbations_per_eval: perturbed inputs per forward.
-        show_progress: whether to draw a progress bar.
-        score: one of ``SCORES``; None for what suits the method.
         design: masks of SPES.
-        method_args: further arguments of the method's own ``attribute``.
     """
 
     name: str
@@ -65,26 +82,28 @@ class Side:
     baselines: Tensor
     feature_masks: list[Tensor]
     logits_func: Callable[[Tensor], Tensor]
-    token_ids: Tensor
     n_samples: int
     perturb_prob: float
-    seed: int
-    perturbations_per_eval: int
-    show_progress: bool
-    score: str | None = None
     design: MaskDesign | None = None
-    method_args: dict[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Side:
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            baselines=self.baselines.contiguous().to(device),
+            feature_masks=[mask.to(device) for mask in self.feature_masks],
+        )
 
 
-def attribute_side(method: Attribution, side: Side) -> Tensor:
+def attribute_side(method: Attribution, side: Side, run: Run) -> Tensor:
     """Return the raw maps of all tokens, ``(tokens, *features)``, on the CPU."""
-    run = _runner(method)
+    runner = _runner(method)
     # The user's method object keeps its own forward function.
     method = copy.copy(method)
     name = f"{method.get_name()} ({side.name})"
     method.get_name = lambda: name  # the label of Captum's progress bars
-    with _seeded_global_generators(side.seed):
-        return run(method, side).detach().cpu()
+    maps = runner(method, side.to(run.device), run)
+    return maps.detach().cpu()
 
 
 def check_method(method: Any) -> None:
@@ -96,7 +115,7 @@ def check_method(method: Any) -> None:
     _runner(method)
 
 
-def _runner(method: Attribution) -> Callable[[Any, Side], Tensor]:
+def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor]:
     # By exact type: a subclass (Occlusion of FeatureAblation) may take other arguments.
     for kind in type(method).__mro__:
         if kind in _RUNNERS and (kind is type(method) or kind is SPES):
@@ -105,104 +124,104 @@ def _runner(method: Attribution) -> Callable[[Any, Side], Tensor]:
     raise ArgumentTypeError(f"{type(method).__name__} is not supported; use one of: {supported}.")
 
 
-def _run_spes(method: SPES, side: Side) -> Tensor:
-    method.forward_func = _perturbation_score(side)
-    attributions = method.attribute(
-        side.inputs,
-        baselines=side.baselines,
-        feature_mask=list(side.feature_masks),
-        n_samples=side.n_samples,
-        perturbations_per_eval=side.perturbations_per_eval,
-        show_progress=side.show_progress,
-        perturb_prob=side.perturb_prob,
-        seed=side.seed,
-        design=side.design,
-        **side.method_args,
-    )
-    return attributions[0]
+def _run_spes(method: SPES, side: Side, run: Run) -> Tensor:
+    method.forward_func = _perturbation_score(side, run)
+    arguments = {
+        "baselines": side.baselines,
+        "feature_mask": list(side.feature_masks),
+        "n_samples": side.n_samples,
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+        "perturb_prob": side.perturb_prob,
+        "seed": run.seed,
+        "design": side.design,
+    }
+    return method.attribute(side.inputs, **{**arguments, **run.method_args})[0]
 
 
-def _run_feature_ablation(method: FeatureAblation, side: Side) -> Tensor:
-    method.forward_func = _perturbation_score(side)
-    attributions: Tensor = method.attribute(
-        side.inputs,
-        baselines=side.baselines,
-        feature_mask=side.feature_masks[0],
-        perturbations_per_eval=side.perturbations_per_eval,
-        show_progress=side.show_progress,
-        **side.method_args,
-    )
-    return attributions
+def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
+    method.forward_func = _perturbation_score(side, run)
+    features = _Features(side)
+    arguments = {
+        "baselines": features.baselines,
+        "feature_mask": features.mask,
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+    }
+    maps = method.attribute(side.inputs, **{**arguments, **run.method_args})
+    return features.without_padding(maps)
 
 
-def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side) -> Tensor:
-    # A sample of this method is a permutation, which costs one forward per feature.
-    n_features = len(torch.unique(side.feature_masks[0]))
-    arguments = {"n_samples": max(1, side.n_samples // n_features), **side.method_args}
-    method.forward_func = _perturbation_score(side)
-    attributions: Tensor = method.attribute(
-        side.inputs,
-        baselines=side.baselines,
-        feature_mask=side.feature_masks[0],
-        perturbations_per_eval=side.perturbations_per_eval,
-        show_progress=side.show_progress,
-        **arguments,
-    )
-    return attributions[0]
+def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
+    method.forward_func = _perturbation_score(side, run)
+    features = _Features(side)
+    arguments = {
+        "baselines": features.baselines,
+        "feature_mask": features.mask,
+        # A sample of this method is a permutation, which costs one forward per feature.
+        "n_samples": max(1, side.n_samples // features.count),
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+    }
+    with seeded_global_generators(run.seed, run.device):
+        maps = method.attribute(side.inputs, **{**arguments, **run.method_args})
+    return features.without_padding(maps[0])
 
 
-def _run_surrogate(method: Lime | KernelShap, side: Side) -> Tensor:
+def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
     # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = _Remembered(_perturbation_score(side))
-    arguments = {"n_samples": side.n_samples, **side.method_args}
+    method.forward_func = _Remembered(_perturbation_score(side, run))
+    features = _Features(side)
+    arguments = {
+        "baselines": features.baselines,
+        "feature_mask": features.mask,
+        "n_samples": side.n_samples,
+        "perturbations_per_eval": run.perturbations_per_eval,
+    }
     maps = []
-    for token in _tokens(method, side):
-        torch.manual_seed(side.seed)
-        maps.append(
-            method.attribute(
-                side.inputs,
-                baselines=side.baselines,
-                target=token,
-                feature_mask=side.feature_masks[0],
-                perturbations_per_eval=side.perturbations_per_eval,
-                **arguments,
-            )[0]
-        )
-    return torch.stack(maps)
+    for token in _tokens(method, run):
+        with seeded_global_generators(run.seed, run.device):
+            attributed = method.attribute(
+                side.inputs, target=token, **{**arguments, **run.method_args}
+            )
+        maps.append(attributed[0])
+    return features.without_padding(torch.stack(maps))
 
 
-def _run_gradient(method: Attribution, side: Side) -> Tensor:
-    return _each_token(method, side, {})
+def _run_gradient(method: Attribution, side: Side, run: Run) -> Tensor:
+    return _each_token(method, side, run, {})
 
 
-def _run_integrated_gradients(method: IntegratedGradients, side: Side) -> Tensor:
+def _run_integrated_gradients(method: IntegratedGradients, side: Side, run: Run) -> Tensor:
     # Steps are batched like perturbations; all 50 at once would not fit in memory.
-    batch = {"internal_batch_size": side.perturbations_per_eval}
-    return _each_token(method, side, {"baselines": side.baselines, **batch})
+    batch = {"internal_batch_size": run.perturbations_per_eval}
+    return _each_token(method, side, run, {"baselines": side.baselines, **batch})
 
 
-def _run_gradient_shap(method: GradientShap, side: Side) -> Tensor:
-    return _each_token(method, side, {"baselines": side.baselines})
+def _run_gradient_shap(method: GradientShap, side: Side, run: Run) -> Tensor:
+    return _each_token(method, side, run, {"baselines": side.baselines}, draws=True)
 
 
-def _each_token(method: Attribution, side: Side, arguments: dict[str, Any]) -> Tensor:
-    if side.score == "kl":
+def _each_token(
+    method: Attribution, side: Side, run: Run, arguments: dict[str, Any], draws: bool = False
+) -> Tensor:
+    if run.score == "kl":
         raise ArgumentError(
             "score='kl' has no gradient at the unperturbed input; gradient methods take "
             "'log_probability' or 'probability'."
         )
     method.forward_func = TokenProbabilityForward(
-        side.logits_func, side.token_ids, log=side.score != "probability"
+        side.logits_func, run.token_ids, log=run.score != "probability"
     )
-    arguments = {**arguments, **side.method_args}
+    arguments = {**arguments, **run.method_args}
     maps = []
-    for token in _tokens(method, side):
-        torch.manual_seed(side.seed)
-        maps.append(method.attribute(side.inputs, target=token, **arguments)[0].detach())
+    for token in _tokens(method, run):
+        with seeded_global_generators(run.seed, run.device) if draws else nullcontext():
+            maps.append(method.attribute(side.inputs, target=token, **arguments)[0].detach())
     return torch.stack(maps)
 
 
-_RUNNERS: dict[type[Any], Callable[[Any, Side], Tensor]] = {
+_RUNNERS: dict[type[Any], Callable[[Any, Side, Run], Tensor]] = {
     SPES: _run_spes,
     FeatureAblation: _run_feature_ablation,
     ShapleyValueSampling: _run_shapley_value_sampling,
@@ -215,18 +234,39 @@ _RUNNERS: dict[type[Any], Callable[[Any, Side], Tensor]] = {
 }
 
 
-def _perturbation_score(side: Side) -> Callable[[Tensor], Tensor]:
-    if side.score in (None, "kl"):
+class _Features:
+    """The first level in Captum's terms, which have no label for "never perturbed".
+
+    Elements with negative labels become one more feature whose baseline is the input itself,
+    so that perturbing it does nothing.
+    """
+
+    def __init__(self, side: Side) -> None:
+        mask = side.feature_masks[0]
+        self._is_padding = mask < 0
+        features, labels = torch.unique(mask, return_inverse=True)
+        self.count = int((features >= 0).sum())
+        n_negative = len(features) - self.count
+        self.mask = torch.where(self._is_padding, self.count, labels - n_negative)
+        self.baselines = torch.where(self._is_padding, side.inputs, side.baselines)
+
+    def without_padding(self, maps: Tensor) -> Tensor:
+        """Give the elements that were never perturbed their defined 0."""
+        return maps.masked_fill(self._is_padding.to(maps.device), 0.0)
+
+
+def _perturbation_score(side: Side, run: Run) -> Callable[[Tensor], Tensor]:
+    if run.score in (None, "kl"):
         return KLDivergenceForward(side.logits_func, side.inputs)
     return TokenProbabilityForward(
-        side.logits_func, side.token_ids, log=side.score == "log_probability"
+        side.logits_func, run.token_ids, log=run.score == "log_probability"
     )
 
 
-def _tokens(method: Attribution, side: Side) -> Iterator[int]:
+def _tokens(method: Attribution, run: Run) -> Iterator[int]:
     description = f"{method.get_name()} attribution"
-    tokens = range(len(side.token_ids))
-    yield from tqdm(tokens, desc=description, unit="token", disable=not side.show_progress)
+    tokens = range(len(run.token_ids))
+    yield from tqdm(tokens, desc=description, unit="token", disable=not run.show_progress)
 
 
 class _Remembered:
@@ -249,16 +289,3 @@ class _Remembered:
 
 def _digest(row: Tensor) -> bytes:
     return hashlib.blake2b(row.detach().cpu().numpy().tobytes(), digest_size=16).digest()
-
-
-@contextmanager
-def _seeded_global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators, which Captum's own methods draw from, and restore them."""
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002

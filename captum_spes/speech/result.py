@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class SpeechToTextAttributionResult:
             it; a leading space starts a word.
         previous_tokens: the J tokens that the decoder read, prompt included.
         spectrogram: ``(time, freq)``: what was perturbed, without padding.
+        removed: ``(time, freq)``: what removed cells were replaced by.
+        feature_masks: ``(levels, time, freq)``: the patches, int64 labels.
         spectrogram_attr: ``(K, time, freq)``: raw attributions, not normalised.
         token_attr: ``(K, J)``: raw attributions of previous tokens, NaN where a token is
             not before the explained one; None if they were not asked for.
@@ -65,13 +68,16 @@ class SpeechToTextAttributionResult:
         seed: the seed of all masks.
         method: name of the attribution method.
         parameters: everything else that is needed to run it again, and what the run found
-            (patches per level, for example).
+            (patches per level, for example). A design is remembered by the name of its
+            class.
         model_id: name or folder of the model.
     """
 
     output_tokens: list[str]
     previous_tokens: list[str]
     spectrogram: Tensor
+    removed: Tensor
+    feature_masks: Tensor
     spectrogram_attr: Tensor
     token_attr: Tensor | None
     frame_times: Tensor
@@ -135,9 +141,9 @@ class SpeechToTextAttributionResult:
         r"""
         How much of each token rests on the audio against the previous tokens.
 
-        The mean raw attribution over the spectrogram is the impact to expect when a part
-        of it is removed, that over the previous tokens likewise; the share is the first
-        divided by the sum of both (magnitudes, for methods with signed attributions).
+        The mean magnitude of the raw attributions over the spectrogram is (for SPES) the
+        impact to expect when a part of it is removed, that over the previous tokens
+        likewise; the share is the first divided by the sum of both.
         It compares the two perturbations as they were made, with their own
         probabilities; it is no fraction of the decision.
 
@@ -154,8 +160,8 @@ class SpeechToTextAttributionResult:
         """
         if self.token_attr is None:
             raise ArgumentError("speech_share needs token_attr; explain previous tokens too.")
-        speech = self.spectrogram_attr.double().mean((1, 2)).abs()
-        tokens = torch.nanmean(self.token_attr.double(), dim=1).abs()
+        speech = self.spectrogram_attr.double().abs().mean((1, 2))
+        tokens = torch.nanmean(self.token_attr.double().abs(), dim=1)
         total = speech + tokens
         share = torch.where(total > 0, speech / total.where(total > 0, total + 1), 0.5)
         return share.float()
@@ -305,14 +311,13 @@ class SpeechToTextAttributionResult:
         metadata = json.dumps({"format": _FORMAT, **texts}, ensure_ascii=False)
         target = Path(path)
         # A temporary file beside the target: os.replace is atomic within a file system.
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 np.savez_compressed(file, metadata=np.array(metadata), **arrays)
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     @classmethod
@@ -339,9 +344,11 @@ class SpeechToTextAttributionResult:
             with np.load(path, allow_pickle=False) as file:
                 metadata = json.loads(str(file["metadata"]))
                 tensors: dict[str, Any] = {
-                    name: torch.from_numpy(file[name]) if name in file.files else None
+                    name: torch.from_numpy(file[name])
                     for name in _TENSORS
+                    if name != "token_attr" or name in file.files
                 }
+                tensors.setdefault("token_attr", None)
             if metadata.pop("format") != _FORMAT:
                 raise ArgumentError(f"{path} was not written by this version of captum_spes.")
             metadata["words"] = [
@@ -351,17 +358,32 @@ class SpeechToTextAttributionResult:
             return cls(**tensors, **metadata)
         except ArgumentError:
             raise
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as e:
-            raise ArgumentError(f"{path} is no saved explanation, or is damaged: {e}") from e
+        except _DAMAGES as error:
+            raise ArgumentError(
+                f"{path} is no saved explanation, or is damaged: {error}"
+            ) from error
 
 
-_TENSORS = ("spectrogram", "spectrogram_attr", "token_attr", "frame_times", "mel_frequencies")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+# What zip, npz and JSON raise for bytes that are not theirs.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+)
+_TENSORS = (
+    "spectrogram",
+    "removed",
+    "feature_masks",
+    "spectrogram_attr",
+    "token_attr",
+    "frame_times",
+    "mel_frequencies",
+)
 
 
 def _visible(token: str) -> str:

@@ -5,6 +5,7 @@ import inspect
 import io
 from contextlib import redirect_stderr
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import NoiseTunnel, PerturbationAttribution, ShapleyValueSampling
@@ -14,7 +15,7 @@ from captum.testing.helpers.basic_models import BasicModel_MultiLayer, BasicMode
 
 from captum_spes import SPES
 from captum_spes.attr import _captum_compat
-from tests.attr.designs import AllMasks
+from tests.attr.designs import AllMasks, FixedMasks
 
 X = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -195,6 +196,25 @@ class TestArguments:
         for row in range(2):
             alone = attribute(inputs=X[row : row + 1], target=2, feature_mask=masks[row : row + 1])
             assert torch.allclose(attr[row : row + 1], alone)
+
+    def test_design_with_masks_per_example_serves_each_example_from_its_start(self):
+        masks = torch.tensor([[0, 0, 1], [0, 1, 2]])
+        rows = torch.randint(0, 2, (6, 3), generator=torch.Generator().manual_seed(0))
+        both = attribute(target=2, feature_mask=masks, n_samples=6, design=FixedMasks(rows))
+        for row in range(2):
+            alone = attribute(
+                inputs=X[row : row + 1],
+                target=2,
+                feature_mask=masks[row : row + 1],
+                n_samples=6,
+                design=FixedMasks(rows),
+            )
+            assert torch.allclose(both[row], alone[0])
+
+    def test_numpy_integers_are_integers(self):
+        expected = attribute(target=0, n_samples=9)
+        found = attribute(target=0, n_samples=np.int64(9), seed=np.int64(0))
+        assert torch.equal(found, expected)
 
     def test_masks_per_example_on_several_levels(self):
         levels = [torch.tensor([[0, 0, 1], [0, 1, 2]]), torch.tensor([[0, 1, 1]])]

@@ -76,9 +76,19 @@ def test_everything_always_perturbed_gives_the_whole_difference():
 
 
 def test_a_feature_never_perturbed_gets_zero_and_a_warning():
-    with pytest.warns(UserWarning, match="1 features were perturbed by no sample"):
+    with pytest.warns(UserWarning, match="1 elements were perturbed by no sample"):
         attr = SPES(linear).attribute(ROW, n_samples=2, design=FixedMasks([[1, 0, 0], [1, 1, 0]]))
     assert attr.tolist() == [[3.0, 5.0, 0.0]]
+
+
+def test_a_cell_that_another_level_perturbed_is_not_warned_about(recwarn):
+    levels = [torch.tensor([[0, 1]]), torch.tensor([[0, 0]])]
+    design = FixedMasks([[1, 0], [1, 0]])
+    attr = SPES(lambda x: x.sum(1)).attribute(
+        torch.ones(1, 2), n_samples=2, feature_mask=levels, design=design
+    )
+    assert attr.tolist() == [[1.5, 2.0]]
+    assert not recwarn.list
 
 
 def test_constant_model_gives_zero():

@@ -89,6 +89,10 @@ class TestKLDivergence:
         forward = KLDivergenceForward(lambda x: x, torch.zeros(1, 3))
         assert torch.isnan(forward(torch.full((1, 3), torch.nan))).all()
 
+    def test_model_in_training_mode_is_pointed_out(self):
+        with pytest.warns(UserWarning, match="training mode"):
+            KLDivergenceForward(torch.nn.Linear(5, 3).train(), X)
+
     def test_differentiating_it_warns(self):
         with pytest.warns(UserWarning, match="gradient of the KL divergence is zero"):
             attr = Saliency(KLDivergenceForward(logits, X)).attribute(X, target=0)
@@ -115,6 +119,63 @@ class TestKLDivergence:
             forward(torch.randn(3, 5))
 
 
+class TestIndexedRows:
+    """Methods that split or reorder a batch say which row of the reference they mean."""
+
+    BATCH = torch.randn(2, 5, generator=torch.Generator().manual_seed(2))
+    ROWS = (torch.arange(2),)
+
+    def alone(self, method, **arguments):
+        maps = []
+        for row in self.BATCH:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                forward = KLDivergenceForward(logits, row[None])
+                maps.append(method(forward).attribute(row[None], target=1, **arguments))
+        return torch.cat(maps)
+
+    def together(self, method, **arguments):
+        forward = KLDivergenceForward(logits, self.BATCH, indexed=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return method(forward).attribute(
+                self.BATCH, target=1, additional_forward_args=self.ROWS, **arguments
+            )
+
+    @pytest.mark.parametrize("perturbations_per_eval", [1, 2, 5])
+    def test_perturbation_methods(self, perturbations_per_eval):
+        for method, arguments in ((SPES, {"seed": 0, "n_samples": 50}), (FeatureAblation, {})):
+            arguments |= {"perturbations_per_eval": perturbations_per_eval}
+            expected = self.alone(method, **arguments)
+            assert torch.allclose(self.together(method, **arguments), expected, atol=1e-5)
+
+    @pytest.mark.filterwarnings("ignore:You are providing multiple inputs")
+    def test_kernel_shap_splits_the_batch(self):
+        found = self.together(KernelShap, n_samples=400, perturbations_per_eval=2)
+        expected = self.alone(KernelShap, n_samples=400, perturbations_per_eval=2)
+        assert torch.allclose(found, expected, atol=0.2 * expected.abs().max())
+        assert (found.sum(1) - expected.sum(1)).abs().max() < 1e-3
+
+    def test_noise_tunnel_reorders_the_batch(self):
+        from captum.attr import NoiseTunnel
+
+        def explain(forward, x, **arguments):
+            return NoiseTunnel(SPES(forward)).attribute(
+                x, nt_samples=2, stdevs=1e-9, n_samples=50, seed=0, target=1, **arguments
+            )
+
+        forward = KLDivergenceForward(logits, self.BATCH, indexed=True)
+        found = explain(forward, self.BATCH, additional_forward_args=self.ROWS)
+        for row, x in enumerate(self.BATCH):
+            alone = explain(KLDivergenceForward(logits, x[None]), x[None])
+            assert torch.allclose(found[row], alone[0], atol=1e-4)
+
+    def test_rows_that_do_not_match(self):
+        forward = KLDivergenceForward(logits, self.BATCH, indexed=True)
+        with pytest.raises(ArgumentError, match="do not match"):
+            forward(self.BATCH, torch.arange(3))
+
+
 class TestTokenProbability:
     def test_value(self):
         tokens = [1, 6, 2]
@@ -138,7 +199,9 @@ class TestTokenProbability:
         forward = TokenProbabilityForward(lambda x: logits(x)[:, 0], 3)
         assert forward(torch.randn(4, 5)).shape == (4,)
 
-    @pytest.mark.parametrize("tokens", [[1, 2], [[0, 1], [2, 3]], [0, 1, 7], [0, 1, -1]])
+    @pytest.mark.parametrize(
+        "tokens", [[1, 2], [[0, 1], [2, 3]], [0, 1, 7], [0, 1, -1], [], [1.7, 2.2, 0.1]]
+    )
     def test_tokens_that_do_not_fit(self, tokens):
         with pytest.raises(ArgumentError):
             TokenProbabilityForward(logits, tokens)(X)

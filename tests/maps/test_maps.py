@@ -137,6 +137,7 @@ class TestWords:
             (["▁", "he", "llo"], [("hello", [0, 1, 2])]),
             ([" (", "a", ")."], [("(", [0]), ("a", [1]), (").", [2])]),
             ([" $", "5"], [("$", [0]), ("5", [1])]),
+            ([" caf\N{REPLACEMENT CHARACTER}"], [("caf\N{REPLACEMENT CHARACTER}", [0])]),
             ([], []),
         ],
     )

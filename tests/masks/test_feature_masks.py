@@ -1,5 +1,6 @@
 """Feature masks: layouts, scales, and what a set of levels really holds."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -48,6 +49,8 @@ def test_examples_of_a_batch_are_cut_on_their_own(cut):
 def test_scale_may_be_one_number(cut):
     assert len(cut(spectrogram(), patches_per_second=60)) == 1
     assert len(cut(spectrogram(), n_patches=100)) == 1
+    assert len(cut(spectrogram(), n_patches=np.int64(100))) == 1
+    assert len(cut(spectrogram(), patches_per_second=np.array([60, 100]))) == 2
 
 
 @BOTH
@@ -142,6 +145,12 @@ def test_levels_are_compared_as_partitions_not_as_labels():
 def test_bad_input(cut, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         cut(**{"spectrogram": torch.rand(20, 20), **arguments})
+
+
+@pytest.mark.parametrize("arguments", [{"compactness": 0}, {"compactness": -1}, {"sigma": -1}])
+def test_bad_slic_settings(arguments):
+    with pytest.raises(ArgumentError, match="compactness must be positive"):
+        slic_feature_mask(torch.rand(20, 20), **arguments)
 
 
 def test_levels_of_different_shapes_cannot_be_described():

@@ -1,7 +1,5 @@
 """Whisper tiny.en on real speech: the maps mean something."""
 
-import json
-
 import pytest
 import torch
 
@@ -105,4 +103,4 @@ def test_command_line(whisper_folder, speech_clips, tmp_path, capsys):
     shown = capsys.readouterr()
     assert clip["whisper_tiny_en"] in shown.out
     assert (tmp_path / clip["id"] / "tokens.png").stat().st_size > 10_000
-    assert json.loads(json.dumps(shown.err)) == shown.err
+    assert "Traceback" not in shown.err

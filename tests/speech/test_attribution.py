@@ -1,6 +1,7 @@
 """The wrapper: what it returns, that it can be repeated, and that the model stays as it was."""
 
 import inspect
+import threading
 
 import numpy as np
 import pytest
@@ -97,11 +98,23 @@ class TestResult:
         assert parameters["distinct_levels"] == len(parameters["patches_per_level"]) == 2
         assert parameters["versions"]["torch"] == torch.__version__
 
+    def test_patches_and_removed_value_are_kept(self, tiny_model, audio):
+        expected = explain(tiny_model, audio, baselines=0.25)
+        assert (expected.removed == 0.25).all()
+        again = explain(
+            tiny_model,
+            audio,
+            baselines=expected.removed,
+            feature_mask=list(expected.feature_masks),
+            seed=expected.seed,
+        )
+        assert torch.equal(again.spectrogram_attr, expected.spectrogram_attr)
+
     def test_what_the_estimator_does_is_eq_3(self, tiny_model, audio):
         """Two patches, each removed once: the map is the divergence of each removal."""
         network, processor = tiny_model
         explainer = SpeechToTextAttribution(SPES(network), processor)
-        speech = explainer.model.from_audio(audio)
+        speech = explainer.adapter.from_audio(audio)
         mask = torch.zeros(speech.spectrogram.shape, dtype=torch.int64)
         mask[len(mask) // 2 :] = 1
         result = explainer.attribute(
@@ -110,13 +123,13 @@ class TestResult:
             feature_mask=mask,
             design=FixedMasks([[1, 0], [0, 1]]),
         )
-        target = explainer.model.force(speech, "the cat", {})
-        removed = explainer.model.removed_value(speech, None).expand(speech.spectrogram.shape)
+        target = explainer.adapter.force(speech, "the cat", {})
+        removed = explainer.adapter.removed_value(speech, None).expand(speech.spectrogram.shape)
         with torch.no_grad():
             for label in (0, 1):
                 perturbed = torch.where(mask == label, removed, speech.spectrogram)
                 batch = torch.stack([speech.spectrogram, perturbed])
-                logits = explainer.model.logits(explainer.model.encode(speech, batch), target)
+                logits = explainer.adapter.logits(explainer.adapter.encode(speech, batch), target)
                 p, q = logits.double().log_softmax(-1)
                 divergence = (p.exp() * (p - q)).sum(-1)
                 found = result.spectrogram_attr[:, mask == label].double()
@@ -125,9 +138,12 @@ class TestResult:
     def test_each_side_is_perturbed_with_its_own_probability(self, tiny_model, audio):
         network, processor = tiny_model
         explainer = SpeechToTextAttribution(SPES(network), processor)
-        unperturbed = explainer.model.from_audio(audio).spectrogram
+        unperturbed = explainer.adapter.from_audio(audio).spectrogram
         spectrograms, kept = [], []
-        encode, keep_previous_tokens = explainer.model.encode, explainer.model.keep_previous_tokens
+        encode, keep_previous_tokens = (
+            explainer.adapter.encode,
+            explainer.adapter.keep_previous_tokens,
+        )
 
         def spy_encode(speech, batch):
             spectrograms.extend((batch != unperturbed).float().mean((1, 2)).tolist())
@@ -137,7 +153,7 @@ class TestResult:
             kept.extend(keep.mean(1).tolist())
             return keep_previous_tokens(keep)
 
-        explainer.model.encode, explainer.model.keep_previous_tokens = spy_encode, spy_keep
+        explainer.adapter.encode, explainer.adapter.keep_previous_tokens = spy_encode, spy_keep
         probabilities = {"perturb_prob": 0.2, "token_perturb_prob": 0.8}
         explainer.attribute(audio, **{**QUICK, "n_token_samples": 200}, **probabilities)
         # Three passes more see the unperturbed spectrogram.
@@ -156,9 +172,21 @@ class TestInputs:
             )
         network, processor = tiny_model
         explainer = SpeechToTextAttribution(SPES(network), processor)
-        features = explainer.model.from_audio(audio).features
-        result = explainer.attribute(features, **QUICK)
-        assert result.text == "the cat"
+        features = explainer.adapter.from_audio(audio).features
+        for given in (features, features.numpy(), {"input_features": features}):
+            result = explainer.attribute(given, **QUICK)
+            frames = len(expected.spectrogram)
+            # Frames that reach over the end of the audio may count as speech here.
+            assert torch.equal(result.spectrogram[:frames], expected.spectrogram)
+        features.zero_()
+        assert (result.spectrogram != 0).any()
+
+    @pytest.mark.parametrize(("frames", "message"), [(1, "less than 0.1 s"), (900, "at most")])
+    def test_features_of_an_unusable_length(self, tiny_speech2text, frames, message):
+        model, processor = tiny_speech2text
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        with pytest.raises(ArgumentError, match=message):
+            explainer.attribute(torch.randn(1, frames, 80), **QUICK)
 
     def test_stereo_file_at_another_rate(self, tiny_model, tmp_path):
         time = np.arange(24_000) / 48_000
@@ -226,13 +254,25 @@ class TestInputs:
         with pytest.raises(NotImplementedError):
             SpeechToTextAttribution(SPES(network), processor).attribute_future("a.wav")
 
-    def test_mask_label_below_zero_is_never_perturbed(self, tiny_model, audio):
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize(
+        "method", [SPES, FeatureAblation, ShapleyValueSampling, KernelShap, Lime]
+    )
+    def test_mask_label_below_zero_is_never_perturbed(self, tiny_model, audio, method):
         network, processor = tiny_model
-        explainer = SpeechToTextAttribution(SPES(network), processor)
-        shape = explainer.model.from_audio(audio).spectrogram.shape
+        explainer = SpeechToTextAttribution(method(network), processor)
+        seen, encode = [], explainer.adapter.encode
+
+        def spy(speech, batch):
+            seen.extend(batch[:, :10])
+            return encode(speech, batch)
+
+        explainer.adapter.encode = spy
+        shape = explainer.adapter.from_audio(audio).spectrogram.shape
         mask = torch.arange(shape[0] * shape[1]).reshape(shape) // 400
         mask[:10] = -1
         result = explainer.attribute(audio, **QUICK, feature_mask=mask)
+        assert all(torch.equal(rows, result.spectrogram[:10]) for rows in seen)
         assert (result.spectrogram_attr[:, :10] == 0).all()
         assert (result.spectrogram_attr[:, 10:] != 0).any()
 
@@ -252,6 +292,39 @@ class TestReproducible:
         assert torch.equal(drawn.spectrogram_attr, again.spectrogram_attr)
         other = explain(tiny_model, audio, seed=drawn.seed + 1)
         assert not torch.equal(drawn.spectrogram_attr, other.spectrogram_attr)
+
+    def test_seed_governs_sampled_generation(self, tiny_model, audio):
+        sampled = {"do_sample": True, "temperature": 2.0}
+        before = torch.get_rng_state()
+        first, second, third = (
+            explain(tiny_model, audio, target=None, gen_args=sampled, seed=seed).output_ids
+            for seed in (0, 0, 1)
+        )
+        assert first == second != third
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("method", [SPES, KernelShap, GradientShap])
+    def test_one_explainer_serves_two_threads(self, tiny_model, audio, method):
+        network, processor = tiny_model
+        network.train()
+        explainer = SpeechToTextAttribution(method(network), processor)
+        expected = [explainer.attribute(audio, **{**QUICK, "seed": seed}) for seed in (0, 1)]
+        before, found = torch.get_rng_state(), [None, None]
+
+        def work(seed):
+            found[seed] = explainer.attribute(audio, **{**QUICK, "seed": seed})
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for a, b in zip(expected, found, strict=True):
+            assert torch.equal(a.spectrogram_attr, b.spectrogram_attr)
+            assert torch.equal(torch.nan_to_num(a.token_attr), torch.nan_to_num(b.token_attr))
+        assert torch.equal(torch.get_rng_state(), before)
+        assert network.training
 
     def test_seeds_agree_more_than_tokens_do(self, tiny_model, audio):
         a, b = (
@@ -371,12 +444,12 @@ class TestMethods:
         result = explain(tiny_model, audio, Lime, n_token_samples=0)
         network, processor = tiny_model
         explainer = SpeechToTextAttribution(Lime(network), processor)
-        speech = explainer.model.from_audio(audio)
-        target = explainer.model.force(speech, "the cat", {})
+        speech = explainer.adapter.from_audio(audio)
+        target = explainer.adapter.force(speech, "the cat", {})
         x = speech.spectrogram[None]
 
         def logits(x):
-            return explainer.model.logits(explainer.model.encode(speech, x), target)
+            return explainer.adapter.logits(explainer.adapter.encode(speech, x), target)
 
         from captum_spes import slic_feature_mask
 
@@ -384,7 +457,7 @@ class TestMethods:
             torch.manual_seed(0)
             expected = Lime(KLDivergenceForward(logits, x)).attribute(
                 x,
-                baselines=explainer.model.removed_value(speech, None).expand(x.shape[1:])[None],
+                baselines=explainer.adapter.removed_value(speech, None).expand(x.shape[1:])[None],
                 target=1,
                 feature_mask=slic_feature_mask(x[0], patches_per_second=40)[0][None],
                 n_samples=60,
@@ -395,12 +468,12 @@ class TestMethods:
         result = explain(tiny_model, audio, IntegratedGradients, method_args={"n_steps": 60})
         network, processor = tiny_model
         explainer = SpeechToTextAttribution(SPES(network), processor)
-        speech = explainer.model.from_audio(audio)
-        target = explainer.model.force(speech, "the cat", {})
-        removed = explainer.model.removed_value(speech, None).expand(speech.spectrogram.shape)
+        speech = explainer.adapter.from_audio(audio)
+        target = explainer.adapter.force(speech, "the cat", {})
+        removed = explainer.adapter.removed_value(speech, None).expand(speech.spectrogram.shape)
         with torch.no_grad():
             batch = torch.stack([speech.spectrogram, removed])
-            logits = explainer.model.logits(explainer.model.encode(speech, batch), target)
+            logits = explainer.adapter.logits(explainer.adapter.encode(speech, batch), target)
             values = logits.log_softmax(-1).gather(
                 2, target.explained_ids.expand(2, -1)[..., None]
             )[..., 0]

@@ -86,12 +86,19 @@ def test_arrays_of_any_kind(samples):
 def test_integer_samples_are_scaled():
     assert as_audio(np.array([-32768, 0, 16384], dtype=np.int16)).tolist() == [-1.0, 0.0, 0.5]
     assert as_audio(torch.tensor([64], dtype=torch.int8)).tolist() == [0.5]
+    assert as_audio(np.array([0, 128, 192], dtype=np.uint8)).tolist() == [-1.0, 0.0, 0.5]
+    assert as_audio(np.array([2**30], dtype=np.int32)).tolist() == [0.5]
 
 
 @pytest.mark.parametrize("shape", [(2, 100), (100, 2), (1, 100), ()])
 def test_more_than_one_dimension(shape):
     with pytest.raises(ArgumentError, match="one dimension"):
         as_audio(np.zeros(shape, dtype=np.float32))
+
+
+def test_integers_of_unknown_scale():
+    with pytest.raises(ArgumentTypeError, match="its scale cannot be told"):
+        as_audio([0, 16384])
 
 
 def test_not_numbers():

@@ -93,9 +93,22 @@ class TestTargets:
     @pytest.mark.parametrize("gen_args", [{"num_beams": 3}, {"max_new_tokens": 4}])
     def test_generation_arguments(self, adapter, speech, gen_args):
         target = adapter.generate(speech, gen_args)
+        expected = adapter.model.generate(speech.features, **gen_args)[0].tolist()
+        prompt = adapter.prompt_ids(speech, gen_args)
+        expected = expected[len(prompt) :] if expected[: len(prompt)] == prompt else expected
+        found = target.ids[len(prompt) :].tolist()
+        assert found[: len(expected)] == expected
         if "max_new_tokens" in gen_args:
-            assert len(target.explained) == 4
-            assert target.ids[-1] != adapter.end_of_sentence  # the model did not write it
+            assert len(found) == 4
+            assert found[-1] != adapter.end_of_sentence  # the model did not write it
+
+    @pytest.mark.parametrize(
+        "gen_args",
+        [{"decoder_start_token_id": 7}, {"num_return_sequences": 2}, {"nonsense": 1}],
+    )
+    def test_unusable_generation_arguments(self, adapter, speech, gen_args):
+        with pytest.raises(ArgumentError, match=r"gen_args cannot hold|cannot generate with"):
+            adapter.generate(speech, gen_args)
 
     def test_text(self, adapter, speech):
         target = adapter.force(speech, "the cat", {})
@@ -108,7 +121,9 @@ class TestTargets:
     def test_token_ids_with_or_without_prompt_and_end(self, adapter, speech):
         target = adapter.force(speech, "the cat", {})
         output = target.explained_ids
-        for given in (output, output[:-1], target.ids, output.tolist(), output[None]):
+        end = output.new_tensor([adapter.end_of_sentence] * 3)
+        padded = torch.cat([output, end])  # as in a batch
+        for given in (output, output[:-1], target.ids, output.tolist(), output[None], padded):
             assert torch.equal(adapter.force(speech, given, {}).ids, target.ids)
 
     def test_previous_tokens_are_those_before_the_row(self, adapter, speech):
@@ -133,9 +148,18 @@ class TestTargets:
         with pytest.raises(ArgumentError, match=message):
             adapter.force(speech, given, {})
 
+    def test_ids_after_the_end_of_sentence(self, adapter, speech):
+        with pytest.raises(ArgumentError, match="go on after the end of sentence"):
+            adapter.force(speech, [9, adapter.end_of_sentence, 9], {})
+
     def test_ids_that_are_no_integers(self, adapter, speech):
         with pytest.raises(ArgumentTypeError, match="must be integers"):
             adapter.force(speech, [0.5, 1.0], {})
+
+    @pytest.mark.parametrize("given", [["ab"], b"ab", None, object()])
+    def test_targets_of_another_type(self, adapter, speech, given):
+        with pytest.raises(ArgumentTypeError, match="target"):
+            adapter.force(speech, given, {})
 
     def test_text_outside_the_vocabulary(self, tiny_speech2text, audio):
         adapter = adapt(*tiny_speech2text)
@@ -152,6 +176,45 @@ class TestWhisperPrompts:
         assert adapter.token_strings(target.explained_ids) == ["b", "c", "<|endoftext|>"]
         previous = adapter.token_strings(target.decoder_ids)
         assert previous == ["<|startoftranscript|>", "<|0.00|>", "b", "c", "<|0.10|>"]
+
+    def test_another_prompt_in_the_ids(self, tiny_whisper, audio):
+        adapter = adapt(*tiny_whisper)
+        with pytest.raises(ArgumentError, match="prompt tokens that differ"):
+            adapter.force(adapter.from_audio(audio), [257, 65, 66], {})
+
+    def test_timestamps_are_generated_in_one_call_with_prompt_and_end(self, tiny_whisper, audio):
+        adapter = adapt(*tiny_whisper)
+        calls = []
+        handle = adapter.model.get_encoder().register_forward_hook(lambda *a: calls.append(1))
+        target = adapter.generate(
+            adapter.from_audio(audio), {"return_timestamps": True, "max_new_tokens": 5}
+        )
+        handle.remove()
+        assert len(calls) == 1
+        assert target.ids[0] == 257
+        assert 258 not in target.ids.tolist()
+
+    def test_characters_of_several_tokens_are_spelled_together(self, tiny_whisper, audio):
+        adapter = adapt(*tiny_whisper)
+        target = adapter.force(adapter.from_audio(audio), "café 漢", {})
+        spelled = adapter.spelled(target.explained_ids)
+        assert "".join(text for text, _ in spelled) == " café 漢"
+        assert [i for _, rows in spelled for i in rows] == list(range(len(target.explained) - 1))
+        assert max(len(rows) for _, rows in spelled) == 3
+
+    def test_scripts_without_spaces_get_none(self, tiny_whisper, audio):
+        adapter = adapt(*tiny_whisper)
+        strings = adapter.token_strings(
+            adapter.force(adapter.from_audio(audio), "漢", {}).explained_ids
+        )
+        assert strings[0] != " "
+
+    def test_frames_are_counted_in_samples(self, tiny_whisper):
+        adapter = adapt(*tiny_whisper)
+        generator = np.random.default_rng(0)
+        for samples, frames in ((17_600, 110), (17_601, 111), (8_800, 55)):
+            noise = generator.standard_normal(samples).astype(np.float32)
+            assert len(adapter.from_audio(noise).spectrogram) == frames
 
     def test_speech2text_language_is_a_forced_first_token(self, tiny_speech2text, audio):
         adapter = adapt(*tiny_speech2text)
@@ -224,6 +287,16 @@ class TestForwardPasses:
             raise KeyboardInterrupt
         assert not embedding._forward_hooks
 
+    def test_the_last_of_two_explanations_restores_the_mode(self, adapter):
+        adapter.model.train()
+        first, second = adapter.evaluation_mode(), adapter.evaluation_mode()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert not adapter.model.training
+        second.__exit__(None, None, None)
+        assert all(module.training for module in adapter.model.modules())
+
     def test_hook_leaves_other_threads_alone(self, adapter):
         embedding = adapter.model.get_decoder().get_input_embeddings()
         ids = torch.tensor([[1, 2, 3]])
@@ -279,6 +352,20 @@ class TestLoading:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(ArgumentError, match="cannot load the model 'no-such/model-anywhere'"):
             load_model("no-such/model-anywhere")
+
+    def test_damaged_weights(self, tiny_speech2text, tmp_path):
+        model, processor = tiny_speech2text
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        weights = tmp_path / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+        with pytest.raises(ArgumentError, match="cannot load the model"):
+            load_model(tmp_path)
+
+    def test_missing_tokenizer(self, tiny_speech2text, tmp_path):
+        tiny_speech2text[0].save_pretrained(tmp_path)
+        with pytest.raises(ArgumentError, match="cannot load the model"):
+            load_model(tmp_path)
 
     def test_other_family(self, tmp_path):
         from transformers import BertConfig

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,8 @@ def make(**changes):
         "output_tokens": [" so", " what", "<|endoftext|>"],
         "previous_tokens": ["<|start|>", "<|notimestamps|>", " so", " what"],
         "spectrogram": torch.randn(30, 80, generator=generator),
+        "removed": torch.zeros(30, 80),
+        "feature_masks": torch.arange(2400).reshape(1, 30, 80) // 5,
         "spectrogram_attr": torch.rand(3, 30, 80, generator=generator),
         "token_attr": previous,
         "frame_times": torch.arange(30) / 100,
@@ -61,6 +64,12 @@ class TestMeasures:
             token_attr=torch.tensor([[1.0, torch.nan], [2.0, 2.0], [0.0, 0.0]]),
         )
         assert result.speech_share().tolist() == [0.75, 0.0, 0.5]
+
+    def test_speech_share_of_signed_maps_does_not_cancel(self):
+        signs = torch.ones(3, 30, 80)
+        signs[:, ::2] = -1
+        share = make(spectrogram_attr=signs, token_attr=torch.ones(3, 4)).speech_share()
+        assert share.tolist() == [0.5, 0.5, 0.5]
 
 
 class TestFigures:
@@ -193,6 +202,26 @@ class TestFiles:
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             SpeechToTextAttributionResult.load(tmp_path / "nope.npz")
+
+    def test_any_flipped_bit_is_a_clear_error_or_harmless(self, tmp_path):
+        path = tmp_path / "a.npz"
+        make().save(path)
+        content = path.read_bytes()
+        for position in np.random.default_rng(0).integers(0, len(content) * 8, 150):
+            damaged = bytearray(content)
+            damaged[position // 8] ^= 1 << (position % 8)
+            path.write_bytes(damaged)
+            with suppress(ArgumentError):
+                assert SpeechToTextAttributionResult.load(path).method
+
+    def test_a_missing_array_is_damage(self, tmp_path):
+        path = tmp_path / "a.npz"
+        make().save(path)
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files if name != "spectrogram_attr"}
+        np.savez(path, **arrays)
+        with pytest.raises(ArgumentError, match="spectrogram_attr"):
+            SpeechToTextAttributionResult.load(path)
 
     @pytest.mark.parametrize("damage", ["text", "truncated", "other_npz", "other_format", "empty"])
     def test_damaged_file(self, tmp_path, damage):

@@ -115,8 +115,9 @@ class SpeechModel(Protocol):
         """Readable tokens; a leading space starts a word."""
         ...
 
-    def is_text(self, ids: Tensor) -> list[bool]:
-        """Whether each id spells text, and is no special token."""
+    def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
+        """Text and indices of each token that spells some, special tokens left out; tokens
+        that are parts of one character come together."""
         ...
 
     def text(self, ids: Tensor) -> str:

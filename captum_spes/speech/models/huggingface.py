@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,19 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.base import SpeechInput, TargetSequence
+
+# What a byte-level tokenizer shows for a part of a character.
+_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+# These would replace the prompt that the adapter reads the output by.
+_UNSUPPORTED_ARGUMENTS = (
+    "decoder_input_ids",
+    "decoder_start_token_id",
+    "generation_config",
+    "num_return_sequences",
+)
+# How many explanations run on a model that was in training mode, and what to restore.
+_MODES: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
+_MODES_LOCK = threading.Lock()
 
 
 class HuggingFaceSpeechModel(ABC):
@@ -70,6 +84,10 @@ class HuggingFaceSpeechModel(ABC):
         """Whether an output token is explained; timestamps, for example, are not."""
         return True
 
+    def is_prompt(self, token_id: int) -> bool:
+        """Whether a token can stand in a prompt only."""
+        return False
+
     # Targets ---------------------------------------------------------------------------
 
     @property
@@ -86,9 +104,20 @@ class HuggingFaceSpeechModel(ABC):
 
     def generated(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> Any:
         """Run the model's own generation and return what it returns."""
+        for name in _UNSUPPORTED_ARGUMENTS:
+            if name in gen_args:
+                raise ArgumentError(
+                    f"gen_args cannot hold {name!r}: it would change which tokens are prompt. "
+                    "Set model.generation_config instead."
+                )
         features = speech.features.to(self.model.device, self.model.dtype)
         with torch.no_grad():
-            return self.model.generate(features, **gen_args)
+            try:
+                return self.model.generate(features, **gen_args)
+            except (TypeError, ValueError) as error:
+                raise ArgumentError(
+                    f"the model cannot generate with {gen_args}: {error}"
+                ) from error
 
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
@@ -98,9 +127,16 @@ class HuggingFaceSpeechModel(ABC):
         if ids[: len(prompt)] == prompt:
             ids = ids[len(prompt) :]
         self._check_ids(ids)
-        if ids[-1] != self.end_of_sentence:
-            ids = [*ids, self.end_of_sentence]
-        return self._sequence(prompt, ids)
+        return self._sequence(prompt, self._ended(ids))
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """Let the ids end with one end of sentence; batches are padded with more of them."""
+        end = self.end_of_sentence
+        text = ids[: ids.index(end)] if end in ids else ids
+        padding = {end, self.model.config.pad_token_id}
+        if not set(ids[len(text) :]) <= padding:
+            raise ArgumentError(f"target ids go on after the end of sentence ({end}): {ids}.")
+        return [*text, end]
 
     def _ids_of_text(self, text: str) -> list[int]:
         if not text.strip():
@@ -121,6 +157,11 @@ class HuggingFaceSpeechModel(ABC):
         size = int(self.model.config.vocab_size)
         if min(ids) < 0 or max(ids) >= size:
             raise ArgumentError(f"target ids must lie in [0, {size}), got {ids}.")
+        if any(self.is_prompt(token_id) for token_id in ids):
+            raise ArgumentError(
+                "target ids hold prompt tokens that differ from the model's own prompt; leave "
+                "them out, and give language and task in gen_args."
+            )
 
     def _sequence(self, prompt: list[int], output: list[int]) -> TargetSequence:
         ids = [*prompt, *output]
@@ -181,20 +222,45 @@ class HuggingFaceSpeechModel(ABC):
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
-        training = [module for module in self.model.modules() if module.training]
-        for module in training:
-            module.training = False
+        # Counted per model: of two threads that explain with it, the last restores the mode.
+        with _MODES_LOCK:
+            users, training = _MODES.get(self.model, (0, []))
+            training = training or [module for module in self.model.modules() if module.training]
+            for module in training:
+                module.training = False
+            _MODES[self.model] = (users + 1, training)
         try:
             yield
         finally:
-            for module in training:
-                module.training = True
+            with _MODES_LOCK:
+                users, training = _MODES.pop(self.model)
+                if users > 1:
+                    _MODES[self.model] = (users - 1, training)
+                else:
+                    for module in training:
+                        module.training = True
 
     # Text ------------------------------------------------------------------------------
 
     def is_text(self, ids: Tensor) -> list[bool]:
         special = set(self.tokenizer.all_special_ids) | {self.end_of_sentence}
         return [i not in special and self.is_explained(i) for i in ids.tolist()]
+
+    def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
+        pieces: list[tuple[str, list[int]]] = []
+        strings = self.token_strings(ids)
+        for index, (token, is_text) in enumerate(zip(strings, self.is_text(ids), strict=True)):
+            if not is_text:
+                continue
+            if pieces and pieces[-1][0].endswith(_INCOMPLETE):
+                rows = [*pieces[-1][1], index]
+                pieces[-1] = (self._decoded(ids[rows]), rows)
+            else:
+                pieces.append((token, [index]))
+        return pieces
+
+    def _decoded(self, ids: Tensor) -> str:
+        return str(self.tokenizer.decode(ids.tolist()))
 
     def text(self, ids: Tensor) -> str:
         kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]
@@ -220,11 +286,17 @@ def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor
         raise ArgumentError(f"features must be {expected}, got shape {tuple(features.shape)}.")
     if not bool(torch.isfinite(features).all()):
         raise ArgumentError("features hold NaN or infinite values.")
-    return features.detach().to("cpu", torch.float32)
+    # A copy: the result must not change with the caller's tensor.
+    return features.detach().to("cpu", torch.float32, copy=True)
 
 
 def _ids(target: Sequence[int] | Tensor) -> list[int]:
-    ids = torch.as_tensor(target)
+    try:
+        ids = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(
+            f"target must be a text or token ids, got {type(target).__name__}: {error}"
+        ) from error
     if ids.numel() and (ids.is_floating_point() or ids.dtype == torch.bool):
         raise ArgumentTypeError(f"target ids must be integers, got {ids.dtype}.")
     ids = ids.squeeze(0) if ids.dim() == 2 and len(ids) == 1 else ids

@@ -76,11 +76,11 @@ def load_model(
             )
         processor = transformers.AutoProcessor.from_pretrained(name)
         model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(name, dtype=dtype)
-    except (OSError, ValueError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise ArgumentError(f"cannot load the model {name!r}: {first_line}") from error
+    except (ArgumentError, MemoryError):
+        raise
+    except Exception as error:  # damaged files raise whatever their parsers raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"cannot load the model {name!r}: {reason}") from error
     return _on_device(model, device).eval(), processor
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -44,7 +44,8 @@ class WhisperModel(HuggingFaceSpeechModel):
             audio, sampling_rate=self.sampling_rate, return_tensors="pt"
         ).input_features
         seconds = len(audio) / self.sampling_rate
-        return self._speech_input(features, int(np.ceil(seconds * self.frame_rate)), seconds)
+        n_frames = -(-len(audio) // self.feature_extractor.hop_length)
+        return self._speech_input(features, n_frames, seconds)
 
     def is_features(self, value: Any) -> bool:
         shape = tuple(getattr(value, "shape", ()))
@@ -100,6 +101,9 @@ class WhisperModel(HuggingFaceSpeechModel):
     def is_explained(self, token_id: int) -> bool:
         return token_id < self._first_timestamp
 
+    def is_prompt(self, token_id: int) -> bool:
+        return self.end_of_sentence < token_id < self._first_timestamp
+
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         # The model's own generation decides language and task; a few tokens are enough to see.
         chosen = {name: gen_args[name] for name in _PROMPT_ARGUMENTS if name in gen_args}
@@ -110,30 +114,28 @@ class WhisperModel(HuggingFaceSpeechModel):
         return prompt
 
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
-        output = self._generate(speech, gen_args)
-        if gen_args.get("return_timestamps"):
-            # This form of generation returns neither the prompt nor the end of sentence.
-            return self.force(speech, output, gen_args)
-        prompt, ids = self._split_prompt(output)
+        prompt, ids = self._split_prompt(self._generate(speech, gen_args))
         return self._sequence(prompt, ids)
 
     def _generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
-        # Only the dictionary form keeps prompt and end of sentence.
-        output = super().generated(speech, {**gen_args, "return_dict_in_generate": True})
+        # One call, as one sequence: otherwise timestamps bring windows that are decoded one
+        # by one. Only the dictionary form keeps prompt and end of sentence.
+        form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
+        output = super().generated(speech, {**gen_args, **form})
         return [int(i) for i in output["sequences"][0]]
 
     def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""
         start = int(self.model.generation_config.decoder_start_token_id)
         end = len(ids) - 1 - ids[::-1].index(start) + 1
-        special = set(range(self.end_of_sentence + 1, self._first_timestamp))
-        while end < len(ids) and ids[end] in special:
+        while end < len(ids) and self.is_prompt(ids[end]):
             end += 1
         return ids[:end], ids[end:]
 
     def text_ids(self, text: str) -> list[int]:
         # Whisper writes a space before its first word; " ask" and "ask" are other tokens.
-        return super().text_ids(text if text.startswith(" ") else " " + text)
+        needs_space = not text.startswith(" ") and not _is_written_without_spaces(text[0])
+        return super().text_ids(" " + text if needs_space else text)
 
     def token_strings(self, ids: Tensor) -> list[str]:
         strings = []
@@ -141,5 +143,10 @@ class WhisperModel(HuggingFaceSpeechModel):
             if token_id >= self._first_timestamp:
                 strings.append(f"<|{(token_id - self._first_timestamp) * 0.02:.2f}|>")
             else:
-                strings.append(str(self.tokenizer.decode([token_id])))
+                strings.append(self._decoded(torch.tensor([token_id])))
         return strings
+
+
+def _is_written_without_spaces(character: str) -> bool:
+    scripts = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "MYANMAR", "KHMER")
+    return unicodedata.name(character, "").startswith(scripts)

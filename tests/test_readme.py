@@ -1,0 +1,50 @@
+"""The README's code runs as it stands."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import soundfile
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def code_blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_captum_snippet():
+    captum_snippet, _ = code_blocks("python")
+    names = {}
+    exec(captum_snippet, names)
+    assert names["attributions"].shape == names["spectrogram"].shape
+
+
+@pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
+def test_whisper_snippet(tiny_whisper, audio, tmp_path, monkeypatch):
+    """With a small random model in the place of the hub's."""
+    import transformers
+
+    _, whisper_snippet = code_blocks("python")
+    for name, value in zip(
+        ("WhisperForConditionalGeneration", "WhisperProcessor"), tiny_whisper, strict=True
+    ):
+        stub = SimpleNamespace(from_pretrained=lambda name, value=value: value)
+        monkeypatch.setattr(transformers, name, stub)
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("speech.wav", audio, 16_000)
+    exec(whisper_snippet, {})
+    assert (tmp_path / "speech.npz").exists()
+
+
+def test_commands():
+    run, test = code_blocks("bash")
+    assert "captum-spes explain" in run
+    assert test.strip().endswith("&& pytest")
+
+
+def test_files_that_it_links_are_there():
+    for target in re.findall(r"\]\(([^)]+)\)", README.read_text()):
+        if not target.startswith("http"):
+            assert (README.parent / target).exists(), target

@@ -223,6 +223,53 @@ class TestWhisperPrompts:
         assert target.explained[0] == 2
 
 
+@pytest.fixture
+def multilingual(tiny_whisper):
+    """The random Whisper with languages and tasks, as Whisper's larger models have them."""
+    model, processor = tiny_whisper
+    generation = model.generation_config
+    generation.is_multilingual = True
+    generation.lang_to_id = {"<|en|>": 258, "<|de|>": 259}
+    generation.task_to_id = {"transcribe": 260, "translate": 261}
+    generation.no_timestamps_token_id = 262
+    return adapt(model, processor)
+
+
+class TestMultilingualWhisper:
+    @pytest.mark.parametrize(
+        ("gen_args", "prompt"),
+        [
+            ({"language": "de"}, [257, 259, 260, 262]),
+            ({"language": "en", "task": "translate"}, [257, 258, 261, 262]),
+            ({"language": "de", "return_timestamps": True}, [257, 259, 260]),
+            ({"language": "de", "prompt_ids": torch.tensor([65] * 9)}, None),
+        ],
+    )
+    def test_language_and_task_are_prompt(self, multilingual, audio, gen_args, prompt):
+        speech = multilingual.from_audio(audio)
+        generated = multilingual.generate(speech, {**gen_args, "max_new_tokens": 3})
+        forced = multilingual.force(speech, "the", gen_args)
+        prompt = prompt or [65] * 9 + [257, 259, 260, 262]
+        for target in (generated, forced):
+            assert target.ids[: len(prompt)].tolist() == prompt
+            assert target.explained[0] >= len(prompt)
+        assert multilingual.text(forced.explained_ids) == "the"
+
+    def test_language_is_detected_without_one(self, multilingual, audio):
+        prompt = multilingual.prompt_ids(multilingual.from_audio(audio), {})
+        assert prompt[0] == 257
+        assert prompt[1] in (258, 259)
+        assert prompt[2:] == [262]
+
+    def test_generated_ids_can_be_forced_with_the_same_language_only(self, multilingual, audio):
+        speech = multilingual.from_audio(audio)
+        ids = multilingual.force(speech, "the", {"language": "de"}).ids
+        again = multilingual.force(speech, ids, {"language": "de"})
+        assert torch.equal(again.ids, ids)
+        with pytest.raises(ArgumentError, match="prompt tokens that differ"):
+            multilingual.force(speech, ids, {"language": "en"})
+
+
 class TestForwardPasses:
     def test_one_pass_equals_token_by_token_decoding(self, adapter, speech):
         target = adapter.force(speech, "the cat", {})

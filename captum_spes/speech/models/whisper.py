@@ -107,7 +107,8 @@ class WhisperModel(HuggingFaceSpeechModel):
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         # The model's own generation decides language and task; a few tokens are enough to see.
         chosen = {name: gen_args[name] for name in _PROMPT_ARGUMENTS if name in gen_args}
-        output = self._generate(speech, {**chosen, "max_length": _PROBE_LENGTH})
+        length = _PROBE_LENGTH + len(gen_args.get("prompt_ids", ()))
+        output = self._generate(speech, {**chosen, "max_length": length})
         prompt = self._split_prompt(output)[0]
         if gen_args.get("return_timestamps"):
             prompt = [i for i in prompt if i != self._first_timestamp - 1]

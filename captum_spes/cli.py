@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 
@@ -131,8 +131,15 @@ def _quiet_transformers() -> None:
     logging.disable_progress_bar()
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"captum-spes: error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="captum-spes",
         description="Explain every token that a speech-to-text model writes.",
     )

@@ -154,7 +154,9 @@ class TestErrors:
         with pytest.raises(SystemExit) as exit_info:
             main(arguments)
         assert exit_info.value.code == 2
-        assert "Traceback" not in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert error.startswith("captum-spes: error: ")
+        assert error.count("\n") == 1
 
     def test_generation_argument_that_the_model_lacks(self, capsys, recording, model_folder):
         error = fails(capsys, recording, "--model", model_folder, "--language", "de")

@@ -41,9 +41,16 @@ def main() -> int:
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
         if arguments.write:
             for cell in notebook.cells:
-                cell.get("metadata", {}).pop("execution", None)
+                _without_traces_of_this_machine(cell)
             nbformat.write(notebook, path)
     return 0
+
+
+def _without_traces_of_this_machine(cell) -> None:
+    """Drop execution times and standard error: progress bars, and warnings with paths."""
+    cell.get("metadata", {}).pop("execution", None)
+    if cell.cell_type == "code":
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 
 
 if __name__ == "__main__":

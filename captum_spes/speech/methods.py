@@ -89,7 +89,7 @@ class Side:
     def to(self, device: torch.device) -> Side:
         return replace(
             self,
-            inputs=self.inputs.to(device),
+            inputs=self.inputs.to(device, copy=True),
             baselines=self.baselines.contiguous().to(device),
             feature_masks=[mask.to(device) for mask in self.feature_masks],
         )
@@ -214,10 +214,11 @@ def _each_token(
         side.logits_func, run.token_ids, log=run.score != "probability"
     )
     arguments = {**arguments, **run.method_args}
+    inputs = side.inputs.requires_grad_()  # Captum would warn that it does so itself
     maps = []
     for token in _tokens(method, run):
         with seeded_global_generators(run.seed, run.device) if draws else nullcontext():
-            maps.append(method.attribute(side.inputs, target=token, **arguments)[0].detach())
+            maps.append(method.attribute(inputs, target=token, **arguments)[0].detach())
     return torch.stack(maps)
 
 

@@ -1,0 +1,17 @@
+"""A quick explanation of a small model."""
+
+from captum_spes import SPES, SpeechToTextAttribution
+
+QUICK = {
+    "n_samples": 60,
+    "n_token_samples": 60,
+    "patches_per_second": 40,
+    "target": "the cat",
+    "seed": 0,
+}
+
+
+def explain(model, audio, method=SPES, **kwargs):
+    network, processor = model
+    explainer = SpeechToTextAttribution(method(network), processor)
+    return explainer.attribute(audio, **{**QUICK, **kwargs})

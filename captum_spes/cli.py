@@ -150,27 +150,26 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser(
         "explain",
         help="which time-frequency patterns and previous tokens each token rests on",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Explain recordings. The paper's own settings, which take hours on a CPU: "
         "--samples 20000 --token-samples 2000 --patches-per-second 400 500 600",
     )
     add = explain.add_argument
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
-    add("--model", metavar="NAME_OR_DIR", help="a Whisper or Speech2Text model")
+    add("--model", metavar="NAME_OR_DIR", help="a Whisper or Speech2Text model (required)")
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add(
         "--samples",
         type=_positive,
         default=_DEFAULT_SAMPLES,
         metavar="N",
-        help="perturbed spectrograms",
+        help="perturbed spectrograms (default: %(default)s)",
     )
     add(
         "--token-samples",
         type=_not_negative,
         default=_DEFAULT_TOKEN_SAMPLES,
         metavar="N",
-        help="perturbed previous tokens; 0 leaves them out",
+        help="perturbed previous tokens; 0 leaves them out (default: %(default)s)",
     )
     add(
         "--patches-per-second",
@@ -178,22 +177,32 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=_DEFAULT_PATCHES,
         metavar="N",
-        help="size of the patches, one value per segmentation level",
+        help="size of the patches, one value per segmentation level (default: 60 120)",
     )
-    add("--baselines", choices=("mean", "silence"), help="what removed cells become")
-    add("--num-beams", type=_positive, metavar="N", help="beam search with N beams")
+    add(
+        "--baselines",
+        choices=("mean", "silence"),
+        help="what removed cells become (default: mean for Whisper, 0 for features normalised "
+        "per utterance)",
+    )
+    add(
+        "--num-beams",
+        type=_positive,
+        metavar="N",
+        help="beam search with N beams (default: the model's own setting)",
+    )
     add("--language", help="spoken language, for multilingual Whisper")
     add("--task", choices=("transcribe", "translate"), help="task, for multilingual Whisper")
-    add("--seed", type=int, default=0, metavar="N", help="seed of all masks")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all masks (default: %(default)s)")
     add(
         "--batch-size",
         type=_positive,
         default=4,
         metavar="N",
-        help="perturbed inputs per forward pass",
+        help="perturbed inputs per forward pass (default: %(default)s)",
     )
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
-    add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs")
+    add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs (default: cpu)")
     add("--quiet", action="store_true", help="show no progress bars")
     explain.set_defaults(run=_explain)
     return parser

@@ -30,7 +30,7 @@ def test_whisper_snippet(tiny_whisper, audio, tmp_path, monkeypatch):
     for name, value in zip(
         ("WhisperForConditionalGeneration", "WhisperProcessor"), tiny_whisper, strict=True
     ):
-        stub = SimpleNamespace(from_pretrained=lambda name, value=value: value)
+        stub = SimpleNamespace(from_pretrained=lambda name, value=value, **kwargs: value)
         monkeypatch.setattr(transformers, name, stub)
     monkeypatch.chdir(tmp_path)
     soundfile.write("speech.wav", audio, 16_000)

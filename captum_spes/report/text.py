@@ -88,8 +88,9 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
     lines = [
         result.text,
         f"{result.method}, {result.model_id}, {result.seconds:.1f} s of speech, "
-        f"seed {result.seed}; patches per level: {', '.join(map(str, levels))} "
-        f"({distinct} distinct)",
+        f"{result.parameters.get('n_samples')} samples, seed {result.seed}; patches per level: "
+        f"{', '.join(map(str, levels))} ({distinct} distinct)",
+        "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1",
         "",
         f"{'token':<18} {'time (s)':<12} {'band (Hz)':<12} {'speech':>6}  strongest previous token",
     ]

@@ -8,6 +8,7 @@ import uuid
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,14 @@ class SpeechToTextAttributionResult:
     method: str
     model_id: str
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        tokens, frames, bins = self.spectrogram_attr.shape
+        return (
+            f"SpeechToTextAttributionResult(method={self.method!r}, text={self.text!r}, "
+            f"{tokens} tokens, {frames} frames, {bins} mel bins, {self.seconds:.1f} s, "
+            f"seed={self.seed})"
+        )
 
     # Maps ------------------------------------------------------------------------------
 
@@ -276,8 +285,8 @@ class SpeechToTextAttributionResult:
                 raise ArgumentError("a sentence has normalised maps only; name a token.")
             return self.sentence_attr().spectrogram_attr, self.text
         n_tokens = len(self.output_tokens)
-        if not -n_tokens <= token < n_tokens:
-            raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token}.")
+        if not isinstance(token, Integral) or not -n_tokens <= token < n_tokens:
+            raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token!r}.")
         maps = self.normalized().spectrogram_attr if normalized else self.spectrogram_attr
         return maps[token], _visible(self.output_tokens[token])
 
@@ -292,7 +301,7 @@ class SpeechToTextAttributionResult:
 
         Args:
 
-            path (str or path): The file, by habit ending in ``.npz``.
+            path (str or path): The file, by habit ending in ``.npz``; no suffix is added.
 
         Raises:
             OSError: the file cannot be written.
@@ -310,6 +319,8 @@ class SpeechToTextAttributionResult:
         texts["words"] = [asdict(word) for word in self.words]
         metadata = json.dumps({"format": _FORMAT, **texts}, ensure_ascii=False)
         target = Path(path)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"no such folder to save into: {target.parent}")
         # A temporary file beside the target: os.replace is atomic within a file system.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:

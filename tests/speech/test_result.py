@@ -41,6 +41,12 @@ def make(**changes):
     return SpeechToTextAttributionResult(**{**fields, **changes})
 
 
+def test_repr_is_short():
+    shown = repr(make())
+    assert "3 tokens, 30 frames, 80 mel bins" in shown
+    assert len(shown) < 250
+
+
 class TestMeasures:
     def test_normalized_unpacks(self):
         spectrogram_attr, token_attr = make().normalized()
@@ -137,7 +143,7 @@ class TestFigures:
         make().plot_token_attr()
         assert plt.get_fignums() == []
 
-    @pytest.mark.parametrize("token", [3, -4, 100])
+    @pytest.mark.parametrize("token", [3, -4, 100, "so"])
     def test_token_out_of_range(self, token):
         with pytest.raises(ArgumentError, match="index of the 3 tokens"):
             make().plot_spectrogram_attr(token)
@@ -196,7 +202,7 @@ class TestFiles:
         assert SpeechToTextAttributionResult.load(path).seed == 1
 
     def test_missing_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match="no such folder to save into"):
             make().save(tmp_path / "nope" / "a.npz")
 
     def test_missing_file(self, tmp_path):

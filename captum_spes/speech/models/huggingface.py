@@ -25,6 +25,8 @@ _UNSUPPORTED_ARGUMENTS = (
     "generation_config",
     "num_return_sequences",
 )
+# What adapters add to a user's arguments.
+_OUTPUT_FORM = ("force_unique_generate_call", "return_dict_in_generate")
 # How many explanations run on a model that was in training mode, and what to restore.
 _MODES: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
 _MODES_LOCK = threading.Lock()
@@ -115,9 +117,8 @@ class HuggingFaceSpeechModel(ABC):
             try:
                 return self.model.generate(features, **gen_args)
             except (TypeError, ValueError) as error:
-                raise ArgumentError(
-                    f"the model cannot generate with {gen_args}: {error}"
-                ) from error
+                own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
+                raise ArgumentError(f"the model cannot generate with {own}: {error}") from error
 
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]

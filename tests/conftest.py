@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-warnings.filterwarnings("ignore", message=".*were perturbed by no sample.*")
 
 
 def shared_folder() -> Path:

@@ -128,7 +128,7 @@ class WhisperModel(HuggingFaceSpeechModel):
     def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""
         start = int(self.model.generation_config.decoder_start_token_id)
-        end = len(ids) - 1 - ids[::-1].index(start) + 1
+        end = len(ids) - ids[::-1].index(start)
         while end < len(ids) and self.is_prompt(ids[end]):
             end += 1
         return ids[:end], ids[end:]

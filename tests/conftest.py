@@ -192,7 +192,56 @@ def tiny_speech2text(_tiny_speech2text_processor):
     return model, _tiny_speech2text_processor
 
 
-@pytest.fixture(params=["tiny_whisper", "tiny_speech2text"])
+@pytest.fixture(scope="session")
+def _tiny_canary_processor():
+    from captum_spes.demo.making.model import make_processor, train_tokenizer
+
+    sentences = ["the cat sat on the mat and slept", "a dog came home again"]
+    return make_processor(train_tokenizer(sentences, vocabulary=40))
+
+
+@pytest.fixture
+def tiny_canary(_tiny_canary_processor):
+    """A random Canary of one layer with the prompt of the bundled model."""
+    from transformers import CanaryConfig, CanaryForConditionalGeneration
+
+    tokenizer = _tiny_canary_processor.tokenizer
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = CanaryConfig(
+        encoder_config={
+            "model_type": "parakeet_encoder",
+            **size,
+            "num_attention_heads": 2,
+            "subsampling_factor": 4,
+            "subsampling_conv_channels": 8,
+            "max_position_embeddings": 50,
+            "layerdrop": 0.0,
+            "initializer_range": 0.4,
+        },
+        decoder_config={
+            **size,
+            **ids,
+            "vocab_size": len(tokenizer),
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "max_position_embeddings": 24,
+            "initializer_range": 0.4,
+        },
+        vocab_size=len(tokenizer),
+        decoder_start_token_id=tokenizer.bos_token_id,
+        initializer_range=0.4,
+        **ids,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CanaryForConditionalGeneration(config).eval()
+    model.generation_config.max_length = 12
+    return model, _tiny_canary_processor
+
+
+@pytest.fixture(params=["tiny_whisper", "tiny_speech2text", "tiny_canary"])
 def tiny_model(request):
     """Each family in turn: model and processor."""
     return request.getfixturevalue(request.param)

@@ -21,9 +21,21 @@ def speech(adapter, audio):
     return adapter.from_audio(audio)
 
 
+def own_generation(adapter, speech, gen_args):
+    """What the model writes without us, behind its prompt."""
+    prompt = adapter.prompt_ids(speech, gen_args)
+    start = {}
+    if type(adapter).__name__ == "CanaryModel":
+        start["decoder_input_ids"] = torch.tensor([prompt])
+    ids = adapter.model.generate(speech.features, **start, **gen_args)[0].tolist()
+    return prompt, ids[len(prompt) :] if ids[: len(prompt)] == prompt else ids
+
+
 class TestFeatures:
     def test_region_is_the_speech_and_not_the_padding(self, adapter, speech):
-        frames = {"WhisperModel": 60, "Speech2TextModel": 58}[type(adapter).__name__]
+        frames = {"WhisperModel": 60, "Speech2TextModel": 58, "CanaryModel": 60}[
+            type(adapter).__name__
+        ]
         assert speech.spectrogram.shape == (frames, 80)
         assert speech.seconds == pytest.approx(0.6)
         assert speech.frame_times.shape == (frames,)
@@ -62,7 +74,7 @@ class TestFeatures:
 
     def test_removed_value(self, adapter, speech):
         default = adapter.removed_value(speech, None)
-        if type(adapter).__name__ == "Speech2TextModel":
+        if type(adapter).__name__ != "WhisperModel":
             assert default.item() == 0.0
             assert torch.allclose(speech.spectrogram.mean(0), torch.zeros(80), atol=1e-4)
         else:
@@ -78,24 +90,20 @@ class TestFeatures:
 class TestTargets:
     def test_generation(self, adapter, speech):
         target = adapter.generate(speech, {})
-        prompt = adapter.prompt_ids(speech, {})
+        prompt, expected = own_generation(adapter, speech, {})
         assert target.ids[: len(prompt)].tolist() == prompt
         positions = range(len(prompt), len(target.ids))
         # A random Whisper writes timestamps, too, which are not explained.
         assert target.explained == tuple(
             p for p in positions if adapter.is_explained(int(target.ids[p]))
         )
-        expected = adapter.model.generate(speech.features)[0].tolist()
-        expected = expected[len(prompt) :] if expected[: len(prompt)] == prompt else expected
         found = target.ids[len(prompt) :].tolist()
         assert found[: len(expected)] == expected
 
     @pytest.mark.parametrize("gen_args", [{"num_beams": 3}, {"max_new_tokens": 4}])
     def test_generation_arguments(self, adapter, speech, gen_args):
         target = adapter.generate(speech, gen_args)
-        expected = adapter.model.generate(speech.features, **gen_args)[0].tolist()
-        prompt = adapter.prompt_ids(speech, gen_args)
-        expected = expected[len(prompt) :] if expected[: len(prompt)] == prompt else expected
+        prompt, expected = own_generation(adapter, speech, gen_args)
         found = target.ids[len(prompt) :].tolist()
         assert found[: len(expected)] == expected
         if "max_new_tokens" in gen_args:
@@ -268,6 +276,56 @@ class TestMultilingualWhisper:
         assert torch.equal(again.ids, ids)
         with pytest.raises(ArgumentError, match="prompt tokens that differ"):
             multilingual.force(speech, ids, {"language": "en"})
+
+
+class TestCanary:
+    @pytest.fixture
+    def canary(self, tiny_canary):
+        return adapt(*tiny_canary)
+
+    @pytest.mark.parametrize(
+        ("gen_args", "languages"),
+        [
+            ({}, ["<|en|>", "<|en|>"]),
+            ({"target_language": "de"}, ["<|en|>", "<|de|>"]),
+            ({"source_language": "es", "target_language": "en"}, ["<|es|>", "<|en|>"]),
+            ({"language": "German"}, ["<|de|>", "<|de|>"]),
+        ],
+    )
+    def test_languages_are_prompt(self, canary, audio, gen_args, languages):
+        speech = canary.from_audio(audio)
+        for target in (canary.generate(speech, gen_args), canary.force(speech, "the", gen_args)):
+            previous = canary.token_strings(target.decoder_ids)
+            assert previous[:3] == ["<|startoftranscript|>", *languages]
+            assert target.explained[0] == 3
+
+    @pytest.mark.parametrize("language", ["Klingon", "fr"])
+    def test_language_that_the_model_does_not_know(self, canary, audio, language):
+        with pytest.raises(ArgumentError, match=language):
+            canary.generate(canary.from_audio(audio), {"target_language": language})
+
+    def test_features_are_the_processors_without_the_masked_frame(self, canary, audio):
+        made = canary.feature_extractor(audio, sampling_rate=16_000)
+        speech = canary.from_audio(audio)
+        valid = made["attention_mask"][0]
+        assert not valid.all()
+        assert torch.equal(speech.features[0], made["input_features"][0, valid])
+        again = canary.from_features(made["input_features"])
+        assert torch.equal(again.spectrogram, speech.spectrogram)
+        # Leaving the masked frame out changes nothing for the model.
+        target = canary.force(speech, "the cat", {})
+        with torch.no_grad():
+            found = canary.logits(canary.encode(speech, speech.spectrogram[None]), target)[0]
+            expected = canary.model(
+                made["input_features"],
+                attention_mask=made["attention_mask"],
+                decoder_input_ids=target.decoder_ids[None],
+            ).logits[0]
+        positions = [position - 1 for position in target.explained]
+        assert torch.allclose(found, expected[positions], atol=1e-4)
+
+    def test_longest_recording(self, canary):
+        assert canary.max_seconds == 2.0
 
 
 class TestForwardPasses:

@@ -104,8 +104,11 @@ class HuggingFaceSpeechModel(ABC):
     @abstractmethod
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence: ...
 
-    def generated(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> Any:
-        """Run the model's own generation and return what it returns."""
+    def generated(
+        self, speech: SpeechInput, gen_args: Mapping[str, Any], prompt: list[int] | None = None
+    ) -> Any:
+        """Run the model's own generation, after a prompt where the family has one, and return
+        what it returns."""
         for name in _UNSUPPORTED_ARGUMENTS:
             if name in gen_args:
                 raise ArgumentError(
@@ -113,9 +116,12 @@ class HuggingFaceSpeechModel(ABC):
                     "Set model.generation_config instead."
                 )
         features = speech.features.to(self.model.device, self.model.dtype)
+        start = {}
+        if prompt is not None:
+            start["decoder_input_ids"] = torch.tensor([prompt], device=self.model.device)
         with torch.no_grad():
             try:
-                return self.model.generate(features, **gen_args)
+                return self.model.generate(features, **start, **gen_args)
             except (TypeError, ValueError) as error:
                 own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
                 raise ArgumentError(f"the model cannot generate with {own}: {error}") from error
@@ -189,12 +195,16 @@ class HuggingFaceSpeechModel(ABC):
         assert isinstance(states, Tensor)
         return states
 
-    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+    def encoder_outputs(self, states: Tensor) -> Any:
+        """Put encoder states into the form that the model takes them in."""
         from transformers.modeling_outputs import BaseModelOutput
 
+        return BaseModelOutput(last_hidden_state=states)
+
+    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
         ids = target.decoder_ids.to(self.model.device).expand(len(states), -1)
         output = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=self.encoder_outputs(states),
             decoder_input_ids=ids,
             use_cache=False,
         )

@@ -10,6 +10,7 @@ import torch
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.base import SpeechModel
+from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
 from captum_spes.speech.models.whisper import WhisperModel
 
@@ -17,6 +18,7 @@ from captum_spes.speech.models.whisper import WhisperModel
 FAMILIES: dict[str, type[Any]] = {
     "whisper": WhisperModel,
     "speech_to_text": Speech2TextModel,
+    "canary": CanaryModel,
 }
 
 

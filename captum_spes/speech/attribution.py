@@ -51,7 +51,8 @@ class SpeechToTextAttribution:
                         or ``Saliency``, ``InputXGradient``, ``IntegratedGradients``,
                         ``GradientShap``, ``FeatureAblation``, ``ShapleyValueSampling``,
                         ``KernelShap`` or ``Lime``. The model is of a supported Hugging
-                        Face family (Whisper, Speech2Text), on any device, in any dtype.
+                        Face family (Whisper, Speech2Text, Canary), on any device, in any
+                        dtype.
             processor (Processor): The model's processor (feature extractor and
                         tokenizer).
 
@@ -97,8 +98,8 @@ class SpeechToTextAttribution:
 
             audio (path, array or Tensor): A file (any rate, channels are averaged), the
                         samples of one channel, or the model's input features
-                        (``(1, 80, 3000)`` for Whisper, ``(1, frames, 80)`` for
-                        Speech2Text), also as the processor returns them.
+                        (``(1, 80, 3000)`` for Whisper, ``(1, frames, mel bins)``
+                        for Speech2Text and Canary), also as the processor returns them.
             sampling_rate (int, optional): Of samples given as an array, in Hz; it must be
                         the model's. Files bring their own.
                         Default: 16000
@@ -108,7 +109,8 @@ class SpeechToTextAttribution:
                         Default: None, what the model generates
             gen_args (dict, optional): Arguments of ``model.generate``, for example
                         ``{"num_beams": 5}`` or ``{"language": "de"}``. Language and task
-                        also hold for a given target.
+                        (of Canary ``source_language`` and ``target_language``) also hold
+                        for a given target.
                         Default: None
             n_samples (int, optional): Perturbed spectrograms that the model sees, for
                         SPES, KernelShap and Lime (all tokens together) and, divided by

@@ -324,6 +324,21 @@ class TestCanary:
         positions = [position - 1 for position in target.explained]
         assert torch.allclose(found, expected[positions], atol=1e-4)
 
+    def test_writes_to_the_end_where_the_model_has_no_length_of_its_own(self, canary, audio):
+        canary.model.generation_config.max_length = None
+        target = canary.generate(canary.from_audio(audio), {})
+        assert len(target.ids) > 3 + 20 or int(target.ids[-1]) == canary.end_of_sentence
+        target = canary.generate(canary.from_audio(audio), {"max_new_tokens": 4})
+        assert len(target.ids) == 3 + 4
+
+    def test_ids_behind_another_prompt(self, canary, audio):
+        speech = canary.from_audio(audio)
+        ids = canary.force(speech, "the", {"target_language": "de"}).ids
+        again = canary.force(speech, ids, {"target_language": "de"})
+        assert torch.equal(again.ids, ids)
+        with pytest.raises(ArgumentError, match="prompt tokens that differ"):
+            canary.force(speech, ids, {})
+
     def test_longest_recording(self, canary):
         assert canary.max_seconds == 2.0
 

@@ -43,6 +43,11 @@ class CanaryModel(HuggingFaceSpeechModel):
         encoder = model.config.encoder_config
         n_frames = int(encoder.max_position_embeddings) * int(encoder.subsampling_factor)
         self.max_seconds: float | None = n_frames / self.frame_rate
+        tokenizer = self.tokenizer
+        # Languages, tasks and the like; not every tokenizer lists them as special tokens.
+        control = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        output = {self.end_of_sentence, tokenizer.pad_token_id, tokenizer.unk_token_id}
+        self._control_ids = frozenset(control - output)
 
     # Features --------------------------------------------------------------------------
 
@@ -103,6 +108,9 @@ class CanaryModel(HuggingFaceSpeechModel):
     def max_target_tokens(self) -> int:
         return int(self.model.config.decoder_config.max_position_embeddings)
 
+    def is_prompt(self, token_id: int) -> bool:
+        return token_id in self._control_ids
+
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         request = {
             name: gen_args[given] for given, name in _PROMPT_ARGUMENTS.items() if given in gen_args
@@ -124,11 +132,25 @@ class CanaryModel(HuggingFaceSpeechModel):
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
         prompt = self.prompt_ids(speech, gen_args)
         others = {k: v for k, v in gen_args.items() if k not in _PROMPT_ARGUMENTS}
-        output = self.generated(speech, others, prompt)
+        output = self.generated(speech, self._with_length(others), prompt)
         output = output if isinstance(output, Tensor) else output.sequences
-        ids = [int(i) for i in output[0]][len(prompt) :]
+        ids = [int(i) for i in output[0]]
+        if ids[: len(prompt)] != prompt:
+            raise ArgumentError(
+                f"the model's output {ids} does not start with its prompt {prompt}; check "
+                "model.generation_config.decoder_start_token_id."
+            )
+        ids = ids[len(prompt) :]
         end = self.end_of_sentence
         return self._sequence(prompt, ids[: ids.index(end) + 1] if end in ids else ids)
+
+    def _with_length(self, gen_args: dict[str, Any]) -> dict[str, Any]:
+        """Let the model write to the end: transformers alone would stop after 20 tokens."""
+        config = self.model.generation_config
+        lengths = ("max_length", "max_new_tokens")
+        if any(name in gen_args or getattr(config, name, None) is not None for name in lengths):
+            return gen_args
+        return {**gen_args, "max_length": self.max_target_tokens}
 
     def token_strings(self, ids: Tensor) -> list[str]:
         tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())

@@ -7,12 +7,14 @@ import doctest
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import transformers
 from captum.attr import Saliency
 
 import captum_spes
@@ -41,9 +43,9 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "captum_spes.speech.models.registry._transformers",
         lambda: SimpleNamespace(
-            AutoConfig=_pretrained(model.config),
-            AutoProcessor=_pretrained(processor),
-            AutoModelForSpeechSeq2Seq=_pretrained(model),
+            AutoConfig=_pretrained(model.config, transformers.AutoConfig),
+            AutoProcessor=_pretrained(processor, transformers.AutoProcessor),
+            AutoModelForSpeechSeq2Seq=_pretrained(model, transformers.AutoModelForSpeechSeq2Seq),
         ),
     )
     names = {
@@ -58,14 +60,20 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
         "explainer": explainer,
         "result": result,
     }
-    for name in ("attr", "forward", "masks", "maps", "metrics", "report", "speech"):
+    for name in ("attr", "forward", "masks", "maps", "demo", "metrics", "report", "speech"):
         package = sys.modules[f"captum_spes.{name}"]
         names |= {public: getattr(package, public) for public in package.__all__}
     return names
 
 
-def _pretrained(value):
-    return SimpleNamespace(from_pretrained=lambda name, **kwargs: value)
+def _pretrained(value, real=None):
+    """Answers hub names with ``value``; folders, as of the bundled model, are really loaded."""
+
+    def from_pretrained(name, **kwargs):
+        is_folder = real is not None and Path(name).is_dir()
+        return real.from_pretrained(name, **kwargs) if is_folder else value
+
+    return SimpleNamespace(from_pretrained=from_pretrained)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,18 @@ import captum_spes
 
 ROOT = Path(captum_spes.__file__).parent
 # From the ground up; a module may import only what stands before its own layer.
-LAYERS = ["errors", "attr", "masks", "forward", "maps", "speech", "metrics", "report", "cli"]
+LAYERS = [
+    "errors",
+    "attr",
+    "masks",
+    "forward",
+    "maps",
+    "speech",
+    "metrics",
+    "demo",
+    "report",
+    "cli",
+]
 GROUND = {"errors"}
 UNDER_SPEECH = ["attr", "masks", "forward", "maps"]
 

@@ -1,0 +1,94 @@
+"""A small real speech model with recordings, for use without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from captum_spes.demo.examples import DemoExample, Interval, read_examples
+from captum_spes.speech.models import load_model
+
+_HERE = Path(__file__).parent
+MODEL_FOLDER = _HERE / "model"
+MANIFEST = _HERE / "recordings" / "manifest.jsonl"
+
+__all__ = [
+    "MANIFEST",
+    "MODEL_FOLDER",
+    "Demo",
+    "DemoExample",
+    "Interval",
+    "load_demo",
+    "load_examples",
+]
+
+
+class Demo(NamedTuple):
+    """The bundled model, its processor, and recordings that it has not heard in training."""
+
+    model: Any
+    processor: Any
+    examples: list[DemoExample]
+
+
+def load_demo(device: str | None = None) -> Demo:
+    r"""
+    Load the bundled model and recordings. It needs no network.
+
+    The model (3.4 million parameters, a Conformer encoder and a Transformer decoder in
+    Hugging Face's Canary architecture) writes what is said in a small English, and
+    translates it into German or Spanish. ``captum_spes/demo/README.md`` describes it.
+
+    Args:
+
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+
+    Returns:
+        *tuple* of model (in evaluation mode), processor, and a list of
+        :class:`DemoExample`.
+
+    Raises:
+        ArgumentError: the device is not there.
+        ImportError: transformers is not installed, or too old to know the architecture.
+
+    Examples::
+
+        >>> model, processor, examples = load_demo()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> result = explainer.attribute(
+        ...     examples[0].path, gen_args={"target_language": "de"},
+        ...     n_samples=200, n_token_samples=100, patches_per_second=(60, 120),
+        ... )
+    """
+    _check_transformers()
+    model, processor = load_model(MODEL_FOLDER, device)
+    return Demo(model, processor, load_examples())
+
+
+def load_examples() -> list[DemoExample]:
+    r"""
+    The bundled recordings alone, with texts, translations and the times of words and phones.
+
+    Returns:
+        *list* of :class:`DemoExample`.
+
+    Examples::
+
+        >>> words = [word.label for word in load_examples()[0].words]
+    """
+    return read_examples(MANIFEST)
+
+
+def _check_transformers() -> None:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            "the bundled model needs transformers: pip install 'captum-spes[transformers]'"
+        ) from error
+    if not hasattr(transformers, "CanaryForConditionalGeneration"):
+        raise ImportError(
+            f"the bundled model needs a transformers that knows Canary; {transformers.__version__} "
+            "does not: pip install --upgrade transformers"
+        )

@@ -1,0 +1,119 @@
+"""Training runs, is seeded, and goes on where it was stopped."""
+
+import ctypes.util
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from captum_spes.demo.making import train as training
+from captum_spes.demo.making.model import LANGUAGES
+from captum_spes.demo.making.prior import train_prior
+from captum_spes.demo.making.synthesize import make_corpus
+from captum_spes.demo.making.train import Utterances, batches, collate, prepare, train
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models import load_model
+
+needs_espeak = pytest.mark.skipif(
+    ctypes.util.find_library("espeak-ng") is None,
+    reason="the eSpeak NG library is not installed (apt-get install espeak-ng)",
+)
+
+
+@pytest.fixture
+def utterances():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(40, 120, 70)
+    frames = rng.standard_normal((lengths.sum(), 80)).astype(np.float16)
+    starts = np.cumsum([0, *lengths]).tolist()
+    return Utterances(frames, starts, [{} for _ in lengths], [[] for _ in lengths])
+
+
+def test_batches_hold_every_utterance_once(utterances):
+    groups = list(batches(utterances, random.Random(0)))
+    assert sorted(index for group in groups for index in group) == list(range(70))
+    assert groups != sorted(groups)
+
+
+def test_padding_is_zero_and_masked(utterances):
+    features, mask = collate(utterances, [3, 5], None)
+    for row, index in enumerate((3, 5)):
+        spectrogram = torch.from_numpy(utterances.spectrogram(index).astype(np.float32))
+        assert torch.equal(features[row, : len(spectrogram)], spectrogram)
+        assert mask[row].sum() == len(spectrogram)
+        assert not features[row, len(spectrogram) :].any()
+
+
+def test_augmentation_removes_bands_and_spans_and_leaves_the_corpus_alone(utterances):
+    before = utterances.frames.copy()
+    features, mask = collate(utterances, range(20), random.Random(0))
+    assert np.array_equal(utterances.frames, before)
+    plain, _ = collate(utterances, range(20), None)
+    changed = features != plain
+    assert not features[changed].any()
+    share = changed[mask].float().mean()
+    assert 0.1 < share < 0.5
+    # What is removed is whole bands and whole spans.
+    for row in range(20):
+        frames = int(mask[row].sum())
+        removed = changed[row, :frames]
+        bands, spans = removed.all(0), removed.all(1)
+        assert torch.equal(removed, bands[None] | spans[:, None])
+
+
+@needs_espeak
+def test_training_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    corpus = tmp_path / "corpus"
+    make_corpus(corpus, {"train": 6, "validation": 3, "test": 3}, 0, 1)
+    train(corpus, tmp_path / "whole", epochs=2, seed=0)
+
+    calls = []
+
+    def stopped_in_the_second_epoch(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return dict.fromkeys(LANGUAGES, 0.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "token_accuracy", stopped_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(corpus, tmp_path / "stopped", epochs=2, seed=0)
+    train(corpus, tmp_path / "stopped", epochs=2, seed=0)
+
+    with pytest.raises(ArgumentError, match="same corpus and --epochs"):
+        train(corpus, tmp_path / "stopped", epochs=3, seed=0)
+
+    whole, _ = load_model(tmp_path / "whole")
+    stopped, _ = load_model(tmp_path / "stopped")
+    for a, b in zip(whole.parameters(), stopped.parameters(), strict=True):
+        assert torch.equal(a, b)
+    log = (tmp_path / "whole" / "training.log").read_text().splitlines()
+    records = [json.loads(line) for line in log]
+    assert [record["epoch"] for record in records] == [1, 2]
+    assert all(np.isfinite(record["cross_entropy"]) for record in records)
+    assert set(records[0]["validation_token_accuracy"]) == set(LANGUAGES)
+
+
+@needs_espeak
+def test_phones_of_frames(tmp_path, tiny_canary):
+    make_corpus(tmp_path, {"test": 2}, 0, 1)
+    line = json.loads((tmp_path / "test" / "manifest.jsonl").read_text().splitlines()[0])
+    inventory = sorted({label for label, _, _ in line["phones"]})
+    prepared = prepare(tmp_path / "test", tiny_canary[1], inventory)
+    phones = prepared.phones[0]
+    assert len(phones) == -(-int(prepared.lengths()[0]) // 4)
+    for label, start, end in line["phones"]:
+        inside = [p for f, p in enumerate(phones) if start <= f * 0.04 < end]
+        assert set(inside) <= {1 + inventory.index(label)}
+    assert phones[0] == 0  # silence comes first
+
+
+@needs_espeak
+def test_prior_is_measured(tmp_path):
+    make_corpus(tmp_path, {"train": 6, "test": 3}, 0, 1)
+    shares = train_prior(tmp_path, epochs=1, seed=0)
+    assert set(shares) == set(LANGUAGES)
+    assert all(0 <= share <= 100 for share in shares.values())

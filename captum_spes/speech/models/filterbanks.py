@@ -1,0 +1,84 @@
+"""What families have in common whose features are filterbanks of any length, without padding."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models.base import SpeechInput
+from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
+
+
+class FilterbankModel(HuggingFaceSpeechModel):
+    """Base of adapters with features of shape (1, frames, mel bins), normalised per utterance,
+    and a SentencePiece-like tokenizer."""
+
+    frame_rate: float
+    n_mel_bins: int
+    family: str
+
+    @abstractmethod
+    def speech_input(self, features: Tensor, seconds: float) -> SpeechInput:
+        """Say when and where the cells of ``(1, frames, mel bins)`` lie."""
+
+    @property
+    def is_mean_zero(self) -> bool:
+        """Whether the feature extractor sets each mel bin's mean to 0."""
+        return True
+
+    # Features --------------------------------------------------------------------------
+
+    def is_features(self, value: Any) -> bool:
+        shape = tuple(getattr(value, "shape", ()))
+        is_batch_of_one = len(shape) == 3 and shape[0] == 1
+        return (is_batch_of_one or len(shape) == 2) and shape[-1] == self.n_mel_bins
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        expected = f"(1, frames, {self.n_mel_bins}) (batch of 1, frames, mel bins)"
+        features = check_features(features, expected, self.is_features(features))
+        features = self.without_padding(features.reshape(1, -1, self.n_mel_bins))
+        if float(features.std()) < 1e-6:
+            raise ArgumentError("features are silent: every cell has (nearly) the same value.")
+        return self.speech_input(features, features.shape[1] / self.frame_rate)
+
+    def without_padding(self, features: Tensor) -> Tensor:
+        """Leave out frames that a feature extractor adds behind the speech."""
+        return features
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        if name is None and self.is_mean_zero:
+            return torch.zeros(1, 1)
+        if name in (None, "mean"):
+            return speech.spectrogram.mean(0, keepdim=True)
+        if name == "silence":
+            return speech.spectrogram.amin(0, keepdim=True)
+        raise ArgumentError(
+            f"unknown baseline {name!r} for {self.family}: 'mean' (each mel bin's mean, 0 after "
+            "utterance normalisation) or 'silence' (each mel bin's minimum), or give a number "
+            "or Tensor."
+        )
+
+    def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        return spectrograms
+
+    # Tokens ----------------------------------------------------------------------------
+
+    def after_prompt(self, output: Any, prompt: list[int]) -> list[int]:
+        """What a generated sequence holds behind its prompt, up to the end of sentence."""
+        sequences = output if isinstance(output, Tensor) else output.sequences
+        ids = [int(i) for i in sequences[0]]
+        if ids[: len(prompt)] != prompt:
+            raise ArgumentError(
+                f"the model's output {ids} does not start with its prompt {prompt}; check "
+                "model.generation_config and gen_args."
+            )
+        ids, end = ids[len(prompt) :], self.end_of_sentence
+        return ids[: ids.index(end) + 1] if end in ids else ids
+
+    def token_strings(self, ids: Tensor) -> list[str]:
+        tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())
+        return [str(token).replace("▁", " ") for token in tokens]

@@ -17,6 +17,12 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 _DEFAULT_PATCHES = (60.0, 120.0)
 _DEFAULT_SAMPLES = 500
 _DEFAULT_TOKEN_SAMPLES = 300
+_DEFAULT_BATCH = 4
+# The bundled model is a hundred times smaller than Whisper, and pays for more.
+_DEMO_SAMPLES = 4000
+_DEMO_TOKEN_SAMPLES = 1000
+_DEMO_BATCH = 16
+_DEMO = "demo"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,10 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
-    if not parsed.audio:
-        raise ArgumentError("no audio: give one or more audio files and --model NAME_OR_DIR.")
-    if parsed.model is None:
-        raise ArgumentError("no model: give --model with a hub name or a folder.")
+    _use_bundled(parsed)
     for file in parsed.audio:
         if not file.exists():
             raise FileNotFoundError(f"no such audio file: {file}")
@@ -69,12 +72,42 @@ def _explain(parsed: argparse.Namespace) -> None:
             _print(f"\nwritten: {', '.join(str(path) for path in written)}")
 
 
+def _use_bundled(parsed: argparse.Namespace) -> None:
+    """Fill in what was not given: the bundled recording, the bundled model, sample counts."""
+    if parsed.audio and parsed.model is None:
+        raise ArgumentError(
+            "no model: give --model with a hub name or a folder, or --model demo for the "
+            "bundled one, which understands the bundled recordings only."
+        )
+    is_demo = parsed.model in (None, _DEMO)
+    if is_demo and parsed.language not in (None, "en", "English"):
+        raise ArgumentError(
+            f"the bundled model hears English only, got --language {parsed.language}; its output "
+            "is chosen with --target-language."
+        )
+    if parsed.samples is None:
+        parsed.samples = _DEMO_SAMPLES if is_demo else _DEFAULT_SAMPLES
+    if parsed.token_samples is None:
+        parsed.token_samples = _DEMO_TOKEN_SAMPLES if is_demo else _DEFAULT_TOKEN_SAMPLES
+    if parsed.batch_size is None:
+        parsed.batch_size = _DEMO_BATCH if is_demo else _DEFAULT_BATCH
+    parsed.model = _DEMO if is_demo else parsed.model
+    if not parsed.audio:
+        from captum_spes.demo import load_examples
+
+        parsed.audio = [load_examples()[0].path]
+
+
 def _explainer(parsed: argparse.Namespace) -> Any:
     from captum_spes import SPES, SpeechToTextAttribution
+    from captum_spes.demo import load_demo
     from captum_spes.speech.models import load_model
 
     _quiet_transformers()
-    model, processor = load_model(parsed.model, parsed.device)
+    if parsed.model == _DEMO:
+        model, processor, _ = load_demo(parsed.device)
+    else:
+        model, processor = load_model(parsed.model, parsed.device)
     return SpeechToTextAttribution(SPES(model), processor)
 
 
@@ -116,6 +149,7 @@ def _generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
         "num_beams": parsed.num_beams,
         "language": parsed.language,
         "task": parsed.task,
+        "target_language": parsed.target_language,
     }
     return {name: value for name, value in arguments.items() if value is not None}
 
@@ -150,26 +184,31 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser(
         "explain",
         help="which time-frequency patterns and previous tokens each token rests on",
-        description="Explain recordings. The paper's own settings, which take hours on a CPU: "
+        description="Explain recordings; with none, a bundled one. The paper's own settings, "
+        "which take hours on a CPU with models larger than the bundled one: "
         "--samples 20000 --token-samples 2000 --patches-per-second 400 500 600",
     )
     add = explain.add_argument
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
-    add("--model", metavar="NAME_OR_DIR", help="a Whisper or Speech2Text model (required)")
+    add(
+        "--model",
+        metavar="NAME_OR_DIR",
+        help="a Whisper, Speech2Text or Canary model, or demo for the bundled one "
+        "(default without AUDIO: demo)",
+    )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add(
         "--samples",
         type=_positive,
-        default=_DEFAULT_SAMPLES,
         metavar="N",
-        help="perturbed spectrograms (default: %(default)s)",
+        help=f"perturbed spectrograms (default: {_DEFAULT_SAMPLES}; demo: {_DEMO_SAMPLES})",
     )
     add(
         "--token-samples",
         type=_not_negative,
-        default=_DEFAULT_TOKEN_SAMPLES,
         metavar="N",
-        help="perturbed previous tokens; 0 leaves them out (default: %(default)s)",
+        help="perturbed previous tokens; 0 leaves them out (default: "
+        f"{_DEFAULT_TOKEN_SAMPLES}; demo: {_DEMO_TOKEN_SAMPLES})",
     )
     add(
         "--patches-per-second",
@@ -191,15 +230,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="beam search with N beams (default: the model's own setting)",
     )
-    add("--language", help="spoken language, for multilingual Whisper")
+    add("--language", help="spoken language, for multilingual Whisper and Canary")
+    add(
+        "--target-language",
+        metavar="LANGUAGE",
+        help="language to write, for Canary; the bundled model writes en, de and es",
+    )
     add("--task", choices=("transcribe", "translate"), help="task, for multilingual Whisper")
     add("--seed", type=int, default=0, metavar="N", help="seed of all masks (default: %(default)s)")
     add(
         "--batch-size",
         type=_positive,
-        default=4,
         metavar="N",
-        help="perturbed inputs per forward pass (default: %(default)s)",
+        help=f"perturbed inputs per forward pass (default: {_DEFAULT_BATCH}; demo: {_DEMO_BATCH})",
     )
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs (default: cpu)")

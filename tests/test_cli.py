@@ -12,6 +12,8 @@ import soundfile
 
 from captum_spes import SpeechToTextAttributionResult
 from captum_spes.cli import main
+from captum_spes.demo import load_examples
+from captum_spes.metrics import corpus_score
 
 QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40", "--quiet"]
 
@@ -59,6 +61,52 @@ def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recordin
     assert 20 <= low <= high <= 8000
 
 
+class TestBundled:
+    def test_nothing_given_explains_the_bundled_recording(self, capsys):
+        example = load_examples()[0]
+        status, out, _ = explain(capsys)
+        assert status == 0
+        lines = out.strip().splitlines()
+        assert lines[0] == str(example.path)
+        assert lines[1] == example.text
+
+    def test_its_translation(self, capsys):
+        status, out, _ = explain(capsys, "--target-language", "de")
+        assert status == 0
+        written = out.strip().splitlines()[1]
+        assert corpus_score([load_examples()[0].translations["de"]], [written]) < 50
+
+    def test_bundled_model_on_another_recording(self, capsys):
+        example = load_examples()[1]
+        status, out, _ = explain(capsys, example.path, "--model", "demo")
+        assert status == 0
+        assert corpus_score([example.text], [out.strip().splitlines()[1]]) < 50
+
+    def test_another_model_on_the_bundled_recording(self, capsys, model_folder):
+        status, out, _ = explain(capsys, "--model", model_folder, "--target", "the cat")
+        assert status == 0
+        assert out.strip().splitlines()[:2] == [str(load_examples()[0].path), "the cat"]
+
+    def test_no_network_is_touched(self, tmp_path):
+        """In a process where every connection fails."""
+        program = (
+            "import socket, sys\n"
+            "def refuse(*args, **kwargs): raise OSError('no network')\n"
+            "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+            "from captum_spes.cli import main\n"
+            f"sys.exit(main(['explain', '--out', {str(tmp_path)!r}, *{QUICK!r}]))\n"
+        )
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**environment, "HF_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert list(tmp_path.glob("*/tokens.png"))
+
+
 def test_files(capsys, recording, model_folder, tmp_path):
     out = tmp_path / "deep" / "out"
     arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", out]
@@ -101,11 +149,12 @@ def fails(capsys, *arguments):
 
 
 class TestErrors:
-    def test_nothing_given(self, capsys):
-        assert "no audio" in fails(capsys)
-
     def test_no_model(self, capsys, recording):
-        assert "no model" in fails(capsys, recording)
+        assert "no model: give --model" in fails(capsys, recording)
+
+    def test_language_that_the_bundled_model_does_not_write(self, capsys):
+        assert "no token for a language" in fails(capsys, "--target-language", "fr")
+        assert "hears English only" in fails(capsys, "--language", "de")
 
     def test_missing_audio(self, capsys, model_folder):
         assert "no such audio file: nope.wav" in fails(capsys, "nope.wav", "--model", model_folder)

@@ -34,7 +34,10 @@ def utterances():
 def test_batches_hold_every_utterance_once(utterances):
     groups = list(batches(utterances, random.Random(0)))
     assert sorted(index for group in groups for index in group) == list(range(70))
-    assert groups != sorted(groups)
+    assert groups != list(batches(utterances, random.Random(1)))
+    lengths = utterances.lengths()
+    middle = [np.median(lengths[group]) for group in groups]
+    assert max(middle) - min(middle) > 20  # of 80: batches hold similar lengths
 
 
 def test_padding_is_zero_and_masked(utterances):

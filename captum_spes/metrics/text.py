@@ -38,8 +38,8 @@ def corpus_score(
 
     Examples::
 
-        >>> corpus_score(["the cat sat"], ["the cat sits"])
-        33.33333333333333
+        >>> corpus_score(["the cat sat down"], ["the cat sits down"])
+        25.0
     """
     if metric not in METRICS:
         raise ArgumentError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")

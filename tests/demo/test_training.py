@@ -58,12 +58,16 @@ def test_augmentation_removes_bands_and_spans_and_leaves_the_corpus_alone(uttera
     assert not features[changed].any()
     share = changed[mask].float().mean()
     assert 0.1 < share < 0.5
-    # What is removed is whole bands and whole spans.
+    # What is removed is whole bands and whole spans, and there are some of both.
+    n_bands = n_spans = 0
     for row in range(20):
         frames = int(mask[row].sum())
         removed = changed[row, :frames]
         bands, spans = removed.all(0), removed.all(1)
         assert torch.equal(removed, bands[None] | spans[:, None])
+        n_bands += int(bands.sum())
+        n_spans += int(spans.sum())
+    assert min(n_bands, n_spans) > 20
 
 
 @needs_espeak

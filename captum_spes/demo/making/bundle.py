@@ -1,6 +1,8 @@
 """Put a trained model and chosen test recordings where the package looks for them.
 
-python -m captum_spes.demo.making.bundle corpus model test-00001 test-00002
+    python -m captum_spes.demo.making.bundle corpus model test-00001 test-00002
+
+replaces what is there; a name that the corpus lacks stops it before anything is replaced.
 """
 
 from __future__ import annotations

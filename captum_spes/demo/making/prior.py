@@ -22,9 +22,15 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from captum_spes.demo.making.model import LANGUAGES, make_model, make_processor, train_tokenizer
+from captum_spes.demo.making.model import LANGUAGES, make_model
 from captum_spes.demo.making.synthesize import read_manifest
-from captum_spes.demo.making.train import PROMPT_LENGTH, TEXTS, padded, token_ids
+from captum_spes.demo.making.train import (
+    PROMPT_LENGTH,
+    padded,
+    processor_for,
+    ranked_first,
+    token_ids,
+)
 
 _BATCH = 128
 _LEARNING_RATE = 2e-3
@@ -51,18 +57,16 @@ def accuracy(model: Any, rows: Sequence[list[int]]) -> float:
     hits = total = 0
     for start in range(0, len(rows), _BATCH):
         logits, truth = guess(model, rows[start : start + _BATCH])
-        hits += int(((logits.argmax(-1) == truth) & (truth >= 0)).sum())
-        total += int((truth >= 0).sum())
+        right, count = ranked_first(logits, truth)
+        hits += right
+        total += count
     return 100 * hits / total
 
 
 def train_prior(corpus: Path, epochs: int, seed: int) -> dict[str, float]:
     """Train without audio; returns the accuracy on the test sentences by language."""
     lines = read_manifest(corpus / "train")
-    processor = make_processor(
-        train_tokenizer(line[key] for line in lines for key in TEXTS.values())
-    )
-    tokenizer = processor.tokenizer
+    tokenizer = processor_for(lines).tokenizer
     texts = [ids for line in lines for ids in token_ids(line, tokenizer).values()]
     torch.manual_seed(seed)
     model = make_model(tokenizer)

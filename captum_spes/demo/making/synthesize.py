@@ -29,6 +29,7 @@ from tqdm import tqdm
 from captum_spes.demo.examples import SAMPLING_RATE, Interval
 from captum_spes.demo.making.espeak import Voice, speak
 from captum_spes.demo.making.grammar import Sentence, draw_sentence
+from captum_spes.errors import ArgumentError
 
 ACCENTS = (
     "en",
@@ -77,9 +78,8 @@ class Plan:
 
 def plans(split: str, size: int, seed: int) -> Iterator[Plan]:
     """Draw sentences, voices and recording conditions of one part of the corpus."""
-    order = list(SIZES)
-    if split not in order:
-        raise ValueError(f"split must be one of {order}, got {split!r}.")
+    if split not in SIZES:
+        raise ArgumentError(f"split must be one of {', '.join(SIZES)}, got {split!r}.")
     rng = random.Random(f"{seed} {split}")
     seen: set[str] = set()
     while len(seen) < size:

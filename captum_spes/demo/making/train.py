@@ -335,19 +335,27 @@ def token_accuracy(model: Any, utterances: Utterances) -> dict[str, float]:
                 decoder_input_ids=ids[:, :-1].clamp(min=0),
                 use_cache=False,
             ).logits
-            truth = ids[:, PROMPT_LENGTH:]
-            hits = (logits[:, PROMPT_LENGTH - 1 :].argmax(-1) == truth) & (truth >= 0)
-            correct[language] += int(hits.sum())
-            total[language] += int((truth >= 0).sum())
+            hits, count = ranked_first(logits[:, PROMPT_LENGTH - 1 :], ids[:, PROMPT_LENGTH:])
+            correct[language] += hits
+            total[language] += count
     return {language: 100 * correct[language] / total[language] for language in LANGUAGES}
+
+
+def ranked_first(logits: Tensor, truth: Tensor) -> tuple[int, int]:
+    """How many tokens the logits rank first, and how many there are without padding."""
+    is_token = truth >= 0
+    return int(((logits.argmax(-1) == truth) & is_token).sum()), int(is_token.sum())
+
+
+def processor_for(lines: Sequence[dict[str, Any]]) -> Any:
+    """The processor with the subwords of a manifest's texts."""
+    return make_processor(train_tokenizer(line[key] for line in lines for key in TEXTS.values()))
 
 
 def train(corpus: Path, folder: Path, epochs: int, seed: int) -> None:
     """Train, and write the model and ``training.log`` into ``folder``."""
     lines = read_manifest(corpus / "train")
-    processor = make_processor(
-        train_tokenizer(line[key] for line in lines for key in TEXTS.values())
-    )
+    processor = processor_for(lines)
     inventory = sorted({label for line in lines for label, _, _ in line["phones"]})
     utterances = prepare(corpus / "train", processor, inventory)
     held_out = prepare(corpus / "validation", processor, inventory)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from captum_spes.attr._captum_compat import (
     _format_additional_forward_args,
     _run_forward,
     _select_targets,
+    progress,
 )
 from captum_spes.attr.segmentation import Segmentation
 from captum_spes.errors import ArgumentError, ArgumentTypeError
@@ -90,3 +93,45 @@ def check_finite(impacts: Tensor) -> None:
             "one such value would spoil the scores of every feature. Check the inputs, the "
             "baselines and the model's precision."
         )
+
+
+def check_inputs(tensors: tuple[Tensor, ...], forward_func: Callable[..., Any]) -> None:
+    for index, tensor in enumerate(tensors):
+        if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
+            raise ArgumentError(
+                "every input needs the batch as its first dimension; input "
+                f"{index} has shape {tuple(tensor.shape)}, input 0 "
+                f"{tuple(tensors[0].shape)}."
+            )
+    if len(tensors[0]) == 0:
+        raise ArgumentError("inputs hold no example: their first dimension is 0.")
+    if isinstance(forward_func, torch.nn.Module) and forward_func.training:
+        warnings.warn(
+            "forward_func is in training mode: dropout adds noise to every evaluation. "
+            "Call .eval() on the model first.",
+            stacklevel=4,
+        )
+
+
+def result_dtype(output: Tensor) -> torch.dtype:
+    return torch.float64 if output.dtype == torch.float64 else torch.float32
+
+
+def on_device_of(tensor: Tensor, attribution: Tensor) -> Tensor:
+    if tensor.device.type == "mps":  # which has no float64
+        attribution = attribution.float()
+    return attribution.to(tensor.device)
+
+
+@contextmanager
+def progress_bar(name: str, total: int, is_shown: bool) -> Iterator[Callable[[], None]]:
+    """Captum's progress bar; yields a function that advances it."""
+    if not is_shown:
+        yield lambda: None
+        return
+    bar = progress(desc=f"{name} attribution", total=total)
+    try:
+        bar.update(0)
+        yield lambda: bar.update()
+    finally:
+        bar.close()

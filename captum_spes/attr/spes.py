@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -19,14 +18,17 @@ from captum_spes.attr._captum_compat import (
     _format_input_baseline,
     _format_output,
     _is_tuple,
-    progress,
 )
 from captum_spes.attr.evaluation import (
     Evaluation,
     check_finite,
+    check_inputs,
     check_value_per_batch,
     has_value_per_example,
+    on_device_of,
     per_sample,
+    progress_bar,
+    result_dtype,
     scores_of,
 )
 from captum_spes.attr.mask_groups import MaskGroup, mask_groups
@@ -39,7 +41,7 @@ from captum_spes.attr.sampling import (
     split_evenly,
 )
 from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import whole_number
 
 
 class SPES(PerturbationAttribution):
@@ -182,7 +184,7 @@ class SPES(PerturbationAttribution):
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
         n_samples = whole_number("n_samples", n_samples, 1)
         perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
-        _check_inputs(tensors, self.forward_func)
+        check_inputs(tensors, self.forward_func)
         removed = baseline_tensors(baseline_values, tensors)
         levels = segmentation_levels(feature_mask, tensors)
         design = BernoulliDesign(perturb_prob) if design is None else design
@@ -191,7 +193,7 @@ class SPES(PerturbationAttribution):
 
         with (
             torch.no_grad(),
-            _progress(self.get_name(), n_evaluations + 1, show_progress) as advance,
+            progress_bar(self.get_name(), n_evaluations + 1, show_progress) as advance,
         ):
             evaluate = Evaluation(self.forward_func, target, additional_forward_args)
             initial = evaluate(tensors)
@@ -217,7 +219,7 @@ class SPES(PerturbationAttribution):
 
             output_shape = tuple(initial.shape) or (1,)
             attributions = _assemble(
-                groups, tensors, output_shape, reference, _result_dtype(initial)
+                groups, tensors, output_shape, reference, result_dtype(initial)
             )
             _warn_never_perturbed(groups)
         return cast(TensorOrTupleOfTensorsGeneric, _format_output(is_inputs_tuple, attributions))
@@ -238,28 +240,6 @@ class SPES(PerturbationAttribution):
         return cls.__name__
 
 
-def _check_inputs(tensors: tuple[Tensor, ...], forward_func: Callable[..., Any]) -> None:
-    for index, tensor in enumerate(tensors):
-        if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
-            raise ArgumentError(
-                "every input needs the batch as its first dimension; input "
-                f"{index} has shape {tuple(tensor.shape)}, input 0 "
-                f"{tuple(tensors[0].shape)}."
-            )
-    if len(tensors[0]) == 0:
-        raise ArgumentError("inputs hold no example: their first dimension is 0.")
-    if isinstance(forward_func, torch.nn.Module) and forward_func.training:
-        warnings.warn(
-            "forward_func is in training mode: dropout adds noise to every evaluation. "
-            "Call .eval() on the model first.",
-            stacklevel=4,
-        )
-
-
-def _result_dtype(output: Tensor) -> torch.dtype:
-    return torch.float64 if output.dtype == torch.float64 else torch.float32
-
-
 def _assemble(
     groups: list[MaskGroup],
     tensors: tuple[Tensor, ...],
@@ -273,15 +253,9 @@ def _assemble(
     for group in groups:
         group.mean.write(attributions)
     return tuple(
-        _on_device_of(tensor, attribution.reshape(*output_shape, *tensor.shape[1:]))
+        on_device_of(tensor, attribution.reshape(*output_shape, *tensor.shape[1:]))
         for attribution, tensor in zip(attributions, tensors, strict=True)
     )
-
-
-def _on_device_of(tensor: Tensor, attribution: Tensor) -> Tensor:
-    if tensor.device.type == "mps":  # which has no float64
-        attribution = attribution.float()
-    return attribution.to(tensor.device)
 
 
 def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
@@ -292,17 +266,3 @@ def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
             "n_samples or perturb_prob.",
             stacklevel=4,
         )
-
-
-@contextmanager
-def _progress(name: str, total: int, is_shown: bool) -> Iterator[Callable[[], None]]:
-    """Captum's progress bar; yields a function that advances it."""
-    if not is_shown:
-        yield lambda: None
-        return
-    bar = progress(desc=f"{name} attribution", total=total)
-    try:
-        bar.update(0)
-        yield lambda: bar.update()
-    finally:
-        bar.close()

@@ -24,11 +24,11 @@ from captum_spes.demo.examples import SAMPLING_RATE
 from captum_spes.demo.making.model import LANGUAGES
 from captum_spes.demo.making.synthesize import make_corpus, read_manifest
 from captum_spes.demo.making.train import (
-    TEXTS,
     Utterances,
     collate,
     prepare,
     prompt,
+    reference,
     token_accuracy,
 )
 from captum_spes.metrics import corpus_score
@@ -52,7 +52,7 @@ def evaluate(
         replaced = CONDITIONS[heard](utterances, processor)
         row: dict[str, Any] = {"heard": heard, "utterances": len(lines)}
         for language in LANGUAGES:
-            references = [line[TEXTS[language]] for line in lines]
+            references = [reference(line, language) for line in lines]
             written = transcribe(model, processor, replaced, language)
             metric = "wer" if language == "en" else "bleu"
             row[f"{language} {metric}"] = round(corpus_score(references, written, metric), 2)

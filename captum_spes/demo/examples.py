@@ -74,7 +74,7 @@ def _example(line: dict[str, Any], folder: Path) -> DemoExample:
         path=folder / line["audio"],
         seconds=line["seconds"],
         text=line["text"],
-        translations={"de": line["german"], "es": line["spanish"]},
+        translations=line["translations"],
         words=tuple(Interval(*word) for word in line["words"]),
         phones=tuple(Interval(*phone) for phone in line["phones"]),
         gender=line["gender"],

@@ -1,6 +1,21 @@
 """Measures of explanations."""
 
+from captum_spes.metrics.curves import Curve, Interval, auc, plot_curves
 from captum_spes.metrics.deletion import deletion_masks
-from captum_spes.metrics.text import corpus_score
+from captum_spes.metrics.perturbation import Example, deletion_curve, insertion_curve
+from captum_spes.metrics.size import size_curve
+from captum_spes.metrics.text import corpus_score, word_error_rate
 
-__all__ = ["corpus_score", "deletion_masks"]
+__all__ = [
+    "Curve",
+    "Example",
+    "Interval",
+    "auc",
+    "corpus_score",
+    "deletion_curve",
+    "deletion_masks",
+    "insertion_curve",
+    "plot_curves",
+    "size_curve",
+    "word_error_rate",
+]

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from os import PathLike
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from captum.attr import Attribution
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError, whole_number
-from captum_spes.maps import group_words
+from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
 from captum_spes.masks.scales import PAPER_MAX_SECONDS, PAPER_PATCHES_PER_SECOND
-from captum_spes.speech.audio import as_audio, check_audio, check_duration, load_audio
-from captum_spes.speech.methods import SCORES, Run, Side, attribute_side, check_method
+from captum_spes.speech.controls import SpeechAttribution
+from captum_spes.speech.inputs import Audio, read_speech, removed_value
+from captum_spes.speech.methods import (
+    SCORES,
+    Run,
+    Side,
+    attribute_jointly,
+    attribute_side,
+    check_method,
+)
 from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
 from captum_spes.speech.parameters import plain, versions
 from captum_spes.speech.patches import feature_masks
 from captum_spes.speech.randomness import seeded_global_generators
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
-
-Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
 
 
 class SpeechToTextAttribution:
@@ -49,10 +53,11 @@ class SpeechToTextAttribution:
 
             attr_method (Attribution): A Captum method made with the model: ``SPES(model)``,
                         or ``Saliency``, ``InputXGradient``, ``IntegratedGradients``,
-                        ``GradientShap``, ``FeatureAblation``, ``ShapleyValueSampling``,
-                        ``KernelShap`` or ``Lime``. The model is of a supported Hugging
-                        Face family (Whisper, Speech2Text, Canary), on any device, in any
-                        dtype.
+                        ``GradientShap``, ``FeatureAblation``, ``Occlusion``,
+                        ``ShapleyValueSampling``, ``KernelShap``, ``Lime``,
+                        ``BubbleNoise``, ``CrossAttention``, ``EnergyMap`` or
+                        ``RandomMap``. The model is of a supported Hugging Face family
+                        (Whisper, Speech2Text, Canary), on any device, in any dtype.
             processor (Processor): The model's processor (feature extractor and
                         tokenizer).
 
@@ -87,10 +92,11 @@ class SpeechToTextAttribution:
         *,
         perturbations_per_eval: int = 4,
         baselines: str | float | Tensor | None = None,
-        feature_mask: FeatureMaskLevels = None,
+        feature_mask: str | FeatureMaskLevels = None,
         n_patches: int | Sequence[int] | None = None,
         score: str | None = None,
         design: MaskDesign | None = None,
+        perturb_jointly: bool = False,
         method_args: Mapping[str, Any] | None = None,
     ) -> SpeechToTextAttributionResult:
         r"""
@@ -149,10 +155,12 @@ class SpeechToTextAttribution:
                         a Tensor broadcastable to ``(time, freq)``.
                         Default: None, 0 for features normalised per utterance and
                         "mean" for Whisper
-            feature_mask (Tensor or list of Tensor, optional): Patches to use instead of
-                        SLIC's, ``(time, freq)``, one Tensor per level; labels below 0
-                        are never perturbed.
-                        Default: None
+            feature_mask (str, Tensor or list of Tensor, optional): "slic"; "grid",
+                        rectangles in the same numbers; "cells", every cell on its own
+                        (the paper's feature-wise baseline, with ``perturb_prob=0.7`` and
+                        ``token_perturb_prob=0.1``); or own patches, ``(time, freq)``, one
+                        Tensor per level, labels below 0 being never perturbed.
+                        Default: None, "slic"
             n_patches (int or sequence of int, optional): A fixed number of patches
                         whatever the duration.
                         Default: None
@@ -161,6 +169,11 @@ class SpeechToTextAttribution:
                         log-probability for gradient methods
             design (MaskDesign, optional): Masks of SPES for the spectrogram.
                         Default: None, independent Bernoulli masks
+            perturb_jointly (bool, optional): Whether SPES perturbs spectrogram and previous
+                        tokens in the same ``n_samples`` samples (the paper's comparison,
+                        Table 4) instead of each on its own; ``n_token_samples`` then only
+                        says, by 0, that previous tokens are left alone.
+                        Default: False
             method_args (dict, optional): Further arguments of the method's own
                         ``attribute``, for example ``{"n_steps": 20}``; they win over those
                         above.
@@ -191,8 +204,8 @@ class SpeechToTextAttribution:
         _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
         seed = resolve_seed(seed)
         gen_args, method_args = dict(gen_args or {}), dict(method_args or {})
-        speech = self._speech_input(audio, sampling_rate)
-        removed = self._removed_value(speech, baselines)
+        speech = read_speech(self.adapter, audio, sampling_rate)
+        removed = removed_value(self.adapter, speech, baselines)
         masks = feature_masks(
             speech.spectrogram,
             feature_mask,
@@ -222,13 +235,27 @@ class SpeechToTextAttribution:
                 n_samples=n_samples,
                 perturb_prob=perturb_prob,
                 design=design,
+                frame_rate=self.adapter.frame_rate,
             )
-            spectrogram_attr = attribute_side(self.attr_method, spectrogram_side, run)
-            token_attr = None
-            if n_token_samples > 0:
+            if isinstance(self.attr_method, SpeechAttribution):
+                maps = self.attr_method.maps(self.adapter, speech, sequence, seed)
+            elif n_token_samples == 0:
+                maps = Maps(attribute_side(self.attr_method, spectrogram_side, run), None)
+            else:
                 token_side = self._token_side(speech, sequence, n_token_samples, token_perturb_prob)
-                maps = attribute_side(self.attr_method, token_side, run)
-                token_attr = maps.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
+                if perturb_jointly:
+                    logits_func = partial(self._joint_logits, speech, sequence)
+                    maps = attribute_jointly(
+                        self.attr_method, spectrogram_side, token_side, logits_func, run
+                    )
+                else:
+                    maps = Maps(
+                        attribute_side(self.attr_method, spectrogram_side, run),
+                        attribute_side(self.attr_method, token_side, run),
+                    )
+        spectrogram_attr, token_attr = maps
+        if token_attr is not None:
+            token_attr = token_attr.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
         output_tokens = self.adapter.token_strings(sequence.explained_ids)
         return SpeechToTextAttributionResult(
             output_tokens=output_tokens,
@@ -257,10 +284,11 @@ class SpeechToTextAttribution:
                     "patches_per_second": patches_per_second,
                     "max_seconds": max_seconds,
                     "n_patches": n_patches,
-                    "feature_mask": "slic" if feature_mask is None else "given",
+                    "feature_mask": _name_of(feature_mask),
                     "baselines": "given" if isinstance(baselines, Tensor) else baselines,
                     "score": score,
                     "design": None if design is None else type(design).__name__,
+                    "perturb_jointly": perturb_jointly,
                     "perturbations_per_eval": perturbations_per_eval,
                     "method_args": method_args,
                     "gen_args": gen_args,
@@ -285,39 +313,6 @@ class SpeechToTextAttribution:
         device: torch.device = self.attr_method.forward_func.device
         return device
 
-    def _speech_input(self, audio: Audio, sampling_rate: int) -> SpeechInput:
-        if isinstance(audio, Mapping) and "input_features" in audio:
-            audio = audio["input_features"]  # what a processor returns
-        if isinstance(audio, str | PathLike):
-            samples = load_audio(audio, self.adapter.sampling_rate)
-        elif self.adapter.is_features(audio):
-            speech = self.adapter.from_features(torch.as_tensor(audio))
-            check_duration(speech.seconds, self.adapter.max_seconds)
-            return speech
-        else:
-            samples = as_audio(audio)
-            if sampling_rate != self.adapter.sampling_rate:
-                raise ArgumentError(
-                    f"the audio has {sampling_rate} samples per second and the model takes "
-                    f"{self.adapter.sampling_rate}; resample it, or give a file, which is "
-                    "resampled."
-                )
-        check_audio(samples, self.adapter.sampling_rate, self.adapter.max_seconds)
-        return self.adapter.from_audio(samples)
-
-    def _removed_value(self, speech: SpeechInput, baselines: str | float | Tensor | None) -> Tensor:
-        if baselines is None or isinstance(baselines, str):
-            value = self.adapter.removed_value(speech, baselines)
-        else:
-            value = torch.as_tensor(baselines, dtype=torch.float32).cpu()
-        try:
-            return value.expand(speech.spectrogram.shape)
-        except RuntimeError as error:
-            raise ArgumentError(
-                f"baselines of shape {tuple(value.shape)} do not broadcast to the "
-                f"spectrogram's shape {tuple(speech.spectrogram.shape)}."
-            ) from error
-
     def _target(
         self,
         speech: SpeechInput,
@@ -341,6 +336,12 @@ class SpeechToTextAttribution:
     def _token_logits(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
         with self.adapter.keep_previous_tokens(keep):
             return self.adapter.logits(states.expand(len(keep), *states.shape[1:]), sequence)
+
+    def _joint_logits(
+        self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor, keep: Tensor
+    ) -> Tensor:
+        with self.adapter.keep_previous_tokens(keep):
+            return self._spectrogram_logits(speech, sequence, spectrograms)
 
     def _token_side(
         self,
@@ -372,6 +373,12 @@ def _check_probabilities_and_score(
     BernoulliDesign(token_perturb_prob)
     if score is not None and score not in SCORES:
         raise ArgumentError(f"score must be one of {SCORES}, got {score!r}.")
+
+
+def _name_of(feature_mask: str | FeatureMaskLevels) -> str:
+    if feature_mask is None:
+        return "slic"
+    return feature_mask if isinstance(feature_mask, str) else "given"
 
 
 def _words(spelled: list[tuple[str, list[int]]]) -> list[Word]:

@@ -24,19 +24,25 @@ from captum.attr import (
     IntegratedGradients,
     KernelShap,
     Lime,
+    Occlusion,
     Saliency,
     ShapleyValueSampling,
 )
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_spes.attr.sampling import MaskDesign
-from captum_spes.attr.spes import SPES
+from captum_spes.attr import SPES, BubbleNoise
+from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, draw
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
+from captum_spes.maps import Maps
+from captum_spes.speech.controls import SpeechAttribution
 from captum_spes.speech.randomness import seeded_global_generators
 
 SCORES = ("kl", "probability", "log_probability")
+# Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
+_WINDOW = (10, 10)
+_WINDOW_ARGUMENTS = ("sliding_window_shapes", "strides")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Side:
         n_samples: forward evaluations for sampling methods.
         perturb_prob: probability that SPES perturbs a feature.
         design: masks of SPES.
+        frame_rate: frames per second of a spectrogram; None for previous tokens.
     """
 
     name: str
@@ -85,6 +92,7 @@ class Side:
     n_samples: int
     perturb_prob: float
     design: MaskDesign | None = None
+    frame_rate: float | None = None
 
     def to(self, device: torch.device) -> Side:
         return replace(
@@ -106,17 +114,69 @@ def attribute_side(method: Attribution, side: Side, run: Run) -> Tensor:
     return maps.detach().cpu()
 
 
+def attribute_jointly(
+    method: Attribution,
+    spectrogram: Side,
+    tokens: Side,
+    logits_func: Callable[[Tensor, Tensor], Tensor],
+    run: Run,
+) -> Maps:
+    """Perturb both sides in every sample; return the raw maps of both, on the CPU.
+
+    The paper's comparison (appendix A.2.2): ``n_samples`` of the spectrogram count, and each
+    side keeps its own probability.
+    """
+    if not isinstance(method, SPES):
+        raise ArgumentError(
+            f"perturb_jointly=True is for SPES, which samples both sides; got {method.get_name()}."
+        )
+    both = spectrogram.to(run.device), tokens.to(run.device)
+    inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
+    levels = [(mask, tokens.feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
+    method = copy.copy(method)
+    method.forward_func = _perturbation_score(logits_func, inputs, run)
+    arguments = {
+        "baselines": baselines,
+        "feature_mask": levels,
+        "n_samples": spectrogram.n_samples,
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+        "seed": run.seed,
+        "design": _JointDesign(spectrogram, tokens),
+    }
+    maps = method.attribute(inputs, **{**arguments, **run.method_args})
+    return Maps(maps[0][0].cpu(), maps[1][0].cpu())
+
+
+class _JointDesign:
+    """Masks over patches and, behind them, previous tokens."""
+
+    def __init__(self, spectrogram: Side, tokens: Side) -> None:
+        self._patches = spectrogram.design or BernoulliDesign(spectrogram.perturb_prob)
+        self._tokens = BernoulliDesign(tokens.perturb_prob)
+        self._n_tokens = tokens.inputs.shape[1]
+
+    def sample(self, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
+        # Sample by sample: two draws for a chunk would make the masks depend on its size.
+        rows = []
+        for _ in range(n_samples):
+            patches = draw(self._patches, 1, n_features - self._n_tokens, generator)
+            rows.append(torch.cat([patches, self._tokens.sample(1, self._n_tokens, generator)], 1))
+        return torch.cat(rows)
+
+
 def check_method(method: Any) -> None:
     """Raise where ``method`` is no Captum method that the wrapper can run."""
     if not isinstance(method, Attribution):
         raise ArgumentTypeError(
             f"attr_method must be a Captum method such as SPES(model), got {type(method).__name__}."
         )
-    _runner(method)
+    if not isinstance(method, SpeechAttribution):
+        _runner(method)
 
 
 def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor]:
-    # By exact type: a subclass (Occlusion of FeatureAblation) may take other arguments.
+    # By exact type: a subclass of another method may take other arguments.
     for kind in type(method).__mro__:
         if kind in _RUNNERS and (kind is type(method) or kind is SPES):
             return _RUNNERS[kind]
@@ -125,7 +185,7 @@ def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor]:
 
 
 def _run_spes(method: SPES, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side, run)
+    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
     arguments = {
         "baselines": side.baselines,
         "feature_mask": list(side.feature_masks),
@@ -139,8 +199,22 @@ def _run_spes(method: SPES, side: Side, run: Run) -> Tensor:
     return method.attribute(side.inputs, **{**arguments, **run.method_args})[0]
 
 
+def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor:
+    if side.frame_rate is None:  # bubbles are for spectrograms; the paper perturbs tokens as SPES
+        return _run_spes(SPES(method.forward_func), side, replace(run, method_args={}))
+    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    arguments = {
+        "n_samples": side.n_samples,
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+        "frame_rate": side.frame_rate,
+        "seed": run.seed,
+    }
+    return method.attribute(side.inputs, **{**arguments, **run.method_args})[0]
+
+
 def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side, run)
+    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -152,8 +226,27 @@ def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tens
     return features.without_padding(maps)
 
 
+def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
+    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    arguments: dict[str, Any] = {
+        "baselines": side.baselines,
+        "perturbations_per_eval": run.perturbations_per_eval,
+        "show_progress": run.show_progress,
+    }
+    if side.frame_rate is None:
+        windows: dict[str, Any] = {"sliding_window_shapes": (1,)}
+        kept = {k: v for k, v in run.method_args.items() if k not in _WINDOW_ARGUMENTS}
+    else:
+        shape = tuple(
+            min(n, limit) for n, limit in zip(_WINDOW, side.inputs.shape[1:], strict=True)
+        )
+        strides = tuple(max(1, n // 2) for n in shape)
+        windows, kept = {"sliding_window_shapes": shape, "strides": strides}, run.method_args
+    return method.attribute(side.inputs, **{**arguments, **windows, **kept})
+
+
 def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side, run)
+    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -170,7 +263,7 @@ def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: R
 
 def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
     # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = _Remembered(_perturbation_score(side, run))
+    method.forward_func = _Remembered(_perturbation_score(side.logits_func, side.inputs, run))
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -224,7 +317,9 @@ def _each_token(
 
 _RUNNERS: dict[type[Any], Callable[[Any, Side, Run], Tensor]] = {
     SPES: _run_spes,
+    BubbleNoise: _run_bubble_noise,
     FeatureAblation: _run_feature_ablation,
+    Occlusion: _run_occlusion,
     ShapleyValueSampling: _run_shapley_value_sampling,
     KernelShap: _run_surrogate,
     Lime: _run_surrogate,
@@ -256,12 +351,12 @@ class _Features:
         return maps.masked_fill(self._is_padding.to(maps.device), 0.0)
 
 
-def _perturbation_score(side: Side, run: Run) -> Callable[[Tensor], Tensor]:
+def _perturbation_score(
+    logits_func: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], run: Run
+) -> Callable[..., Tensor]:
     if run.score in (None, "kl"):
-        return KLDivergenceForward(side.logits_func, side.inputs)
-    return TokenProbabilityForward(
-        side.logits_func, run.token_ids, log=run.score == "log_probability"
-    )
+        return KLDivergenceForward(logits_func, inputs)
+    return TokenProbabilityForward(logits_func, run.token_ids, log=run.score == "log_probability")
 
 
 def _tokens(method: Attribution, run: Run) -> Iterator[int]:

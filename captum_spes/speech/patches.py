@@ -1,28 +1,39 @@
-"""The patches of an utterance: SLIC's, or the user's own, checked."""
+"""The patches of an utterance by name, or the user's own, checked."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.masks import slic_feature_mask
+from captum_spes.masks import grid_feature_mask, slic_feature_mask
 
 
 def feature_masks(
-    spectrogram: Tensor, feature_mask: FeatureMaskLevels, **scales: Any
+    spectrogram: Tensor, feature_mask: str | FeatureMaskLevels, **scales: Any
 ) -> list[Tensor]:
     """Return one mask per level, ``(1, time, freq)``.
 
     Args:
         spectrogram: ``(time, freq)``.
-        feature_mask: the user's own masks; None for SLIC's.
-        **scales: arguments of ``slic_feature_mask``.
+        feature_mask: "slic", "grid", "cells", or the user's own masks; None for SLIC's.
+        **scales: arguments of ``slic_feature_mask`` and ``grid_feature_mask``.
     """
-    if feature_mask is None:
+    # By type first: a Tensor compared with a text is no truth value.
+    name = feature_mask if isinstance(feature_mask, str) else None
+    if feature_mask is None or name == "slic":
         return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]
+    if name == "grid":
+        return [mask[None] for mask in grid_feature_mask(spectrogram, **scales)]
+    if name == "cells":
+        return [torch.arange(spectrogram.numel()).reshape(1, *spectrogram.shape)]
+    if isinstance(feature_mask, str):
+        raise ArgumentError(
+            f"feature_mask must be 'slic', 'grid', 'cells' or Tensors, got {feature_mask!r}."
+        )
     levels = feature_mask if isinstance(feature_mask, list) else [feature_mask]
     if not levels:
         raise ArgumentError("feature_mask is an empty list; give at least one level.")

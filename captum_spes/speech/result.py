@@ -118,9 +118,17 @@ class SpeechToTextAttributionResult:
         """
         return paired_min_max(*standardize(self.spectrogram_attr, self.token_attr))
 
-    def sentence_attr(self) -> Maps:
+    def sentence_attr(self, *, normalized: bool = True) -> Maps:
         r"""
-        Average the normalised maps over all tokens.
+        Average the maps over all tokens.
+
+        Args:
+
+            normalized (bool, optional): Whether to normalise the maps of each token
+                        first, so that every token counts the same; without it (the
+                        paper's comparison, Table 3) tokens that any perturbation hurts
+                        outweigh the others.
+                        Default: True
 
         Returns:
             *Maps* ``(spectrogram_attr, token_attr)`` of shapes ``(time, freq)`` and
@@ -130,7 +138,8 @@ class SpeechToTextAttributionResult:
 
             >>> saliency_map = result.sentence_attr().spectrogram_attr
         """
-        return sentence_mean(*self.normalized())
+        maps = self.normalized() if normalized else Maps(self.spectrogram_attr, self.token_attr)
+        return sentence_mean(*maps)
 
     def word_attr(self) -> Maps:
         r"""

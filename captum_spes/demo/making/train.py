@@ -32,7 +32,6 @@ from captum_spes.demo.making.model import LANGUAGES, make_model, make_processor,
 from captum_spes.demo.making.synthesize import read_manifest
 from captum_spes.errors import ArgumentError
 
-TEXTS = {"en": "text", "de": "german", "es": "spanish"}
 PROMPT_LENGTH = 3
 _BATCH = 32
 _PEAK_LEARNING_RATE = 1.5e-3
@@ -115,12 +114,17 @@ def prompt(tokenizer: Any, language: str) -> list[int]:
     return [tokenizer.bos_token_id, source, target]
 
 
+def reference(line: dict[str, Any], language: str) -> str:
+    """The text of one line of a manifest in a language."""
+    return str(line["text"] if language == "en" else line["translations"][language])
+
+
 def token_ids(line: dict[str, Any], tokenizer: Any) -> dict[str, list[int]]:
     """What the decoder is to write of one line of a manifest, by language, prompt included."""
     return {
         language: [
             *prompt(tokenizer, language),
-            *tokenizer.encode(line[TEXTS[language]], add_special_tokens=False),
+            *tokenizer.encode(reference(line, language), add_special_tokens=False),
             tokenizer.eos_token_id,
         ]
         for language in LANGUAGES
@@ -349,7 +353,8 @@ def ranked_first(logits: Tensor, truth: Tensor) -> tuple[int, int]:
 
 def processor_for(lines: Sequence[dict[str, Any]]) -> Any:
     """The processor with the subwords of a manifest's texts."""
-    return make_processor(train_tokenizer(line[key] for line in lines for key in TEXTS.values()))
+    texts = (reference(line, language) for line in lines for language in LANGUAGES)
+    return make_processor(train_tokenizer(texts))
 
 
 def train(corpus: Path, folder: Path, epochs: int, seed: int) -> None:

@@ -60,6 +60,23 @@ class TargetSequence:
         return columns[None, :] < torch.tensor(self.explained)[:, None]
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Attention weights of one teacher-forced pass, averaged over the heads.
+
+    Attributes:
+        encoder: ``(layers, positions, positions)``; rows sum to 1.
+        cross: ``(layers, explained tokens, positions)``: from where each token is written.
+        decoder: ``(layers, explained tokens, previous tokens)``.
+        n_frames: frames of the features that the positions cover, padding included.
+    """
+
+    encoder: Tensor
+    cross: Tensor
+    decoder: Tensor
+    n_frames: int
+
+
 class SpeechModel(Protocol):
     """One model family: how audio becomes its input and how its tokens are scored."""
 
@@ -94,12 +111,22 @@ class SpeechModel(Protocol):
         """Take a given text, or given token ids, as the output."""
         ...
 
+    def transcribe(
+        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+    ) -> list[str]:
+        """Let the model write what it hears in each of ``(batch, time, freq)``, in one batch."""
+        ...
+
     def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
         """Encode ``(batch, time, freq)`` in one pass into states of shape (batch, ...)."""
         ...
 
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
         """Score the explained tokens in one teacher-forced pass: (batch, tokens, vocab)."""
+        ...
+
+    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        """Read the attention weights of one teacher-forced pass."""
         ...
 
     def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput, TargetSequence
+from captum_spes.speech.models.base import SpeechInput
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
@@ -104,11 +104,12 @@ class CanaryModel(FilterbankModel):
             raise ArgumentError(f"the model has no token for a language of {request}.")
         return prompt
 
-    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+    def prompt_and_outputs(
+        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+    ) -> tuple[list[int], Any]:
         prompt = self.prompt_ids(speech, gen_args)
         others = {k: v for k, v in gen_args.items() if k not in _PROMPT_ARGUMENTS}
-        output = self.generated(speech, self._with_length(others), prompt)
-        return self._sequence(prompt, self.after_prompt(output, prompt))
+        return prompt, self.generated(features, self._with_length(others), prompt)
 
     def _with_length(self, gen_args: dict[str, Any]) -> dict[str, Any]:
         """Let the model write to the end: transformers alone would stop after 20 tokens."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput
+from captum_spes.speech.models.base import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
 
 
@@ -65,19 +66,42 @@ class FilterbankModel(HuggingFaceSpeechModel):
     def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
         return spectrograms
 
+    def n_frames(self, features: Tensor) -> int:
+        return int(features.shape[1])
+
     # Tokens ----------------------------------------------------------------------------
 
-    def after_prompt(self, output: Any, prompt: list[int]) -> list[int]:
-        """What a generated sequence holds behind its prompt, up to the end of sentence."""
+    @abstractmethod
+    def prompt_and_outputs(
+        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+    ) -> tuple[list[int], Any]:
+        """Generate from a batch: the prompt of all rows, and what the model returned."""
+
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        prompt, output = self.prompt_and_outputs(speech, speech.features, gen_args)
+        return self._sequence(prompt, self._after_prompt(output, prompt)[0])
+
+    def transcribe(
+        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+    ) -> list[str]:
+        prompt, output = self.prompt_and_outputs(speech, spectrograms, gen_args)
+        outputs = self._after_prompt(output, prompt)
+        return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
+
+    def _after_prompt(self, output: Any, prompt: list[int]) -> list[list[int]]:
+        """What generated sequences hold behind their prompt, up to the end of sentence."""
         sequences = output if isinstance(output, Tensor) else output.sequences
-        ids = [int(i) for i in sequences[0]]
-        if ids[: len(prompt)] != prompt:
-            raise ArgumentError(
-                f"the model's output {ids} does not start with its prompt {prompt}; check "
-                "model.generation_config and gen_args."
-            )
-        ids, end = ids[len(prompt) :], self.end_of_sentence
-        return ids[: ids.index(end) + 1] if end in ids else ids
+        rows = []
+        for row in sequences:
+            ids = [int(i) for i in row]
+            if ids[: len(prompt)] != prompt:
+                raise ArgumentError(
+                    f"the model's output {ids} does not start with its prompt {prompt}; check "
+                    "model.generation_config and gen_args."
+                )
+            ids, end = ids[len(prompt) :], self.end_of_sentence
+            rows.append(ids[: ids.index(end) + 1] if end in ids else ids)
+        return rows
 
     def token_strings(self, ids: Tensor) -> list[str]:
         tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())

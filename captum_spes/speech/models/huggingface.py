@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models.base import SpeechInput, TargetSequence
+from captum_spes.speech.models.base import Attention, SpeechInput, TargetSequence
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -104,21 +104,27 @@ class HuggingFaceSpeechModel(ABC):
     @abstractmethod
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence: ...
 
+    @abstractmethod
+    def transcribe(
+        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+    ) -> list[str]: ...
+
     def generated(
-        self, speech: SpeechInput, gen_args: Mapping[str, Any], prompt: list[int] | None = None
+        self, features: Tensor, gen_args: Mapping[str, Any], prompt: list[int] | None = None
     ) -> Any:
-        """Run the model's own generation, after a prompt where the family has one, and return
-        what it returns."""
+        """Run the model's own generation on a batch in its own layout, after a prompt where the
+        family has one, and return what it returns."""
         for name in _UNSUPPORTED_ARGUMENTS:
             if name in gen_args:
                 raise ArgumentError(
                     f"gen_args cannot hold {name!r}: it would change which tokens are prompt. "
                     "Set model.generation_config instead."
                 )
-        features = speech.features.to(self.model.device, self.model.dtype)
+        features = features.to(self.model.device, self.model.dtype)
         start = {}
         if prompt is not None:
-            start["decoder_input_ids"] = torch.tensor([prompt], device=self.model.device)
+            rows = [prompt] * len(features)
+            start["decoder_input_ids"] = torch.tensor(rows, device=self.model.device)
         with torch.no_grad():
             try:
                 return self.model.generate(features, **start, **gen_args)
@@ -214,6 +220,47 @@ class HuggingFaceSpeechModel(ABC):
         assert isinstance(logits, Tensor)
         return logits
 
+    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        features = self.model_features(speech, speech.spectrogram[None])
+        features = features.to(self.model.device, self.model.dtype)
+        with torch.no_grad(), self._eager_attention():
+            encoded = self.model.get_encoder()(features, output_attentions=True)
+            output = self.model(
+                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
+                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
+                use_cache=False,
+                output_attentions=True,
+            )
+        # A token is written from the position before it.
+        positions = torch.tensor(target.explained) - 1
+        return Attention(
+            encoder=_head_mean(encoded.attentions),
+            cross=_head_mean(output.cross_attentions)[:, positions],
+            decoder=_head_mean(output.decoder_attentions)[:, positions],
+            n_frames=self.n_frames(features),
+        )
+
+    @abstractmethod
+    def n_frames(self, features: Tensor) -> int:
+        """Frames of features in the model's layout, padding included."""
+
+    @contextmanager
+    def _eager_attention(self) -> Iterator[None]:
+        """Fast attention computes no weights; the slow one does."""
+        configs = {
+            id(module.config): module.config
+            for module in self.model.modules()
+            if hasattr(getattr(module, "config", None), "_attn_implementation")
+        }
+        before = {key: config._attn_implementation for key, config in configs.items()}
+        try:
+            for config in configs.values():
+                config._attn_implementation = "eager"
+            yield
+        finally:
+            for key, config in configs.items():
+                config._attn_implementation = before[key]
+
     @contextmanager
     def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
         owner = threading.get_ident()
@@ -289,6 +336,11 @@ def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) 
         n_bins + 2,
     )
     return torch.from_numpy(mel_to_hertz(edges, mel_scale=mel_scale)[1:-1]).float()
+
+
+def _head_mean(layers: Any) -> Tensor:
+    """Weights of one example, ``(layers, queries, keys)``."""
+    return torch.stack([layer[0].detach().float().mean(0).cpu() for layer in layers])
 
 
 def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor:

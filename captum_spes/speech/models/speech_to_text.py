@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.speech.models.base import SpeechInput, TargetSequence
+from captum_spes.speech.models.base import SpeechInput
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
@@ -67,7 +67,7 @@ class Speech2TextModel(FilterbankModel):
         forced = gen_args.get("forced_bos_token_id", config.forced_bos_token_id)
         return prompt if forced is None else [*prompt, int(forced)]
 
-    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
-        prompt = self.prompt_ids(speech, gen_args)
-        output = self.generated(speech, gen_args)
-        return self._sequence(prompt, self.after_prompt(output, prompt))
+    def prompt_and_outputs(
+        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+    ) -> tuple[list[int], Any]:
+        return self.prompt_ids(speech, gen_args), self.generated(features, gen_args)

@@ -89,6 +89,9 @@ class WhisperModel(HuggingFaceSpeechModel):
             [spectrograms.transpose(1, 2), padding.expand(len(spectrograms), -1, -1)], dim=2
         )
 
+    def n_frames(self, features: Tensor) -> int:
+        return int(features.shape[2])
+
     # Tokens ----------------------------------------------------------------------------
 
     @property
@@ -118,12 +121,22 @@ class WhisperModel(HuggingFaceSpeechModel):
         prompt, ids = self._split_prompt(self._generate(speech, gen_args))
         return self._sequence(prompt, ids)
 
+    def transcribe(
+        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+    ) -> list[str]:
+        features = self.model_features(speech, spectrograms)
+        outputs = [self._split_prompt(ids)[1] for ids in self._sequences(features, gen_args)]
+        return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
+
     def _generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        return self._sequences(speech.features, gen_args)[0]
+
+    def _sequences(self, features: Tensor, gen_args: Mapping[str, Any]) -> list[list[int]]:
         # One call, as one sequence: otherwise timestamps bring windows that are decoded one
         # by one. Only the dictionary form keeps prompt and end of sentence.
         form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
-        output = super().generated(speech, {**gen_args, **form})
-        return [int(i) for i in output["sequences"][0]]
+        output = super().generated(features, {**gen_args, **form})
+        return [[int(i) for i in row] for row in output["sequences"]]
 
     def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""

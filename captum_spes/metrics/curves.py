@@ -1,0 +1,262 @@
+"""A measure over steps, its area, and how sure a corpus makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from captum_spes.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    r"""
+    A corpus measure at every step, with what each utterance adds to it.
+
+    Attributes:
+        name: what is drawn, for example "deletion".
+        metric: its unit, for example "wer_capped".
+        x: steps: percent of the cells, or thresholds in [0, 1].
+        counts: ``(utterances, steps, n)``: what each utterance adds to the sums that the
+            measure follows from.
+        score: the measure at one step, from sums of shape ``(n,)``.
+        ids: names of the utterances.
+    """
+
+    name: str
+    metric: str
+    x: tuple[float, ...]
+    counts: NDArray[np.float64] = field(repr=False)
+    score: Callable[[ArrayLike], float] = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False, default=())
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != 3 or 0 in self.counts.shape or len(self.x) != self.counts.shape[1]:
+            raise ArgumentError(
+                f"a curve of {len(self.x)} steps needs counts (utterances, steps, n), none of "
+                f"them 0; got shape {self.counts.shape}."
+            )
+
+    @property
+    def y(self) -> tuple[float, ...]:
+        """The measure at each step, over all utterances."""
+        return self._values(np.arange(len(self.counts)))
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve; see :func:`auc`."""
+        return auc(self.x, self.y)
+
+    def interval(
+        self, confidence: float = 0.95, *, n_resamples: int = 1_000, seed: int = 0
+    ) -> Interval:
+        r"""
+        Bootstrap the area under the curve over utterances (percentile method).
+
+        Args:
+
+            confidence (float, optional): Coverage, in (0, 1).
+                        Default: 0.95
+            n_resamples (int, optional): Corpora drawn with replacement.
+                        Default: 1000
+            seed (int, optional): Of the drawing.
+                        Default: 0
+
+        Returns:
+            *Interval* (low, high). One utterance has no spread: both ends are its area.
+
+        Examples::
+
+            >>> curve = size_curve(result)
+            >>> curve.interval().low <= curve.auc <= curve.interval().high
+            True
+        """
+        return _bootstrap(self._area, len(self.counts), confidence, n_resamples, seed)
+
+    def difference(
+        self, other: Curve, confidence: float = 0.95, *, n_resamples: int = 1_000, seed: int = 0
+    ) -> tuple[float, Interval]:
+        r"""
+        Compare two methods on the same utterances.
+
+        Args:
+
+            other (Curve): Another method's curve of the same measure and utterances, in
+                        the same order.
+            confidence (float, optional): Default: 0.95
+            n_resamples (int, optional): Default: 1000
+            seed (int, optional): Default: 0
+
+        Returns:
+            *tuple* of the difference of the areas (self minus other) and its interval from
+            a paired bootstrap over utterances.
+
+        Raises:
+            ArgumentError: the curves are not of the same steps and utterances.
+
+        Examples::
+
+            >>> curve = size_curve(result)
+            >>> curve.difference(curve)
+            (0.0, Interval(low=0.0, high=0.0))
+        """
+        mismatch = self.x != other.x or self.ids != other.ids or self.metric != other.metric
+        if mismatch or len(self.counts) != len(other.counts):
+            raise ArgumentError(
+                "curves can be compared if they share metric, steps and utterances; got "
+                f"{self.metric} of {len(self.counts)} and {other.metric} of {len(other.counts)}."
+            )
+
+        def gap(rows: NDArray[np.int64]) -> float:
+            return self._area(rows) - other._area(rows)
+
+        interval = _bootstrap(gap, len(self.counts), confidence, n_resamples, seed)
+        return self.auc - other.auc, interval
+
+    def plot(self) -> Figure:
+        r"""
+        Draw the curve.
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown; the title tells the area.
+
+        Examples::
+
+            >>> size_curve(result).plot().savefig("size.png")
+        """
+        return plot_curves({self.name: self}, title=f"{self.name}: area {self.auc:.1f}")
+
+    def _values(self, rows: NDArray[np.int64]) -> tuple[float, ...]:
+        return tuple(self.score(sums) for sums in self.counts[rows].sum(0))
+
+    def _area(self, rows: NDArray[np.int64]) -> float:
+        return auc(self.x, self._values(rows))
+
+
+def auc(x: Curve | Sequence[float], y: Sequence[float] | None = None) -> float:
+    r"""
+    Area under a curve by the trapezoidal rule, on the paper's scale: a measure in percent
+    gives an area in [0, 100].
+
+    Args:
+
+        x (Curve or sequence of float): A curve; or its steps in ascending order, in [0, 1]
+                    or in percent (anything above 1 is read as percent).
+        y (sequence of float, optional): The measure at each step.
+                    Default: None, the curve's own
+
+    Returns:
+        *float*: the area, the whole range of steps counting as 1.
+
+    Raises:
+        ArgumentError: x and y differ in length, or hold fewer than two steps.
+
+    Examples::
+
+        >>> auc([0, 50, 100], [0.0, 100.0, 100.0])
+        75.0
+    """
+    if isinstance(x, Curve):
+        return x.auc
+    if y is None or len(x) != len(y) or len(x) < 2:
+        raise ArgumentError("auc needs a curve, or x and y of the same length, at least 2.")
+    scale = 100 if max(x) > 1 else 1
+    return float(np.trapezoid(np.asarray(y, dtype=float), np.asarray(x, dtype=float)) / scale)
+
+
+def mean_counts(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Counts of a measure that is a plain mean over utterances, from (utterances, steps)."""
+    return np.stack([values, np.ones_like(values)], axis=-1)
+
+
+def mean_score(sums: ArrayLike) -> float:
+    total, count = np.asarray(sums, dtype=float)
+    return float(total / count)
+
+
+def plot_curves(curves: dict[str, Curve], *, title: str | None = None) -> Figure:
+    r"""
+    Draw curves of one measure into one picture.
+
+    Args:
+
+        curves (dict): Label to curve.
+        title (str, optional): Default: None, the measure's name
+
+    Returns:
+        *matplotlib.figure.Figure*, not shown.
+
+    Examples::
+
+        >>> plot_curves({"SPES": size_curve(result)}).savefig("size.png")
+    """
+    from matplotlib.figure import Figure
+
+    if not curves:
+        raise ArgumentError("there is no curve to draw.")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    first = next(iter(curves.values()))
+    # Ten colours, then the same ten dashed: more than that in one picture is read by no one.
+    for index, (label, curve) in enumerate(curves.items()):
+        style = ("-", "--", ":")[min(index // 10, 2)]
+        axes.plot(curve.x, curve.y, style, color=f"C{index % 10}", label=f"{label} {curve.auc:.1f}")
+    is_share = max(first.x) > 1
+    axes.set_xlabel("cells, most salient first (%)" if is_share else "threshold")
+    axes.set_ylabel(_LABELS.get(first.metric, first.metric))
+    axes.set_title(first.name if title is None else title)
+    axes.margins(x=0)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", title="area", frameon=False)
+    return figure
+
+
+_LABELS = {
+    "wer": "word error rate (%)",
+    "wer_capped": "word error rate (%), at most 100",
+    "bleu": "BLEU",
+    "kl": "KL divergence (nats)",
+    "token_accuracy": "tokens still ranked first (%)",
+    "cells": "cells at or above the threshold (%)",
+}
+
+
+def _bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float],
+    count: int,
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+) -> Interval:
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence must lie in (0, 1), got {confidence}.")
+    rows = np.arange(count)
+    if count < 2:
+        value = statistic(rows)
+        return Interval(value, value)
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (rows,),
+        statistic,
+        n_resamples=n_resamples,
+        vectorized=False,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))

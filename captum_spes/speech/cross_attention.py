@@ -1,0 +1,83 @@
+"""Attention weights as maps: the cheap alternative to perturbing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.maps import Maps
+from captum_spes.speech.controls import SpeechAttribution
+from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence
+
+_AGGREGATIONS = ("mean", "rollout")
+
+
+class CrossAttention(SpeechAttribution):
+    r"""
+    Where the decoder looks while it writes a token: attention weights, averaged over
+    layers and heads, of one forward pass.
+
+    Encoder positions are spread over the frames they cover; all mel bins of a frame get the
+    same value, as attention knows no frequency. Previous tokens get the decoder's
+    self-attention.
+
+    Source of the rollout: Abnar and Zuidema, "Quantifying attention flow in transformers",
+    https://arxiv.org/abs/2005.00928, here over the layers of the encoder.
+    """
+
+    def __init__(self, forward_func: Any, aggregation: str = "mean") -> None:
+        r"""
+        Args:
+
+            forward_func (PreTrainedModel): The model.
+            aggregation (str, optional): "mean" takes encoder positions for the frames
+                        where they stand; "rollout" follows each position back through the
+                        encoder's self-attention (half of every layer's output being its
+                        own input).
+                        Default: "mean"
+
+        Raises:
+            ArgumentError: the aggregation is unknown.
+
+        Examples::
+
+            >>> explainer = SpeechToTextAttribution(CrossAttention(model), processor)
+            >>> result = explainer.attribute("speech.flac")
+        """
+        if aggregation not in _AGGREGATIONS:
+            raise ArgumentError(f"aggregation must be one of {_AGGREGATIONS}, got {aggregation!r}.")
+        super().__init__(forward_func)
+        self.aggregation = aggregation
+
+    def get_name(self) -> str:
+        r"""
+        Returns:
+            *str*: the name, with the aggregation where it is not the mean.
+        """
+        return "CrossAttention" + ("" if self.aggregation == "mean" else " (rollout)")
+
+    def maps(
+        self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
+    ) -> Maps:
+        attention = adapter.attention(speech, sequence)
+        weights = attention.cross.mean(0)
+        if self.aggregation == "rollout":
+            weights = weights @ _rollout(attention.encoder)
+        n_frames, n_bins = speech.spectrogram.shape
+        # Padding of the features is heard by the encoder and is no part of the spectrogram.
+        frames_per_position = attention.n_frames / weights.shape[1]
+        position = (torch.arange(n_frames) / frames_per_position).long()
+        over_time = weights[:, position.clamp(max=weights.shape[1] - 1)]
+        return Maps(over_time[:, :, None].expand(-1, -1, n_bins).clone(), attention.decoder.mean(0))
+
+
+def _rollout(layers: Tensor) -> Tensor:
+    """How much of each input position is in each output position, ``(output, input)``."""
+    identity = torch.eye(layers.shape[-1])
+    mixing = identity
+    for layer in layers:
+        mixing = (layer + identity) / 2 @ mixing
+    return mixing

@@ -1,0 +1,56 @@
+"""Audio in any form, turned into what a model takes, and the value that means "removed"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TypeAlias
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.audio import as_audio, check_audio, check_duration, load_audio
+from captum_spes.speech.models import SpeechInput, SpeechModel
+
+Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
+
+
+def read_speech(adapter: SpeechModel, audio: Audio, sampling_rate: int) -> SpeechInput:
+    """Read a file, samples or features; see ``SpeechToTextAttribution.attribute``."""
+    if isinstance(audio, Mapping) and "input_features" in audio:
+        audio = audio["input_features"]  # what a processor returns
+    if isinstance(audio, str | PathLike):
+        samples = load_audio(audio, adapter.sampling_rate)
+    elif adapter.is_features(audio):
+        speech = adapter.from_features(torch.as_tensor(audio))
+        check_duration(speech.seconds, adapter.max_seconds)
+        return speech
+    else:
+        samples = as_audio(audio)
+        if sampling_rate != adapter.sampling_rate:
+            raise ArgumentError(
+                f"the audio has {sampling_rate} samples per second and the model takes "
+                f"{adapter.sampling_rate}; resample it, or give a file, which is "
+                "resampled."
+            )
+    check_audio(samples, adapter.sampling_rate, adapter.max_seconds)
+    return adapter.from_audio(samples)
+
+
+def removed_value(
+    adapter: SpeechModel, speech: SpeechInput, baselines: str | float | Tensor | None
+) -> Tensor:
+    """What removed cells become, ``(time, freq)``; None and names are the adapter's."""
+    if baselines is None or isinstance(baselines, str):
+        value = adapter.removed_value(speech, baselines)
+    else:
+        value = torch.as_tensor(baselines, dtype=torch.float32).cpu()
+    try:
+        return value.expand(speech.spectrogram.shape)
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"baselines of shape {tuple(value.shape)} do not broadcast to the "
+            f"spectrogram's shape {tuple(speech.spectrogram.shape)}."
+        ) from error

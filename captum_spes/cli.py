@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -23,11 +24,20 @@ _DEMO_SAMPLES = 4000
 _DEMO_TOKEN_SAMPLES = 1000
 _DEMO_BATCH = 16
 _DEMO = "demo"
+# Written out, so that --help need not load torch.
+_METHODS = (
+    "spes, feature-wise, bubble-noise, spes-single-level, spes-grid, spes-fixed-patches, "
+    "spes-probability, spes-unnormalized, spes-joint, saliency, input-x-gradient, "
+    "integrated-gradients, gradient-shap, feature-ablation, occlusion, shapley-value-sampling, "
+    "kernel-shap, lime, cross-attention, cross-attention-rollout, energy, random"
+)
+_DEFAULT_METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for an error, 130 for Ctrl-C."""
     parsed = _parser().parse_args(arguments)
+    parsed.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed.run(parsed)
     except KeyboardInterrupt:
@@ -40,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
-    _use_bundled(parsed)
+    _check_model(parsed)
+    _use_defaults(parsed)
     for file in parsed.audio:
         if not file.exists():
             raise FileNotFoundError(f"no such audio file: {file}")
@@ -72,13 +83,66 @@ def _explain(parsed: argparse.Namespace) -> None:
             _print(f"\nwritten: {', '.join(str(path) for path in written)}")
 
 
-def _use_bundled(parsed: argparse.Namespace) -> None:
-    """Fill in what was not given: the bundled recording, the bundled model, sample counts."""
+def _evaluate(parsed: argparse.Namespace) -> None:
+    from captum_spes.corpus import compare_methods, named_methods, read_manifest
+    from captum_spes.corpus.comparison import Settings
+    from captum_spes.corpus.provenance import write_provenance
+    from captum_spes.report import comparison_table, write_comparison
+
+    methods = named_methods([name.strip() for name in parsed.methods.split(",")])
+    utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
+    _use_defaults(parsed)
+    model, processor = _model(parsed)
+    settings = Settings(
+        model=parsed.model,
+        attribute_args=_attribute_arguments(parsed),
+        method_args=parsed.method_args,
+        gen_args=_generation_arguments(parsed),
+        language=parsed.reference,
+        metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
+    )
+    comparison = compare_methods(
+        model,
+        processor,
+        utterances,
+        methods,
+        settings,
+        parsed.out,
+        text_normalizer=_text_normalizer(parsed.normalize_text),
+        show_progress=not parsed.quiet,
+    )
+    for utterance, method, error in comparison.failures:
+        print(f"captum-spes: {utterance}, {method}: {error}", file=sys.stderr)
+    if not comparison.ids:
+        raise ArgumentError("no utterance was measured with every method; nothing to compare.")
+    written = write_comparison(comparison, parsed.out)
+    written.append(write_provenance(parsed.out, parsed.arguments))
+    _print(f"\n{comparison_table(comparison)}")
+    _print(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _text_normalizer(is_wanted: bool) -> Any:
+    if not is_wanted:
+        return str
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+
+    return BasicTextNormalizer()
+
+
+def _check_model(parsed: argparse.Namespace) -> None:
     if parsed.audio and parsed.model is None:
         raise ArgumentError(
             "no model: give --model with a hub name or a folder, or --model demo for the "
             "bundled one, which understands the bundled recordings only."
         )
+    if not parsed.audio:
+        from captum_spes.demo import load_examples
+
+        parsed.audio = [load_examples()[0].path]
+
+
+def _use_defaults(parsed: argparse.Namespace) -> None:
+    """Fill in what was not given: the bundled model, sample counts."""
     is_demo = parsed.model in (None, _DEMO)
     if is_demo and parsed.language not in (None, "en", "English"):
         raise ArgumentError(
@@ -92,23 +156,38 @@ def _use_bundled(parsed: argparse.Namespace) -> None:
     if parsed.batch_size is None:
         parsed.batch_size = _DEMO_BATCH if is_demo else _DEFAULT_BATCH
     parsed.model = _DEMO if is_demo else parsed.model
-    if not parsed.audio:
-        from captum_spes.demo import load_examples
-
-        parsed.audio = [load_examples()[0].path]
 
 
 def _explainer(parsed: argparse.Namespace) -> Any:
     from captum_spes import SPES, SpeechToTextAttribution
+
+    model, processor = _model(parsed)
+    return SpeechToTextAttribution(SPES(model), processor)
+
+
+def _model(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    import torch
+
     from captum_spes.demo import load_demo
     from captum_spes.speech.models import load_model
 
     _quiet_transformers()
+    dtype = getattr(torch, parsed.dtype)
     if parsed.model == _DEMO:
         model, processor, _ = load_demo(parsed.device)
-    else:
-        model, processor = load_model(parsed.model, parsed.device)
-    return SpeechToTextAttribution(SPES(model), processor)
+        return model.to(dtype), processor
+    return load_model(parsed.model, parsed.device, dtype)
+
+
+def _attribute_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "n_samples": parsed.samples,
+        "n_token_samples": parsed.token_samples,
+        "patches_per_second": parsed.patches_per_second,
+        "baselines": parsed.baselines,
+        "perturbations_per_eval": parsed.batch_size,
+        "seed": parsed.seed,
+    }
 
 
 def _checked_audio(explainer: Any, file: Path) -> Any:
@@ -150,6 +229,7 @@ def _generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
         "language": parsed.language,
         "task": parsed.task,
         "target_language": parsed.target_language,
+        "max_new_tokens": getattr(parsed, "max_new_tokens", None),
     }
     return {name: value for name, value in arguments.items() if value is not None}
 
@@ -181,6 +261,12 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"captum-spes {version('captum-spes')}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_explain(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+def _add_explain(commands: Any) -> None:
     explain = commands.add_parser(
         "explain",
         help="which time-frequency patterns and previous tokens each token rests on",
@@ -190,13 +276,73 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = explain.add_argument
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
+    add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
+    add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
+    _add_shared(explain)
+    explain.set_defaults(run=_explain)
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="compare methods on a corpus by deletion, insertion and size",
+        description="Explain every recording of a manifest with every method and compare: table "
+        "(CSV, Markdown), curves, and all scores. A run that was stopped goes on where it was. A "
+        'line of the manifest: {"id": "a", "audio": "a.flac", "text": "what is said", '
+        '"translations": {"de": "..."}}, the last being optional.',
+    )
+    add = evaluate.add_argument
+    add("manifest", type=Path, metavar="MANIFEST", help="JSONL, one recording a line")
+    add(
+        "--methods",
+        default=_DEFAULT_METHODS,
+        metavar="NAME,...",
+        help="what to compare, the first being what others are compared with (default: "
+        f"{_DEFAULT_METHODS}); known: {_METHODS}",
+    )
+    add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
+    add(
+        "--reference",
+        metavar="LANGUAGE",
+        help="score against this translation of the manifest (default: the text)",
+    )
+    add(
+        "--metric",
+        choices=("wer_capped", "wer", "bleu"),
+        help="score of what is written (default: wer_capped, at most 100; bleu with --reference)",
+    )
+    add(
+        "--normalize-text",
+        action="store_true",
+        help="score without case and punctuation (the paper keeps both)",
+    )
+    add("--limit", type=_positive, metavar="N", help="the first N recordings only")
+    add(
+        "--max-new-tokens",
+        type=_positive,
+        metavar="N",
+        help="stop the model after N tokens (default: its own limit)",
+    )
+    add(
+        "--method-args",
+        type=_json_object,
+        default={},
+        metavar="JSON",
+        help="further arguments of methods' own attribute, for example "
+        '\'{"integrated-gradients": {"n_steps": 20}}\'',
+    )
+    _add_shared(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add(
         "--model",
         metavar="NAME_OR_DIR",
-        help="a Whisper, Speech2Text or Canary model, or demo for the bundled one "
-        "(default without AUDIO: demo)",
+        help="a Whisper, Speech2Text or Canary model, or demo for the bundled one (the default, "
+        "unless explain is given AUDIO)",
     )
-    add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add(
         "--samples",
         type=_positive,
@@ -244,11 +390,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"perturbed inputs per forward pass (default: {_DEFAULT_BATCH}; demo: {_DEMO_BATCH})",
     )
-    add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs (default: cpu)")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="precision of the model (default: %(default)s)",
+    )
     add("--quiet", action="store_true", help="show no progress bars")
-    explain.set_defaults(run=_explain)
-    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object of methods and arguments")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -15,6 +15,7 @@ LAYERS = [
     "maps",
     "speech",
     "metrics",
+    "corpus",
     "demo",
     "report",
     "cli",

@@ -1,6 +1,15 @@
-"""Explanations for people: text and files."""
+"""Explanations and comparisons for people: text, tables and files."""
 
+from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
 from captum_spes.report.files import write_explanation
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
 
-__all__ = ["TokenSummary", "explanation_text", "summarize_tokens", "write_explanation"]
+__all__ = [
+    "TokenSummary",
+    "comparison_rows",
+    "comparison_table",
+    "explanation_text",
+    "summarize_tokens",
+    "write_comparison",
+    "write_explanation",
+]

@@ -1,0 +1,316 @@
+"""Explaining a corpus with several methods, and measuring every explanation.
+
+One line of ``scores.jsonl`` per utterance and method, written as soon as it is measured: a
+run that was stopped, in whatever way, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from captum_spes.corpus.cost import measured_cost
+from captum_spes.corpus.manifest import Utterance
+from captum_spes.corpus.methods import NamedMethod
+from captum_spes.errors import ArgumentError
+from captum_spes.metrics.curves import Curve, mean_counts, mean_score
+from captum_spes.metrics.perturbation import (
+    GRADED,
+    graded_curve,
+    graded_scores,
+    perturbation_steps,
+    text_curve,
+    transcripts,
+)
+from captum_spes.metrics.size import size_shares, steps_of
+from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
+from captum_spes.speech.inputs import read_speech
+
+PERCENTAGES = tuple(range(0, 101, 5))
+THRESHOLDS = tuple(steps_of(0.05))
+_SIDES = {"size": "spectrogram", "token_size": "previous tokens"}
+_PERTURBATIONS = ("deletion", "insertion")
+_SCORES = "scores.jsonl"
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every utterance of a comparison is explained and measured with.
+
+    Attributes:
+        model: name or folder of the model, to recognise a run that is gone on with.
+        attribute_args: of ``SpeechToTextAttribution.attribute``.
+        method_args: name of a method to arguments of its own ``attribute``.
+        gen_args: of ``model.generate``.
+        language: of the reference translations; None for transcription.
+        metric: "wer_capped", "wer" or "bleu".
+        batch_size: steps of deletion and insertion per forward pass; None for all.
+    """
+
+    model: str
+    attribute_args: Mapping[str, Any]
+    method_args: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gen_args: Mapping[str, Any] = field(default_factory=dict)
+    language: str | None = None
+    metric: str = "wer_capped"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of utterances and methods.
+
+    Attributes:
+        methods: names, in the order asked for.
+        records: method to utterance id to what was measured, or to an ``error``.
+        metric: of the texts.
+        text_normalizer: applied to references and hypotheses before they are scored.
+    """
+
+    methods: Sequence[str]
+    records: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    metric: str
+    text_normalizer: Callable[[str], str] = str
+
+    @property
+    def ids(self) -> list[str]:
+        """Utterances that every method was measured on, so that all are scored alike."""
+        measured = [
+            {i for i, record in self.records[name].items() if "error" not in record}
+            for name in self.methods
+        ]
+        return [i for i in self.records[self.methods[0]] if all(i in ids for ids in measured)]
+
+    @property
+    def failures(self) -> list[tuple[str, str, str]]:
+        """Utterance, method and error of what failed."""
+        return [
+            (i, name, record["error"])
+            for name in self.methods
+            for i, record in self.records[name].items()
+            if "error" in record
+        ]
+
+    def curve(self, method: str, measure: str) -> Curve | None:
+        r"""
+        Draw together what all utterances add to a measure.
+
+        Args:
+
+            method (str): One of ``methods``.
+            measure (str): "deletion" or "insertion" (scored by ``metric``), "size",
+                        "token_size", "kl" or "token_accuracy" (of deletion).
+
+        Returns:
+            *Curve*, or None where the method has nothing to measure (no map of previous
+            tokens).
+        """
+        ids = self.ids
+        values = [self.records[method][i][measure] for i in ids]
+        if not values or any(value is None for value in values):
+            return None
+        if measure in _PERTURBATIONS:
+            normalize = self.text_normalizer
+            references = [normalize(self.records[method][i]["reference"]) for i in ids]
+            texts = [[normalize(text) for text in row] for row in values]
+            return text_curve(measure, self.metric, PERCENTAGES, references, texts, ids)
+        if measure in GRADED:
+            return graded_curve(f"deletion, {measure}", measure, PERCENTAGES, values, ids)
+        import numpy as np
+
+        counts = mean_counts(np.array(values, float))
+        name = f"size, {_SIDES[measure]}"
+        return Curve(name, "cells", THRESHOLDS, counts, mean_score, tuple(ids))
+
+    def cost(self, method: str) -> dict[str, float]:
+        """Mean passes and seconds per utterance of a method's explanations."""
+        costs = [self.records[method][i]["cost"] for i in self.ids]
+        names = ("encoder_passes", "decoder_passes", "seconds")
+        return {name: sum(cost[name] for cost in costs) / max(1, len(costs)) for name in names}
+
+
+def compare_methods(
+    model: Any,
+    processor: Any,
+    utterances: Sequence[Utterance],
+    methods: Sequence[NamedMethod],
+    settings: Settings,
+    folder: Path,
+    *,
+    text_normalizer: Callable[[str], str] = str,
+    show_progress: bool = False,
+) -> Comparison:
+    r"""
+    Explain every utterance with every method and measure deletion, insertion, size and the
+    graded companions of deletion.
+
+    Args:
+
+        model (PreTrainedModel): Of a supported family.
+        processor (Processor): Its processor.
+        utterances (sequence of Utterance): What to explain.
+        methods (sequence of NamedMethod): With what.
+        settings (Settings): How.
+        folder (Path): Made if need be; holds ``scores.jsonl`` (one line per utterance and
+                    method) and ``settings.json``. What it holds already is not computed
+                    again; what failed is tried again.
+        text_normalizer (Callable, optional): For the scoring of texts, which are kept as
+                    they were written.
+                    Default: texts as they are
+        show_progress (bool, optional): Displays a progress bar.
+                    Default: False
+
+    Returns:
+        *Comparison*: a failure of one utterance is part of it and stops nothing.
+
+    Raises:
+        ArgumentError: the folder holds scores made with other settings.
+        OSError: the folder cannot be written.
+    """
+    store = _Store(folder, settings)
+    todo = [
+        (utterance, [m for m in methods if not store.has(utterance.id, m.name)])
+        for utterance in utterances
+    ]
+    total = sum(len(missing) for _, missing in todo)
+    with tqdm(total=total, desc="evaluate", unit="explanation", disable=not show_progress) as bar:
+        for utterance, missing in todo:
+            for name, record in _measured(model, processor, utterance, missing, settings):
+                store.add(utterance.id, name, record)
+                bar.update()
+    wanted = {utterance.id for utterance in utterances}
+    records = {
+        method.name: {i: r for i, r in store.records[method.name].items() if i in wanted}
+        for method in methods
+    }
+    return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
+
+
+def _measured(
+    model: Any,
+    processor: Any,
+    utterance: Utterance,
+    methods: Sequence[NamedMethod],
+    settings: Settings,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what was measured of each method on one utterance."""
+    made: dict[str, tuple[SpeechToTextAttributionResult, dict[str, Any]]] = {}
+    for method in methods:
+        try:
+            maps = method.same_maps_as or method.name
+            if maps not in made:
+                made[maps] = _explained(model, processor, utterance, method, settings)
+            result, cost = made[maps]
+            explainer = SpeechToTextAttribution(method.make(model), processor)
+            record = _record(explainer, utterance, method, result, settings)
+            yield method.name, {**record, "cost": cost}
+        except Exception as error:  # one bad recording must not end a night's run
+            yield method.name, {"error": f"{type(error).__name__}: {error}"}
+
+
+def _explained(
+    model: Any, processor: Any, utterance: Utterance, method: NamedMethod, settings: Settings
+) -> tuple[SpeechToTextAttributionResult, dict[str, Any]]:
+    patches = settings.attribute_args.get("patches_per_second", (400, 500, 600))
+    arguments = {**settings.attribute_args, **method.arguments(patches)}
+    explainer = SpeechToTextAttribution(method.make(model), processor)
+    with measured_cost(model) as cost:
+        result = explainer.attribute(
+            utterance.audio,
+            gen_args=settings.gen_args,
+            method_args=settings.method_args.get(method.name),
+            **arguments,
+        )
+    return result, asdict(cost)
+
+
+def _record(
+    explainer: SpeechToTextAttribution,
+    utterance: Utterance,
+    method: NamedMethod,
+    result: SpeechToTextAttributionResult,
+    settings: Settings,
+) -> dict[str, Any]:
+    adapter = explainer.adapter
+    speech = read_speech(adapter, utterance.audio, adapter.sampling_rate)
+    saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
+    steps = {
+        name: perturbation_steps(
+            speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
+        )
+        for name in _PERTURBATIONS
+    }
+    with adapter.evaluation_mode():
+        sequence = adapter.force(speech, result.output_ids, settings.gen_args)
+    graded = graded_scores(adapter, steps["deletion"], sequence, settings.batch_size)
+    maps = result.normalized()
+    return {
+        "reference": utterance.reference(settings.language),
+        "text": result.text,
+        "audio_seconds": result.seconds,
+        **{
+            name: transcripts(adapter, steps[name], settings.gen_args, settings.batch_size)
+            for name in _PERTURBATIONS
+        },
+        **{name: [round(float(v), 6) for v in graded[name]] for name in GRADED},
+        **{
+            name: None
+            if side == "previous tokens" and maps.token_attr is None
+            else [round(float(v), 6) for v in size_shares(maps, THRESHOLDS, side)]
+            for name, side in _SIDES.items()
+        },
+    }
+
+
+class _Store:
+    """Scores in a folder, one line each, and what they were made with."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / _SCORES
+        self.records: dict[str, dict[str, dict[str, Any]]] = {}
+        wanted = json.loads(json.dumps(asdict(settings)))
+        known = folder / _SETTINGS
+        if known.exists() and json.loads(known.read_text(encoding="utf-8")) != wanted:
+            raise ArgumentError(
+                f"{folder} holds scores made with other settings ({known}): give another folder, "
+                "or the same settings to go on."
+            )
+        known.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        self._read()
+
+    def has(self, utterance: str, method: str) -> bool:
+        record = self.records.get(method, {}).get(utterance)
+        return record is not None and "error" not in record
+
+    def add(self, utterance: str, method: str, record: dict[str, Any]) -> None:
+        line = json.dumps({"id": utterance, "method": method, **record}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.records.setdefault(method, {})[utterance] = record
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        whole: list[str] = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # the process was killed while it wrote this line
+            whole.append(line)
+            method, utterance = record.pop("method"), record.pop("id")
+            self.records.setdefault(method, {})[utterance] = record
+        # Without the torn line, so that the next one does not continue it.
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
+        os.replace(temporary, self._path)

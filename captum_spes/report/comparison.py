@@ -1,0 +1,162 @@
+"""A comparison of methods as tables and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from captum_spes.corpus import Comparison
+from captum_spes.metrics import plot_curves
+
+_MEASURES = ("deletion", "insertion", "size", "token_size", "kl", "token_accuracy")
+# Whether a larger area is better; of texts it depends on the metric.
+_HIGHER_IS_BETTER = {"size": False, "token_size": False, "kl": True, "token_accuracy": False}
+_TITLES = {
+    "deletion": "deletion",
+    "insertion": "insertion",
+    "size": "size",
+    "token_size": "size, tokens",
+    "kl": "KL",
+    "token_accuracy": "token accuracy",
+}
+
+
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    r"""
+    Sum up a comparison, one row per method.
+
+    Args:
+
+        comparison (Comparison): What was measured.
+
+    Returns:
+        *list* of dictionaries: ``method``; for every measure its area, the ``_low`` and
+        ``_high`` ends of its 95 % bootstrap interval over utterances, and
+        ``_difference`` (with ends) from the first method, paired; mean ``encoder_passes``,
+        ``decoder_passes`` and ``seconds`` per utterance; and the number of ``utterances``.
+        What does not exist is None.
+
+    Examples::
+
+        >>> comparison_rows(comparison)[0]["method"]
+        'energy'
+    """
+    rows: list[dict[str, Any]] = []
+    first = {name: comparison.curve(comparison.methods[0], name) for name in _MEASURES}
+    for method in comparison.methods:
+        row: dict[str, Any] = {"method": method}
+        for name in _MEASURES:
+            row |= _measure_columns(name, comparison.curve(method, name), first[name])
+        row |= {name: round(value, 2) for name, value in comparison.cost(method).items()}
+        rows.append({**row, "utterances": len(comparison.ids)})
+    return rows
+
+
+def comparison_table(comparison: Comparison) -> str:
+    r"""
+    Write a comparison as a Markdown table, with what failed below.
+
+    Args:
+
+        comparison (Comparison): What was measured.
+
+    Returns:
+        *str*: Markdown, ending in a newline. Arrows tell which direction is better.
+
+    Examples::
+
+        >>> comparison_table(comparison).startswith("| method | deletion ")
+        True
+    """
+    return _markdown(comparison, comparison_rows(comparison))
+
+
+def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> list[Path]:
+    r"""
+    Write ``table.csv``, ``table.md`` and a picture of the curves of every measure.
+
+    Args:
+
+        comparison (Comparison): What was measured.
+        folder (str or path): Where to; it is made if need be.
+
+    Returns:
+        *list[Path]*: the files.
+
+    Raises:
+        OSError: a file cannot be written.
+
+    Examples::
+
+        >>> [path.name for path in write_comparison(comparison, "out")][:3]
+        ['table.csv', 'table.md', 'deletion.png']
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    rows = comparison_rows(comparison)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    written = [target / "table.csv", target / "table.md"]
+    written[0].write_text(text.getvalue(), encoding="utf-8")
+    written[1].write_text(_markdown(comparison, rows), encoding="utf-8")
+    for name in _MEASURES:
+        curves = {method: comparison.curve(method, name) for method in comparison.methods}
+        drawn = {method: curve for method, curve in curves.items() if curve is not None}
+        if drawn:
+            path = target / f"{name}.png"
+            plot_curves(drawn).savefig(path, dpi=120)
+            written.append(path)
+    return written
+
+
+def _measure_columns(name: str, curve: Any, first: Any) -> dict[str, float | None]:
+    columns = ["", "_low", "_high", "_difference", "_difference_low", "_difference_high"]
+    values: list[float | None] = [None] * len(columns)
+    if curve is not None:
+        values[:3] = [curve.auc, *curve.interval()]
+        if first is not None and curve is not first:
+            difference, interval = curve.difference(first)
+            values[3:] = [difference, *interval]
+    return {
+        name + column: None if value is None else round(value, 3)
+        for column, value in zip(columns, values, strict=True)
+    }
+
+
+def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
+    shown = [name for name in _MEASURES if any(row[name] is not None for row in rows)]
+    better = {**_HIGHER_IS_BETTER, "deletion": comparison.metric != "bleu"}
+    better["insertion"] = not better["deletion"]
+    heads = [f"{_TITLES[name]} {'↑' if better[name] else '↓'}" for name in shown]
+    lines = [
+        f"| method | {' | '.join(heads)} | encoder passes | seconds |",
+        "|---" * (len(heads) + 3) + "|",
+    ]
+    for row in rows:
+        cells = [_cell(row, name) for name in shown]
+        cost = f"{row['encoder_passes']:.0f} | {row['seconds']:.1f}"
+        lines.append(f"| {row['method']} | {' | '.join(cells)} | {cost} |")
+    unit = "BLEU" if comparison.metric == "bleu" else f"word error rate ({comparison.metric})"
+    lines += [
+        "",
+        f"{len(comparison.ids)} utterances. Areas with 95 % bootstrap intervals over utterances; "
+        f"deletion and insertion by {unit}, KL (nats) and token accuracy of deletion with the "
+        "output forced. Passes and seconds: mean per explanation.",
+    ]
+    if comparison.failures:
+        lines += ["", "Left out of every row, because a method failed on them:", ""]
+        lines += [f"* {i}, {method}: {error}" for i, method, error in comparison.failures]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "-"
+    digits = 2 if name == "kl" else 1
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -2,10 +2,13 @@
 
 from importlib.metadata import version as _version
 
-from captum_spes.attr import SPES
+from captum_spes.attr import SPES, BubbleNoise
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
 from captum_spes.masks import describe_levels, grid_feature_mask, slic_feature_mask
 from captum_spes.speech import (
+    CrossAttention,
+    EnergyMap,
+    RandomMap,
     SpeechToTextAttribution,
     SpeechToTextAttributionResult,
     Word,
@@ -15,7 +18,11 @@ __version__ = _version("captum-spes")
 
 __all__ = [
     "SPES",
+    "BubbleNoise",
+    "CrossAttention",
+    "EnergyMap",
     "KLDivergenceForward",
+    "RandomMap",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
     "TokenProbabilityForward",

@@ -26,7 +26,8 @@ UNDER_SPEECH = ["attr", "masks", "forward", "maps"]
 
 def test_public_names():
     assert set(captum_spes.__all__) == {
-        "SPES", "KLDivergenceForward", "SpeechToTextAttribution",
+        "SPES", "BubbleNoise", "CrossAttention", "EnergyMap", "KLDivergenceForward",
+        "RandomMap", "SpeechToTextAttribution",
         "SpeechToTextAttributionResult", "TokenProbabilityForward", "Word",
         "describe_levels", "grid_feature_mask", "slic_feature_mask",
     }  # fmt: skip

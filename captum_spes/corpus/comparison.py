@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from captum_spes.corpus.cost import measured_cost
@@ -22,11 +24,10 @@ from captum_spes.errors import ArgumentError
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import (
     GRADED,
+    Hearing,
     graded_curve,
-    graded_scores,
-    perturbation_steps,
+    perturbed,
     text_curve,
-    transcripts,
 )
 from captum_spes.metrics.size import size_shares, steps_of
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
@@ -123,8 +124,6 @@ class Comparison:
             return text_curve(measure, self.metric, PERCENTAGES, references, texts, ids)
         if measure in GRADED:
             return graded_curve(f"deletion, {measure}", measure, PERCENTAGES, values, ids)
-        import numpy as np
-
         counts = mean_counts(np.array(values, float))
         name = f"size, {_SIDES[measure]}"
         return Curve(name, "cells", THRESHOLDS, counts, mean_score, tuple(ids))
@@ -241,32 +240,38 @@ def _record(
     adapter = explainer.adapter
     speech = read_speech(adapter, utterance.audio, adapter.sampling_rate)
     saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
-    steps = {
-        name: perturbation_steps(
-            speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
+    hearings = {
+        name: Hearing(
+            adapter,
+            speech,
+            perturbed(
+                speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
+            ),
+            settings.batch_size,
         )
         for name in _PERTURBATIONS
     }
     with adapter.evaluation_mode():
         sequence = adapter.force(speech, result.output_ids, settings.gen_args)
-    graded = graded_scores(adapter, steps["deletion"], sequence, settings.batch_size)
+    graded = hearings["deletion"].graded(sequence)
     maps = result.normalized()
     return {
         "reference": utterance.reference(settings.language),
         "text": result.text,
         "audio_seconds": result.seconds,
-        **{
-            name: transcripts(adapter, steps[name], settings.gen_args, settings.batch_size)
-            for name in _PERTURBATIONS
-        },
-        **{name: [round(float(v), 6) for v in graded[name]] for name in GRADED},
+        **{name: hearings[name].transcripts(settings.gen_args) for name in _PERTURBATIONS},
+        **{name: _rounded(graded[name]) for name in GRADED},
         **{
             name: None
             if side == "previous tokens" and maps.token_attr is None
-            else [round(float(v), 6) for v in size_shares(maps, THRESHOLDS, side)]
+            else _rounded(size_shares(maps, THRESHOLDS, side))
             for name, side in _SIDES.items()
         },
     }
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 6) for value in values]
 
 
 class _Store:

@@ -230,7 +230,7 @@ _LABELS = {
     "wer_capped": "word error rate (%), at most 100",
     "bleu": "BLEU",
     "kl": "KL divergence (nats)",
-    "token_accuracy": "tokens still ranked first (%)",
+    "token_accuracy": "tokens ranked first (%)",
     "cells": "cells at or above the threshold (%)",
 }
 

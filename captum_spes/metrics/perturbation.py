@@ -39,18 +39,6 @@ class Example(NamedTuple):
     attribution: SpeechToTextAttributionResult | Tensor | None = None
 
 
-class Steps(NamedTuple):
-    """One utterance, perturbed step by step.
-
-    Attributes:
-        speech: the utterance as the model sees it.
-        spectrograms: ``(steps, time, freq)``.
-    """
-
-    speech: SpeechInput
-    spectrograms: Tensor
-
-
 def deletion_curve(
     explainer_or_model: SpeechToTextAttribution | SpeechModel,
     examples: Iterable[Example | Sequence[Any] | Mapping[str, Any]],
@@ -85,7 +73,8 @@ def deletion_curve(
                     Default: 0.05
         metric (str, optional): "wer_capped" (word error rate, each step at most 100),
                     "wer", "bleu"; or graded, "kl" (mean divergence per token, nats) or
-                    "token_accuracy" (percent of the tokens still ranked first).
+                    "token_accuracy" (percent of the tokens that the model ranks
+                    first; a model that is kept from writing some may start below 100).
                     Default: "wer_capped", the paper's for recognition
         normalized (bool, optional): Whether the maps of tokens are normalised before they
                     are averaged.
@@ -179,69 +168,70 @@ def insertion_curve(
 # One utterance ---------------------------------------------------------------------------
 
 
-def perturbation_steps(
+def perturbed(
     speech: SpeechInput,
     saliency_map: Tensor,
     removed: Tensor,
     percentages: Sequence[int],
     insertion: bool = False,
-) -> Steps:
-    """Remove, or keep only, the top shares of a map."""
+) -> Tensor:
+    """Remove, or keep only, the top shares of a map: ``(steps, time, freq)``."""
     if saliency_map.shape != speech.spectrogram.shape:
         raise ArgumentError(
             f"the attribution has (time, freq) = {tuple(saliency_map.shape)} and the audio "
             f"{tuple(speech.spectrogram.shape)}: it explains another recording."
         )
     is_top = deletion_masks(saliency_map, percentages)
-    is_removed = ~is_top if insertion else is_top
-    return Steps(speech, torch.where(is_removed, removed, speech.spectrogram))
+    return torch.where(~is_top if insertion else is_top, removed, speech.spectrogram)
 
 
-def transcripts(
-    adapter: SpeechModel, steps: Steps, gen_args: Mapping[str, Any], batch_size: int | None = None
-) -> list[str]:
-    """What the model writes at each step, with its own generation settings."""
-    texts: list[str] = []
-    with adapter.evaluation_mode():
-        for batch in steps.spectrograms.split(batch_size or len(steps.spectrograms)):
-            texts += adapter.transcribe(steps.speech, batch, gen_args)
-    return texts
+class Hearing:
+    """What the model makes of each step, encoded once for all that is asked of it.
 
+    Args:
+        adapter: the model.
+        speech: the utterance.
+        spectrograms: ``(steps, time, freq)``.
+        batch_size: steps per forward pass; None for all.
+    """
 
-def graded_scores(
-    adapter: SpeechModel, steps: Steps, sequence: TargetSequence, batch_size: int | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """What becomes of the tokens of the output at each step, teacher-forced: mean KL
-    divergence in nats, and percent of the tokens that are still ranked first."""
-    speech = steps.speech
+    def __init__(
+        self,
+        adapter: SpeechModel,
+        speech: SpeechInput,
+        spectrograms: Tensor,
+        batch_size: int | None = None,
+    ) -> None:
+        self._adapter, self._speech = adapter, speech
+        with torch.no_grad(), adapter.evaluation_mode():
+            batches = spectrograms.split(batch_size or len(spectrograms))
+            self._states = [adapter.encode(speech, batch) for batch in batches]
 
-    def logits_func(spectrograms: Tensor) -> Tensor:
-        return adapter.logits(adapter.encode(speech, spectrograms), sequence)
+    def transcripts(self, gen_args: Mapping[str, Any]) -> list[str]:
+        """What the model writes at each step, with its own generation settings."""
+        with self._adapter.evaluation_mode():
+            batches = [
+                self._adapter.transcribe(self._speech, states, gen_args) for states in self._states
+            ]
+        return [text for batch in batches for text in batch]
 
-    divergences, hits = [], []
-    with torch.no_grad(), adapter.evaluation_mode():
-        recorded = _Recorded(logits_func)
-        divergence = KLDivergenceForward(recorded, speech.spectrogram[None])
-        for batch in steps.spectrograms.split(batch_size or len(steps.spectrograms)):
-            divergences.append(-divergence(batch).mean(1).cpu())
-            ranked_first = recorded.logits.argmax(-1).cpu()
-            hits.append((ranked_first == sequence.explained_ids).double().mean(1))
-    return {
-        "kl": torch.cat(divergences).double().numpy(),
-        "token_accuracy": 100 * torch.cat(hits).numpy(),
-    }
-
-
-class _Recorded:
-    """A logits function that remembers what it returned last."""
-
-    def __init__(self, logits_func: Callable[[Tensor], Tensor]) -> None:
-        self._logits_func = logits_func
-        self.logits = torch.empty(0)
-
-    def __call__(self, spectrograms: Tensor) -> Tensor:
-        self.logits = self._logits_func(spectrograms)
-        return self.logits
+    def graded(self, sequence: TargetSequence) -> dict[str, NDArray[np.float64]]:
+        """What becomes of the tokens of an output at each step, teacher-forced: mean KL
+        divergence in nats, and percent of the tokens that are ranked first."""
+        adapter, speech = self._adapter, self._speech
+        divergences, hits = [], []
+        with torch.no_grad(), adapter.evaluation_mode():
+            original = adapter.logits(adapter.encode(speech, speech.spectrogram[None]), sequence)
+            divergence = KLDivergenceForward(lambda logits: logits, original)
+            for states in self._states:
+                logits = adapter.logits(states, sequence)
+                divergences.append(-divergence(logits).mean(1).cpu())
+                is_first = logits.argmax(-1).cpu() == sequence.explained_ids
+                hits.append(is_first.double().mean(1))
+        return {
+            "kl": torch.cat(divergences).double().numpy(),
+            "token_accuracy": 100 * torch.cat(hits).numpy(),
+        }
 
 
 # A corpus --------------------------------------------------------------------------------
@@ -343,15 +333,16 @@ def _utterance(
         saliency_map = attribution
     removed = removed_value(adapter, speech, baselines)
     is_insertion = settings.name == "insertion"
-    steps = perturbation_steps(speech, saliency_map, removed, settings.percentages, is_insertion)
+    steps = perturbed(speech, saliency_map, removed, settings.percentages, is_insertion)
+    hearing = Hearing(adapter, speech, steps, settings.batch_size)
     if settings.metric not in GRADED:
-        return transcripts(adapter, steps, gen_args, settings.batch_size)
+        return hearing.transcripts(gen_args)
     with adapter.evaluation_mode():
         if isinstance(attribution, SpeechToTextAttributionResult):
             sequence = adapter.force(speech, attribution.output_ids, gen_args)
         else:
             sequence = adapter.generate(speech, gen_args)
-    return graded_scores(adapter, steps, sequence, settings.batch_size)[settings.metric]
+    return hearing.graded(sequence)[settings.metric]
 
 
 def _explain(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.corpus import Comparison
-from captum_spes.metrics import plot_curves
+from captum_spes.metrics import Curve, plot_curves
 
 _MEASURES = ("deletion", "insertion", "size", "token_size", "kl", "token_accuracy")
 # Whether a larger area is better; of texts it depends on the metric.
@@ -49,7 +49,8 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     for method in comparison.methods:
         row: dict[str, Any] = {"method": method}
         for name in _MEASURES:
-            row |= _measure_columns(name, comparison.curve(method, name), first[name])
+            other = None if method == comparison.methods[0] else first[name]
+            row |= _measure_columns(name, comparison.curve(method, name), other)
         row |= {name: round(value, 2) for name, value in comparison.cost(method).items()}
         rows.append({**row, "utterances": len(comparison.ids)})
     return rows
@@ -114,13 +115,15 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
     return written
 
 
-def _measure_columns(name: str, curve: Any, first: Any) -> dict[str, float | None]:
+def _measure_columns(
+    name: str, curve: Curve | None, other: Curve | None
+) -> dict[str, float | None]:
     columns = ["", "_low", "_high", "_difference", "_difference_low", "_difference_high"]
     values: list[float | None] = [None] * len(columns)
     if curve is not None:
         values[:3] = [curve.auc, *curve.interval()]
-        if first is not None and curve is not first:
-            difference, interval = curve.difference(first)
+        if other is not None:
+            difference, interval = curve.difference(other)
             values[3:] = [difference, *interval]
     return {
         name + column: None if value is None else round(value, 3)

@@ -239,6 +239,7 @@ class SpeechToTextAttribution:
             )
             if isinstance(self.attr_method, SpeechAttribution):
                 maps = self.attr_method.maps(self.adapter, speech, sequence, seed)
+                maps = maps if n_token_samples else Maps(maps.spectrogram_attr, None)
             elif n_token_samples == 0:
                 maps = Maps(attribute_side(self.attr_method, spectrogram_side, run), None)
             else:

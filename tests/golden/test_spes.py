@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from captum_spes import SPES, KLDivergenceForward, TokenProbabilityForward, slic
 from captum_spes.maps import group_words, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.masks.scales import requested_patches
 from captum_spes.metrics import deletion_masks
+from captum_spes.metrics.perturbation import perturbed
 from tests.attr.designs import FixedMasks
 
 
@@ -308,6 +311,21 @@ class TestDeletionOrder:
         never = torch.full(removed.shape[1:], len(removed))
         first = torch.where(removed.any(0), removed.int().argmax(0), never)
         assert torch.equal(first, arrays[f"{case}_deletion_first_step"].long())
+
+    @pytest.mark.parametrize("case", [0, 1, 2, 3])
+    def test_order_of_insertion(self, golden, case):
+        arrays, settings = golden("deletion_order.npz"), golden("deletion_order.json")[case]
+        percentages = range(0, settings["max_percent"] + 1, settings["perc_step"])
+        spectrogram = arrays[f"{case}_spec"]
+        speech = SimpleNamespace(spectrogram=torch.ones_like(spectrogram))
+        steps = perturbed(
+            speech, arrays[f"{case}_map"][0], torch.zeros(1, 1), percentages, insertion=True
+        )
+        present = steps == 1
+        assert torch.equal(present.flatten(1).sum(1), arrays[f"{case}_insertion_count"])
+        never = torch.full(present.shape[1:], len(present))
+        first = torch.where(present.any(0), present.int().argmax(0), never)
+        assert torch.equal(first, arrays[f"{case}_insertion_first_step"].long())
 
     def test_chain(self, golden):
         heatmaps, chain = golden("heatmaps.npz"), golden("chain.npz")

@@ -10,11 +10,19 @@ from captum.attr import (
     IntegratedGradients,
     KernelShap,
     Lime,
+    Occlusion,
     Saliency,
     ShapleyValueSampling,
 )
 
-from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes import (
+    SPES,
+    BubbleNoise,
+    CrossAttention,
+    EnergyMap,
+    RandomMap,
+    SpeechToTextAttribution,
+)
 from captum_spes.errors import ArgumentError
 from tests.attr.designs import FixedMasks
 from tests.speech.explaining import explain
@@ -39,7 +47,9 @@ def state_of(model):
 
 METHODS = {
     "spes": (SPES, {}),
+    "bubble_noise": (BubbleNoise, {}),
     "feature_ablation": (FeatureAblation, {}),
+    "occlusion": (Occlusion, {}),
     "shapley": (ShapleyValueSampling, {}),
     "kernel_shap": (KernelShap, {}),
     "lime": (Lime, {}),
@@ -181,3 +191,197 @@ class TestMethods:
             name = method.get_name()
             assert f"{name} (spectrogram) attribution: 100%" in shown
             assert f"{name} (previous tokens) attribution: 100%" in shown
+
+
+def rollout(model):
+    return CrossAttention(model, "rollout")
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestMethodsThatLookAtTheWholeUtterance:
+    @pytest.mark.parametrize("method", [CrossAttention, rollout, EnergyMap, RandomMap])
+    def test_same_result_type_and_nothing_is_changed(self, tiny_model, audio, method):
+        tiny_model[0].train()
+        before = state_of(tiny_model[0])
+        result, spes = explain(tiny_model, audio, method), explain(tiny_model, audio)
+        assert state_of(tiny_model[0]) == before
+        assert result.output_tokens == spes.output_tokens
+        assert result.spectrogram_attr.shape == spes.spectrogram_attr.shape
+        assert (result.spectrogram_attr.flatten(1).std(1) > 0).all()
+        if method is not EnergyMap:
+            assert torch.equal(torch.isnan(result.token_attr), torch.isnan(spes.token_attr))
+        again = explain(tiny_model, audio, method)
+        assert torch.equal(result.spectrogram_attr, again.spectrogram_attr)
+        assert explain(tiny_model, audio, method, n_token_samples=0).token_attr is None
+
+    def test_energy_is_the_spectrogram_and_costs_no_pass(self, tiny_model, audio):
+        calls = []
+        handle = tiny_model[0].get_decoder().register_forward_hook(lambda *_: calls.append(1))
+        explain(tiny_model, audio, EnergyMap)
+        handle.remove()
+        if tiny_model[0].config.model_type != "whisper":  # which asks the model for its prompt
+            assert not calls
+        result = explain(tiny_model, audio, EnergyMap)
+        for saliency_map in result.spectrogram_attr:
+            assert torch.equal(saliency_map, result.spectrogram)
+        assert result.token_attr is None
+
+    def test_random_maps_depend_on_the_seed_alone(self, tiny_whisper, audio):
+        maps = [explain(tiny_whisper, audio, RandomMap, seed=s).spectrogram_attr for s in (0, 1)]
+        assert not torch.equal(*maps)
+        assert not torch.equal(maps[0][0], maps[0][1])
+        assert 0 <= maps[0].min() <= maps[0].max() <= 1
+
+    def test_attention_is_that_of_the_model(self, tiny_whisper, audio):
+        network, processor = tiny_whisper
+        result = explain(tiny_whisper, audio, CrossAttention)
+        adapter = SpeechToTextAttribution(SPES(network), processor).adapter
+        speech = adapter.from_audio(audio)
+        target = adapter.force(speech, "the cat", {})
+        network.set_attn_implementation("eager")
+        with torch.no_grad():
+            output = network(
+                speech.features, decoder_input_ids=target.decoder_ids[None], output_attentions=True
+            )
+        cross = output.cross_attentions[0][0].mean(0)  # one layer; heads averaged
+        # Two frames to an encoder position; the first token is written from position 1.
+        first = target.explained[0] - 1
+        expected = cross[first].repeat_interleave(2)[: len(result.spectrogram)]
+        assert torch.allclose(result.spectrogram_attr[0], expected[:, None].expand(-1, 80))
+        before = output.decoder_attentions[0][0].mean(0)[first, : first + 1]
+        assert torch.allclose(result.token_attr[0, : first + 1], before)
+
+    def test_rollout_mixes_positions_and_keeps_the_sum(self, tiny_model, audio):
+        adapter = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1]).adapter
+        speech = adapter.from_audio(audio)
+        with adapter.evaluation_mode():
+            attention = adapter.attention(speech, adapter.force(speech, "the cat", {}))
+        for weights in (attention.encoder, attention.cross, attention.decoder):
+            assert torch.allclose(weights.sum(-1), torch.ones(weights.shape[:-1]), atol=1e-4)
+        plain, mixed = (explain(tiny_model, audio, m) for m in (CrossAttention, rollout))
+        assert not torch.allclose(plain.spectrogram_attr, mixed.spectrogram_attr)
+        assert torch.equal(torch.nan_to_num(plain.token_attr), torch.nan_to_num(mixed.token_attr))
+
+    def test_attention_comes_back_fast_after_an_error(self, tiny_model, audio, monkeypatch):
+        network = tiny_model[0]
+        before = [m.config._attn_implementation for m in network.modules() if hasattr(m, "config")]
+        explainer = SpeechToTextAttribution(CrossAttention(network), tiny_model[1])
+
+        def broken(*args, **kwargs):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(explainer.adapter, "encoder_outputs", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            explainer.attribute(audio, target="the cat")
+        after = [m.config._attn_implementation for m in network.modules() if hasattr(m, "config")]
+        assert after == before
+
+    def test_unknown_aggregation(self, tiny_whisper):
+        with pytest.raises(ArgumentError, match="aggregation must be one of"):
+            CrossAttention(tiny_whisper[0], "max")
+
+    @pytest.mark.parametrize("method", [CrossAttention, EnergyMap, RandomMap])
+    def test_without_the_wrapper_they_say_how(self, tiny_whisper, method):
+        with pytest.raises(NotImplementedError, match="SpeechToTextAttribution"):
+            method(tiny_whisper[0]).attribute(torch.zeros(1, 4, 4))
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestAblations:
+    def test_cells_are_a_mask_with_a_label_for_every_cell(self, tiny_model, audio):
+        result = explain(tiny_model, audio, feature_mask="cells")
+        cells = torch.arange(result.spectrogram.numel()).reshape(result.spectrogram.shape)
+        given = explain(tiny_model, audio, feature_mask=cells)
+        assert torch.equal(result.spectrogram_attr, given.spectrogram_attr)
+        assert result.parameters["patches_per_level"] == [result.spectrogram.numel()]
+
+    def test_grid_has_rectangles(self, tiny_model, audio):
+        result = explain(tiny_model, audio, feature_mask="grid")
+        for label in torch.unique(result.feature_masks[0]):
+            rows, columns = torch.nonzero(result.feature_masks[0] == label).T
+            assert len(rows) == len(set(rows.tolist())) * len(set(columns.tolist()))
+        assert result.parameters["feature_mask"] == "grid"
+
+    def test_slic_is_the_default(self, tiny_model, audio):
+        default, named = explain(tiny_model, audio), explain(tiny_model, audio, feature_mask="slic")
+        assert torch.equal(default.spectrogram_attr, named.spectrogram_attr)
+
+    def test_unknown_patches(self, tiny_model, audio):
+        with pytest.raises(ArgumentError, match="'slic', 'grid', 'cells' or Tensors"):
+            explain(tiny_model, audio, feature_mask="words")
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestJointPerturbation:
+    def test_both_maps_come_from_the_same_samples(self, tiny_model, audio):
+        passes = []
+        encoder = tiny_model[0].get_encoder()
+        handle = encoder.register_forward_hook(lambda m, a, output: passes.append(len(output[0])))
+        result = explain(tiny_model, audio, n_samples=30, n_token_samples=500, perturb_jointly=True)
+        handle.remove()
+        # Beside the samples: prompt, reference, original input, token side.
+        assert 30 < sum(passes) <= 34
+        assert result.spectrogram_attr.shape[1:] == result.spectrogram.shape
+        assert torch.equal(
+            torch.isnan(result.token_attr), torch.isnan(explain(tiny_model, audio).token_attr)
+        )
+        assert result.parameters["perturb_jointly"] is True
+
+    def test_is_eq_3_over_joint_masks(self, tiny_whisper, audio):
+        """Against the definition, with masks recorded from the inputs of the model."""
+        network, processor = tiny_whisper
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        adapter = explainer.adapter
+        seen, keeps, logits = [], [], []
+        encode, keep_previous, score = (
+            adapter.encode, adapter.keep_previous_tokens, adapter.logits,
+        )  # fmt: skip
+        adapter.encode = lambda speech, x: seen.append(x.detach().clone()) or encode(speech, x)
+        adapter.keep_previous_tokens = lambda keep: keeps.append(keep) or keep_previous(keep)
+        adapter.logits = lambda *args: logits.append(score(*args)) or logits[-1]
+        result = explainer.attribute(
+            audio, target="the cat", n_samples=40, n_token_samples=1, patches_per_second=40,
+            perturb_jointly=True, seed=0,
+        )  # fmt: skip
+        # The first two are the reference and the original input, both unperturbed.
+        masks = torch.cat(seen)[-40:] != result.spectrogram
+        token_masks = torch.cat(keeps)[-40:] == 0
+        reference = logits[0].log_softmax(-1)
+        perturbed = torch.cat(logits)[-40:].log_softmax(-1)
+        impact = (reference.exp() * (reference - perturbed)).sum(-1).double()
+        expected = torch.einsum("nk,ntf->ktf", impact, masks.double()) / masks.sum(0)
+        changed = masks.any(0)  # cells that equal the removed value show no mask
+        assert torch.allclose(
+            result.spectrogram_attr[:, changed].double(), expected[:, changed], atol=1e-4
+        )
+        tokens = torch.einsum("nk,nj->kj", impact, token_masks.double()) / token_masks.sum(0)
+        valid = ~torch.isnan(result.token_attr)
+        assert torch.allclose(result.token_attr[valid].double(), tokens[valid], atol=1e-4)
+
+    def test_batches_do_not_matter(self, tiny_model, audio):
+        one, several = (
+            explain(tiny_model, audio, perturb_jointly=True, perturbations_per_eval=n)
+            for n in (1, 7)
+        )
+        assert torch.allclose(one.spectrogram_attr, several.spectrogram_attr, atol=1e-5)
+        assert torch.allclose(
+            torch.nan_to_num(one.token_attr), torch.nan_to_num(several.token_attr), atol=1e-5
+        )
+
+    def test_probabilities_are_those_of_each_side(self, tiny_whisper, audio):
+        network, processor = tiny_whisper
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        keeps = []
+        keep_previous = explainer.adapter.keep_previous_tokens
+        explainer.adapter.keep_previous_tokens = lambda keep: (
+            keeps.append(keep) or keep_previous(keep)
+        )
+        explainer.attribute(
+            audio, target="the cat", n_samples=200, n_token_samples=1, patches_per_second=40,
+            perturb_jointly=True, seed=0, perturb_prob=0.9, token_perturb_prob=0.1,
+        )  # fmt: skip
+        assert 0.05 < (torch.cat(keeps) == 0).float().mean() < 0.15
+
+    def test_is_for_spes_alone(self, tiny_model, audio):
+        with pytest.raises(ArgumentError, match="perturb_jointly=True is for SPES"):
+            explain(tiny_model, audio, FeatureAblation, perturb_jointly=True)

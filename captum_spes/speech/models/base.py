@@ -112,9 +112,9 @@ class SpeechModel(Protocol):
         ...
 
     def transcribe(
-        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]:
-        """Let the model write what it hears in each of ``(batch, time, freq)``, in one batch."""
+        """Let the model write what it hears in each of the encoder's states, in one batch."""
         ...
 
     def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:

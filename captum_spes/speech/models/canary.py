@@ -105,11 +105,11 @@ class CanaryModel(FilterbankModel):
         return prompt
 
     def prompt_and_outputs(
-        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
     ) -> tuple[list[int], Any]:
         prompt = self.prompt_ids(speech, gen_args)
         others = {k: v for k, v in gen_args.items() if k not in _PROMPT_ARGUMENTS}
-        return prompt, self.generated(features, self._with_length(others), prompt)
+        return prompt, self.generated(start, self._with_length(others), prompt)
 
     def _with_length(self, gen_args: dict[str, Any]) -> dict[str, Any]:
         """Let the model write to the end: transformers alone would stop after 20 tokens."""

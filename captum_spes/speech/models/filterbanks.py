@@ -73,18 +73,18 @@ class FilterbankModel(HuggingFaceSpeechModel):
 
     @abstractmethod
     def prompt_and_outputs(
-        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
     ) -> tuple[list[int], Any]:
-        """Generate from a batch: the prompt of all rows, and what the model returned."""
+        """Generate a batch: the prompt of all rows, and what the model returned."""
 
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
-        prompt, output = self.prompt_and_outputs(speech, speech.features, gen_args)
+        prompt, output = self.prompt_and_outputs(speech, self.heard(speech.features), gen_args)
         return self._sequence(prompt, self._after_prompt(output, prompt)[0])
 
     def transcribe(
-        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]:
-        prompt, output = self.prompt_and_outputs(speech, spectrograms, gen_args)
+        prompt, output = self.prompt_and_outputs(speech, self.encoded(states), gen_args)
         outputs = self._after_prompt(output, prompt)
         return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.speech.models.attention import head_mean, readable_attention
 from captum_spes.speech.models.base import Attention, SpeechInput, TargetSequence
 
 # What a byte-level tokenizer shows for a part of a character.
@@ -106,28 +107,35 @@ class HuggingFaceSpeechModel(ABC):
 
     @abstractmethod
     def transcribe(
-        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]: ...
 
+    def heard(self, features: Tensor) -> dict[str, Any]:
+        """What generation starts from: features in the model's own layout."""
+        return {"inputs": features.to(self.model.device, self.model.dtype)}
+
+    def encoded(self, states: Tensor) -> dict[str, Any]:
+        """What generation starts from: states of the encoder, which need not run again."""
+        return {"encoder_outputs": self.encoder_outputs(states)}
+
     def generated(
-        self, features: Tensor, gen_args: Mapping[str, Any], prompt: list[int] | None = None
+        self, start: dict[str, Any], gen_args: Mapping[str, Any], prompt: list[int] | None = None
     ) -> Any:
-        """Run the model's own generation on a batch in its own layout, after a prompt where the
-        family has one, and return what it returns."""
+        """Run the model's own generation from what was ``heard`` or ``encoded``, after a prompt
+        where the family has one, and return what it returns."""
         for name in _UNSUPPORTED_ARGUMENTS:
             if name in gen_args:
                 raise ArgumentError(
                     f"gen_args cannot hold {name!r}: it would change which tokens are prompt. "
                     "Set model.generation_config instead."
                 )
-        features = features.to(self.model.device, self.model.dtype)
-        start = {}
         if prompt is not None:
-            rows = [prompt] * len(features)
-            start["decoder_input_ids"] = torch.tensor(rows, device=self.model.device)
+            count = len(start["inputs"] if "inputs" in start else start["encoder_outputs"][0])
+            ids = torch.tensor([prompt] * count, device=self.model.device)
+            start = {**start, "decoder_input_ids": ids}
         with torch.no_grad():
             try:
-                return self.model.generate(features, **start, **gen_args)
+                return self.model.generate(**start, **gen_args)
             except (TypeError, ValueError) as error:
                 own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
                 raise ArgumentError(f"the model cannot generate with {own}: {error}") from error
@@ -223,7 +231,7 @@ class HuggingFaceSpeechModel(ABC):
     def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
         features = self.model_features(speech, speech.spectrogram[None])
         features = features.to(self.model.device, self.model.dtype)
-        with torch.no_grad(), self._eager_attention():
+        with torch.no_grad(), readable_attention(self.model):
             encoded = self.model.get_encoder()(features, output_attentions=True)
             output = self.model(
                 encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
@@ -234,32 +242,15 @@ class HuggingFaceSpeechModel(ABC):
         # A token is written from the position before it.
         positions = torch.tensor(target.explained) - 1
         return Attention(
-            encoder=_head_mean(encoded.attentions),
-            cross=_head_mean(output.cross_attentions)[:, positions],
-            decoder=_head_mean(output.decoder_attentions)[:, positions],
+            encoder=head_mean(encoded.attentions),
+            cross=head_mean(output.cross_attentions)[:, positions],
+            decoder=head_mean(output.decoder_attentions)[:, positions],
             n_frames=self.n_frames(features),
         )
 
     @abstractmethod
     def n_frames(self, features: Tensor) -> int:
         """Frames of features in the model's layout, padding included."""
-
-    @contextmanager
-    def _eager_attention(self) -> Iterator[None]:
-        """Fast attention computes no weights; the slow one does."""
-        configs = {
-            id(module.config): module.config
-            for module in self.model.modules()
-            if hasattr(getattr(module, "config", None), "_attn_implementation")
-        }
-        before = {key: config._attn_implementation for key, config in configs.items()}
-        try:
-            for config in configs.values():
-                config._attn_implementation = "eager"
-            yield
-        finally:
-            for key, config in configs.items():
-                config._attn_implementation = before[key]
 
     @contextmanager
     def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
@@ -336,11 +327,6 @@ def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) 
         n_bins + 2,
     )
     return torch.from_numpy(mel_to_hertz(edges, mel_scale=mel_scale)[1:-1]).float()
-
-
-def _head_mean(layers: Any) -> Tensor:
-    """Weights of one example, ``(layers, queries, keys)``."""
-    return torch.stack([layer[0].detach().float().mean(0).cpu() for layer in layers])
 
 
 def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor:

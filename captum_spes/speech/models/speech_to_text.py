@@ -68,6 +68,6 @@ class Speech2TextModel(FilterbankModel):
         return prompt if forced is None else [*prompt, int(forced)]
 
     def prompt_and_outputs(
-        self, speech: SpeechInput, features: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
     ) -> tuple[list[int], Any]:
-        return self.prompt_ids(speech, gen_args), self.generated(features, gen_args)
+        return self.prompt_ids(speech, gen_args), self.generated(start, gen_args)

@@ -122,20 +122,23 @@ class WhisperModel(HuggingFaceSpeechModel):
         return self._sequence(prompt, ids)
 
     def transcribe(
-        self, speech: SpeechInput, spectrograms: Tensor, gen_args: Mapping[str, Any]
+        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]:
-        features = self.model_features(speech, spectrograms)
-        outputs = [self._split_prompt(ids)[1] for ids in self._sequences(features, gen_args)]
+        sequences = self._sequences(self.encoded(states), gen_args)
+        outputs = [self._split_prompt(ids)[1] for ids in sequences]
         return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
 
     def _generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
-        return self._sequences(speech.features, gen_args)[0]
+        return self._sequences(self.heard(speech.features), gen_args)[0]
 
-    def _sequences(self, features: Tensor, gen_args: Mapping[str, Any]) -> list[list[int]]:
+    def heard(self, features: Tensor) -> dict[str, Any]:
+        return {"input_features": super().heard(features)["inputs"]}
+
+    def _sequences(self, start: dict[str, Any], gen_args: Mapping[str, Any]) -> list[list[int]]:
         # One call, as one sequence: otherwise timestamps bring windows that are decoded one
         # by one. Only the dictionary form keeps prompt and end of sentence.
         form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
-        output = super().generated(features, {**gen_args, **form})
+        output = self.generated(start, {**gen_args, **form})
         return [[int(i) for i in row] for row in output["sequences"]]
 
     def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:

@@ -1,0 +1,223 @@
+"""Deletion and insertion curves: models whose answer is known, and real ones."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import Saliency
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.metrics import Example, deletion_curve, insertion_curve
+from tests.speech.explaining import QUICK, explain
+
+WORDS = ["one", "two", "three", "four"]
+BOTH = pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
+
+
+class WordPerCell:
+    """A model that hears four cells and writes a word for each that is left."""
+
+    sampling_rate = 16_000
+    max_seconds = None
+
+    def is_features(self, value):
+        return True
+
+    def from_features(self, features):
+        return SimpleNamespace(spectrogram=features, features=features, seconds=1.0)
+
+    def removed_value(self, speech, name):
+        return torch.zeros(1, 1)
+
+    def evaluation_mode(self):
+        return nullcontext()
+
+    def encode(self, speech, spectrograms):
+        return spectrograms
+
+    def transcribe(self, speech, states, gen_args):
+        self.gen_args = gen_args
+        return [
+            " ".join(word for word, cell in zip(WORDS, row.flatten(), strict=True) if cell)
+            for row in states
+        ]
+
+
+def example(*scores):
+    return (torch.ones(4, 1), " ".join(WORDS), torch.tensor(scores).reshape(4, 1))
+
+
+class TestKnownAnswers:
+    def test_every_cell_is_worth_a_word(self):
+        curve = deletion_curve(WordPerCell(), [example(3.0, 1.0, 2.0, 0.0)], 0.25)
+        assert curve.x == (0, 25, 50, 75, 100)
+        assert curve.y == (0, 25, 50, 75, 100)
+        assert curve.auc == 50
+
+    def test_insertion_is_the_mirror(self):
+        curve = insertion_curve(WordPerCell(), [example(3.0, 1.0, 2.0, 0.0)], 0.25)
+        assert curve.y == (100, 75, 50, 25, 0)
+
+    def test_the_order_decides(self):
+        class OneCellDecides(WordPerCell):
+            def transcribe(self, speech, states, gen_args):
+                return ["one two three four" if row[2] else "" for row in states]
+
+        right = deletion_curve(OneCellDecides(), [example(0.0, 1.0, 9.0, 2.0)], 0.25)
+        wrong = deletion_curve(OneCellDecides(), [example(9.0, 2.0, 0.0, 1.0)], 0.25)
+        assert right.y == (0, 100, 100, 100, 100)
+        assert wrong.y == (0, 0, 0, 0, 100)
+
+    def test_bleu(self):
+        curve = deletion_curve(WordPerCell(), [example(3.0, 1.0, 2.0, 0.0)], 0.5, metric="bleu")
+        assert curve.y[0] == pytest.approx(100)
+        assert curve.y[1] < 60
+        assert curve.y[2] == 0
+
+    def test_texts_are_normalised_on_both_sides(self):
+        given = (torch.ones(4, 1), "One, TWO three. four", torch.arange(4.0).reshape(4, 1))
+        kept = deletion_curve(WordPerCell(), [given], 1.0)
+        assert kept.y[0] == 75
+        curve = deletion_curve(
+            WordPerCell(), [given], 1.0,
+            text_normalizer=lambda text: text.lower().replace(",", "").replace(".", ""),
+        )  # fmt: skip
+        assert curve.y[0] == 0
+
+    def test_arguments_of_generation_reach_the_model(self):
+        model = WordPerCell()
+        deletion_curve(model, [example(3.0, 1.0, 2.0, 0.0)], gen_args={"num_beams": 5})
+        assert model.gen_args == {"num_beams": 5}
+
+    @pytest.mark.parametrize(
+        "form", [lambda e: e, lambda e: Example(*e), lambda e: Example(*e)._asdict()]
+    )
+    def test_examples_as_tuples_and_dictionaries(self, form):
+        given = [form(example(3.0, 1.0, 2.0, 0.0))]
+        assert deletion_curve(WordPerCell(), given, 0.5).y == (0, 50, 100)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestRealModels:
+    @BOTH
+    @pytest.mark.parametrize("metric", ["kl", "token_accuracy", "wer_capped"])
+    def test_batches_do_not_matter(self, tiny_model, audio, curve, metric):
+        result = explain(tiny_model, audio)
+        explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
+        given = [(audio, "the cat", result)]
+        at_once = curve(explainer, given, 0.25, metric=metric)
+        one_by_one = curve(explainer.adapter, given, 0.25, metric=metric, batch_size=1)
+        assert np.allclose(at_once.y, one_by_one.y, atol=1e-4)
+
+    def test_graded_curves_start_at_the_original(self, tiny_model, audio):
+        explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
+        written = explainer.attribute(audio, **{**QUICK, "target": None})
+        given = [(audio, None, written)]
+        deletion = deletion_curve(explainer, given, 0.25, metric="kl")
+        insertion = insertion_curve(explainer, given, 0.25, metric="kl")
+        assert deletion.y[0] == insertion.y[-1] == pytest.approx(0, abs=1e-6)
+        assert deletion.y[-1] == pytest.approx(insertion.y[0], abs=1e-5)
+        assert deletion.y[-1] > 1e-4
+
+    @pytest.mark.parametrize("name", ["tiny_speech2text", "tiny_canary"])
+    def test_greedy_search_wrote_the_tokens_that_rank_first(self, name, audio, request):
+        # Not so of Whisper, which is kept from writing some tokens.
+        network, processor = request.getfixturevalue(name)
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        written = explainer.attribute(audio, **{**QUICK, "target": None})
+        given = [(audio, None, written)]
+        accuracy = deletion_curve(explainer, given, 0.5, metric="token_accuracy")
+        # But for an end of sentence that the limit on the length put there.
+        assert accuracy.y[0] >= 100 * (1 - 1 / len(written.output_tokens)) - 1e-9
+        forced = explain((network, processor), audio)
+        accuracy = deletion_curve(explainer, [(audio, None, forced)], 0.5, metric="token_accuracy")
+        assert accuracy.y[0] < 100  # a random model would not have written "the cat"
+
+    def test_divergence_is_that_of_the_definition(self, tiny_model, audio):
+        result = explain(tiny_model, audio)
+        explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
+        adapter = explainer.adapter
+        speech = adapter.from_audio(audio)
+        target = adapter.force(speech, "the cat", {})
+        with torch.no_grad():
+            batch = torch.stack([speech.spectrogram, result.removed])
+            log_probs = adapter.logits(adapter.encode(speech, batch), target).log_softmax(-1)
+        divergence = (log_probs[0].exp() * (log_probs[0] - log_probs[1])).sum(-1).mean()
+        curve = deletion_curve(explainer, [(audio, None, result)], 1.0, metric="kl")
+        assert curve.y[-1] == pytest.approx(float(divergence), abs=1e-5)
+
+    def test_the_original_text_comes_first(self, tiny_model, audio):
+        explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
+        result = explainer.attribute(audio, **{**QUICK, "target": None})
+        if not result.text.split():
+            pytest.skip("this random model writes no word")
+        curve = deletion_curve(explainer, [(audio, result.text, result)], 0.5)
+        assert curve.y[0] == 0
+
+    def test_explains_what_brings_no_attribution(self, tiny_whisper, audio):
+        explainer = SpeechToTextAttribution(Saliency(tiny_whisper[0]), tiny_whisper[1])
+        target = {k: v for k, v in QUICK.items() if k not in ("n_samples", "n_token_samples")}
+        curve = deletion_curve(explainer, [(audio, "the cat")], 0.5, metric="kl", **target)
+        result = explain(tiny_whisper, audio, Saliency)
+        given = deletion_curve(explainer, [(audio, "the cat", result)], 0.5, metric="kl")
+        assert curve.y == given.y
+
+    def test_removed_cells_become_what_the_explanation_removed(self, tiny_whisper, audio):
+        explainer = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1])
+        results = {b: explain(tiny_whisper, audio, baselines=b) for b in ("mean", "silence")}
+        curves = {
+            b: deletion_curve(explainer, [(audio, None, r)], 1.0, metric="kl").y[-1]
+            for b, r in results.items()
+        }
+        assert curves["mean"] != curves["silence"]
+        named = deletion_curve(
+            explainer, [(audio, None, results["mean"])], 1.0, metric="kl", baselines="silence"
+        )
+        assert named.y[-1] == curves["silence"]
+
+    def test_map_without_normalisation_ranks_differently(self, tiny_whisper, audio):
+        result = explain(tiny_whisper, audio)
+        explainer = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1])
+        given = [(audio, None, result)]
+        y = [
+            deletion_curve(explainer, given, 0.1, metric="kl", normalized=n).y
+            for n in (True, False)
+        ]
+        assert y[0] != y[1]
+
+    def test_model_comes_back_as_it_was(self, tiny_model, audio):
+        result = explain(tiny_model, audio)
+        tiny_model[0].train()
+        explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
+        deletion_curve(explainer, [(audio, "the cat", result)], 0.5)
+        assert all(module.training for module in tiny_model[0].modules())
+        assert all(p.grad is None for p in tiny_model[0].parameters())
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("given", "options", "error", "message"),
+        [
+            ([], {}, ArgumentError, "at least one example"),
+            ([(torch.ones(4, 1), "", torch.ones(4, 1))], {}, ArgumentError, "no reference text"),
+            ([(torch.ones(4, 1),)], {}, ArgumentError, "no reference text"),
+            ([(torch.ones(4, 1), "one")], {}, ArgumentError, "give an explainer"),
+            ([(torch.ones(4, 1), "one", torch.ones(3, 1))], {}, ArgumentError, "another recording"),
+            ([{"sound": 1}], {}, ArgumentTypeError, "an example is"),
+            ([example(1.0, 2.0, 3.0, 4.0)], {"step": 0.3}, ArgumentError, "equal parts"),
+            ([example(1.0, 2.0, 3.0, 4.0)], {"step": 1 / 30}, ArgumentError, "whole number"),
+            ([example(1.0, 2.0, 3.0, 4.0)], {"metric": "cer"}, ArgumentError, "metric must be"),
+            ([example(1.0, 2.0, 3.0, 4.0)], {"batch_size": 0}, ArgumentError, "batch_size"),
+        ],
+    )
+    @BOTH
+    def test_says_what_is_wrong(self, curve, given, options, error, message):
+        with pytest.raises(error, match=message):
+            curve(WordPerCell(), given, **options)
+
+    def test_a_bare_model_is_no_explainer(self, tiny_whisper):
+        with pytest.raises(ArgumentTypeError, match="give an explainer"):
+            deletion_curve(tiny_whisper[0], [example(1.0, 2.0, 3.0, 4.0)])

@@ -84,14 +84,18 @@ def _explain(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from captum_spes.corpus import compare_methods, named_methods, read_manifest
-    from captum_spes.corpus.comparison import Settings
+    from captum_spes.corpus import Settings, compare_methods, named_methods, read_manifest
     from captum_spes.corpus.provenance import write_provenance
     from captum_spes.report import comparison_table, write_comparison
 
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     _use_defaults(parsed)
+    if parsed.model == _DEMO and parsed.reference not in (None, parsed.target_language):
+        raise ArgumentError(
+            f"--reference {parsed.reference} scores what the bundled model writes in "
+            f"{parsed.target_language or 'en'}; give --target-language {parsed.reference} too."
+        )
     model, processor = _model(parsed)
     settings = Settings(
         model=parsed.model,

@@ -57,13 +57,29 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
         ).eval(),
         "WhisperForConditionalGeneration": _pretrained(model),
         "WhisperProcessor": _pretrained(processor),
+        "model": model,
+        "processor": processor,
         "explainer": explainer,
         "result": result,
     }
-    for name in ("attr", "forward", "masks", "maps", "demo", "metrics", "report", "speech"):
+    packages = ("attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech")
+    for name in packages:
         package = sys.modules[f"captum_spes.{name}"]
         names |= {public: getattr(package, public) for public in package.__all__}
     return names
+
+
+def compared(names):
+    """A comparison of one method on one recording."""
+    model = names["explainer"].attr_method.forward_func
+    processor = SimpleNamespace(
+        feature_extractor=names["explainer"].adapter.feature_extractor,
+        tokenizer=names["explainer"].adapter.tokenizer,
+    )
+    utterances = [names["Utterance"]("speech", Path("speech.flac"), "the cat")]
+    settings = names["Settings"]("tiny", {"seed": 0})
+    methods = names["named_methods"](["energy"])
+    return names["compare_methods"](model, processor, utterances, methods, settings, "scores")
 
 
 def _pretrained(value, real=None):
@@ -81,6 +97,8 @@ def _pretrained(value, real=None):
 def test_example_runs(example, names):
     example.globs = {**example.globs, **names}
     example.globs.pop("__file__", None)
+    if "comparison" in example.docstring:
+        example.globs["comparison"] = compared(names)
     output = []
     failed, attempted = doctest.DocTestRunner(
         optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

@@ -15,18 +15,18 @@ def code_blocks(language):
 
 
 def test_captum_snippet():
-    captum_snippet, _ = code_blocks("python")
+    captum_snippet, _, _ = code_blocks("python")
     names = {}
     exec(captum_snippet, names)
     assert names["attributions"].shape == names["spectrogram"].shape
 
 
 @pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
-def test_whisper_snippet(tiny_whisper, audio, tmp_path, monkeypatch):
+def test_whisper_and_measures_snippets(tiny_whisper, audio, tmp_path, monkeypatch):
     """With a small random model in the place of the hub's."""
     import transformers
 
-    _, whisper_snippet = code_blocks("python")
+    _, whisper_snippet, measures_snippet = code_blocks("python")
     for name, value in zip(
         ("WhisperForConditionalGeneration", "WhisperProcessor"), tiny_whisper, strict=True
     ):
@@ -34,8 +34,17 @@ def test_whisper_snippet(tiny_whisper, audio, tmp_path, monkeypatch):
         monkeypatch.setattr(transformers, name, stub)
     monkeypatch.chdir(tmp_path)
     soundfile.write("speech.wav", audio, 16_000)
-    exec(whisper_snippet, {})
+    names = {}
+    exec(whisper_snippet, names)
     assert (tmp_path / "speech.npz").exists()
+    exec(measures_snippet, names)
+    assert 0 <= names["curve"].auc <= 100
+
+
+def test_number_of_methods():
+    from captum_spes.corpus import METHODS
+
+    assert f"lists the {len(METHODS)} methods" in " ".join(README.read_text().split())
 
 
 def test_commands():

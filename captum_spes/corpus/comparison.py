@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from captum_spes.metrics.perturbation import (
 from captum_spes.metrics.size import size_shares, steps_of
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.inputs import read_speech
+from captum_spes.speech.models import SpeechModel, adapt
 
 PERCENTAGES = tuple(range(0, 101, 5))
 THRESHOLDS = tuple(steps_of(0.05))
@@ -112,6 +114,10 @@ class Comparison:
         Returns:
             *Curve*, or None where the method has nothing to measure (no map of previous
             tokens).
+
+        Examples::
+
+            >>> area = comparison.curve("energy", "deletion").auc
         """
         ids = self.ids
         values = [self.records[method][i][measure] for i in ids]
@@ -141,7 +147,7 @@ def compare_methods(
     utterances: Sequence[Utterance],
     methods: Sequence[NamedMethod],
     settings: Settings,
-    folder: Path,
+    folder: str | PathLike[str],
     *,
     text_normalizer: Callable[[str], str] = str,
     show_progress: bool = False,
@@ -157,7 +163,7 @@ def compare_methods(
         utterances (sequence of Utterance): What to explain.
         methods (sequence of NamedMethod): With what.
         settings (Settings): How.
-        folder (Path): Made if need be; holds ``scores.jsonl`` (one line per utterance and
+        folder (str or path): Made if need be; holds ``scores.jsonl`` (one line per utterance and
                     method) and ``settings.json``. What it holds already is not computed
                     again; what failed is tried again.
         text_normalizer (Callable, optional): For the scoring of texts, which are kept as
@@ -172,8 +178,20 @@ def compare_methods(
     Raises:
         ArgumentError: the folder holds scores made with other settings.
         OSError: the folder cannot be written.
+
+    Examples::
+
+        >>> model, processor, examples = load_demo()
+        >>> utterances = [Utterance(e.name, e.path, e.text) for e in examples[:1]]
+        >>> comparison = compare_methods(
+        ...     model, processor, utterances, named_methods(["energy", "random"]),
+        ...     Settings("demo", {"seed": 0}), "compared",
+        ... )
+        >>> loudest, chance = (comparison.curve(m, "kl").auc for m in comparison.methods)
+        >>> loudest > chance
+        True
     """
-    store = _Store(folder, settings)
+    store = _Store(Path(folder), settings)
     todo = [
         (utterance, [m for m in methods if not store.has(utterance.id, m.name)])
         for utterance in utterances
@@ -200,15 +218,16 @@ def _measured(
     settings: Settings,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what was measured of each method on one utterance."""
-    made: dict[str, tuple[SpeechToTextAttributionResult, dict[str, Any]]] = {}
+    shared = {method.same_maps_as for method in methods}
+    kept: dict[str, tuple[SpeechToTextAttributionResult, dict[str, Any]]] = {}
     for method in methods:
         try:
             maps = method.same_maps_as or method.name
-            if maps not in made:
-                made[maps] = _explained(model, processor, utterance, method, settings)
-            result, cost = made[maps]
-            explainer = SpeechToTextAttribution(method.make(model), processor)
-            record = _record(explainer, utterance, method, result, settings)
+            explained = kept.get(maps) or _explained(model, processor, utterance, method, settings)
+            if maps in shared:  # of a long recording, all maps of all methods would be gigabytes
+                kept[maps] = explained
+            result, cost = explained
+            record = _record(adapt(model, processor), utterance, method, result, settings)
             yield method.name, {**record, "cost": cost}
         except Exception as error:  # one bad recording must not end a night's run
             yield method.name, {"error": f"{type(error).__name__}: {error}"}
@@ -231,13 +250,12 @@ def _explained(
 
 
 def _record(
-    explainer: SpeechToTextAttribution,
+    adapter: SpeechModel,
     utterance: Utterance,
     method: NamedMethod,
     result: SpeechToTextAttributionResult,
     settings: Settings,
 ) -> dict[str, Any]:
-    adapter = explainer.adapter
     speech = read_speech(adapter, utterance.audio, adapter.sampling_rate)
     saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
     hearings = {
@@ -306,16 +324,21 @@ class _Store:
     def _read(self) -> None:
         if not self._path.exists():
             return
-        whole: list[str] = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        if not text.endswith("\n"):
+            # The process was killed while it wrote this line; the next must not continue it.
+            text = text[: text.rfind("\n") + 1]
+            temporary = self._path.with_suffix(".tmp")
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self._path)
+        # Not splitlines: JSON may hold other separators of lines inside its texts.
+        for number, line in enumerate(text.split("\n")[:-1], 1):
             try:
                 record = json.loads(line)
-            except ValueError:
-                continue  # the process was killed while it wrote this line
-            whole.append(line)
-            method, utterance = record.pop("method"), record.pop("id")
+                method, utterance = record.pop("method"), record.pop("id")
+            except (ValueError, KeyError, AttributeError) as error:
+                raise ArgumentError(
+                    f"{self._path} is damaged in line {number} ({error}): remove that line, and "
+                    "what it held is computed again."
+                ) from error
             self.records.setdefault(method, {})[utterance] = record
-        # Without the torn line, so that the next one does not continue it.
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-        os.replace(temporary, self._path)

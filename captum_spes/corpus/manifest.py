@@ -98,7 +98,8 @@ def read_manifest(path: str | PathLike[str], language: str | None = None) -> lis
 
 def _lines(manifest: Path) -> list[str]:
     try:
-        return manifest.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines: JSON may hold other separators of lines inside its texts.
+        return manifest.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{manifest} is no UTF-8 text: {error}") from error
 

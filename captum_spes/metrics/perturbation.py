@@ -247,6 +247,8 @@ def text_curve(
 ) -> Curve:
     """Score what was written at each step of each utterance, ``hypotheses[utterance][step]``."""
     counts, score = text_metric(metric)
+    if not any(reference.split() for reference in references):
+        raise ArgumentError("the references hold no word (after normalisation).")
     pairs = zip(references, hypotheses, strict=True)
     rows = [[counts(reference, text) for text in texts] for reference, texts in pairs]
     return Curve(name, metric, tuple(percentages), np.array(rows, float), score, tuple(ids))

@@ -7,8 +7,7 @@ import soundfile
 import torch
 
 from captum_spes import SPES, SpeechToTextAttribution
-from captum_spes.corpus import METHODS, Utterance, compare_methods, named_methods
-from captum_spes.corpus.comparison import Settings
+from captum_spes.corpus import METHODS, Settings, Utterance, compare_methods, named_methods
 from captum_spes.corpus.cost import measured_cost
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics import deletion_curve, insertion_curve, size_curve
@@ -114,6 +113,13 @@ class TestScores:
         assert comparison.curve("spes", "size").y == comparison.curve("spes-unnormalized", "size").y
         assert comparison.curve("spes", "kl").y != comparison.curve("spes-unnormalized", "kl").y
 
+    def test_same_maps_come_again_where_they_are_not_kept(self, compare):
+        together = compare(("spes", "spes-unnormalized"))
+        alone = compare(("spes-unnormalized",), folder="alone")
+        for measure in ("kl", "deletion"):
+            expected = together.curve("spes-unnormalized", measure).y
+            assert alone.curve("spes-unnormalized", measure).y == expected
+
     def test_translations_are_scored_against_theirs(self, compare):
         settings = Settings("tiny", QUICK, language="de", metric="bleu")
         comparison = compare(("energy",), settings)
@@ -164,6 +170,13 @@ class TestGoingOn:
         assert again.records["energy"]["tone"] == first.records["energy"]["tone"]
         assert len(lines(tmp_path)) == 2
         assert all(json.loads(line) for line in lines(tmp_path))
+
+    def test_a_damaged_line_is_named(self, compare, tmp_path):
+        compare(("energy",))
+        path = tmp_path / "out" / "scores.jsonl"
+        path.write_text("{broken\n" + path.read_text())
+        with pytest.raises(ArgumentError, match="damaged in line 1"):
+            compare(("energy",))
 
     def test_other_settings_are_refused(self, compare):
         compare(("energy",))

@@ -45,6 +45,11 @@ def test_knows_the_names_that_others_use(write):
     assert [utterance.id for utterance in read_manifest(manifest)] == ["one", "b"]
 
 
+def test_separators_of_lines_inside_a_text(write):
+    line = json.dumps({"audio": "a.flac", "text": "the\u2028cat"}, ensure_ascii=False)
+    assert [u.text for u in read_manifest(write(line + "\r"))] == ["the\u2028cat"]
+
+
 def test_reads_real_manifests(speech_clips):
     from captum_spes.demo import MANIFEST
 

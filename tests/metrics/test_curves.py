@@ -99,6 +99,11 @@ def test_each_step_is_capped_and_not_the_area():
     assert text_curve("deletion", "wer", (0, 100), ["a"], texts).y == (300, 0)
 
 
+def test_references_without_words():
+    with pytest.raises(ArgumentError, match="hold no word"):
+        text_curve("deletion", "wer", (0, 100), [" "], [["a", "b"]])
+
+
 def test_picture_names_curves_with_their_areas():
     figure = plot_curves({"SPES": curve_of([[0, 10]]), "energy": curve_of([[0, 20]])})
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -508,3 +508,41 @@ class TestLoading:
     def test_processor_without_its_parts(self, tiny_whisper):
         with pytest.raises(ArgumentTypeError, match="processor has no feature_extractor"):
             adapt(tiny_whisper[0], np)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestTranscribing:
+    @pytest.mark.parametrize("gen_args", [{}, {"num_beams": 3}, {"max_new_tokens": 4}])
+    def test_a_batch_of_states_gives_what_each_gives_alone(self, adapter, speech, gen_args):
+        removed = adapter.removed_value(speech, None).expand(speech.spectrogram.shape)
+        half = torch.where(torch.arange(80) < 40, removed, speech.spectrogram)
+        spectrograms = torch.stack([speech.spectrogram, removed, half, speech.spectrogram])
+        with torch.no_grad():
+            texts = adapter.transcribe(speech, adapter.encode(speech, spectrograms), gen_args)
+            alone = [
+                adapter.transcribe(speech, adapter.encode(speech, spectrogram[None]), gen_args)[0]
+                for spectrogram in spectrograms
+            ]
+        assert texts == alone
+        assert texts[0] == texts[3]
+        assert len(set(texts)) > 1  # this random model does hear
+
+    @pytest.mark.parametrize("gen_args", [{}, {"num_beams": 3}])
+    def test_intact_states_give_what_the_audio_gives(self, adapter, speech, gen_args):
+        written = adapter.text(adapter.generate(speech, gen_args).explained_ids)
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+        assert adapter.transcribe(speech, states, gen_args) == [written]
+
+    def test_prompt_arguments_reach_the_model(self, tiny_canary, audio):
+        adapter = adapt(*tiny_canary)
+        speech = adapter.from_audio(audio)
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+        texts = {
+            language: adapter.transcribe(speech, states, {"target_language": language})[0]
+            for language in ("en", "de", "es")
+        }
+        for language, text in texts.items():
+            sequence = adapter.generate(speech, {"target_language": language})
+            assert text == adapter.text(sequence.explained_ids)

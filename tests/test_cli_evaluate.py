@@ -1,0 +1,178 @@
+"""captum-spes evaluate: tables, figures and scores, and clear errors before any work."""
+
+import csv
+import json
+
+import pytest
+import soundfile
+
+from captum_spes.cli import main
+from captum_spes.demo import MANIFEST, load_examples
+
+QUICK = [
+    "--samples", "20", "--token-samples", "10", "--patches-per-second", "40", "--quiet",
+]  # fmt: skip
+
+
+def evaluate(capsys, *arguments):
+    status = main(["evaluate", *(str(argument) for argument in arguments), *QUICK])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def model_folder(tiny_speech2text, tmp_path):
+    model, processor = tiny_speech2text
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path, audio):
+    soundfile.write(tmp_path / "tone.flac", audio, 16_000)
+    soundfile.write(tmp_path / "half.flac", audio[:7000], 16_000)
+    lines = [
+        {"id": "tone", "audio": "tone.flac", "text": "The cat!", "translations": {"de": "Katze"}},
+        {"id": "half", "audio": "half.flac", "text": "a dog", "translations": {"de": "Hund"}},
+    ]
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+def test_bundled_recordings_with_the_bundled_model(capsys, tmp_path):
+    out = tmp_path / "out"
+    status, text, _ = evaluate(
+        capsys, MANIFEST, "--out", out, "--methods", "spes,energy", "--limit", 2
+    )
+    assert status == 0
+    assert "| spes |" in text
+    assert text.index("| spes |") < text.index("| energy |")
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"table.csv", "table.md", "scores.jsonl", "settings.json", "run.json"}
+    assert {f"{n}.png" for n in ("deletion", "insertion", "size", "kl")} <= names
+    with open(out / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["spes", "energy"]
+    assert rows[0]["utterances"] == "2"
+    # What the model writes of the intact recording is (nearly) what is said.
+    scores = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert scores[0]["deletion"][0] == scores[0]["insertion"][-1] == load_examples()[0].text
+    run = json.loads((out / "run.json").read_text())
+    assert run["command"].startswith("captum-spes evaluate ")
+    assert {"torch", "captum", "python"} <= set(run["versions"])
+    assert run["machine"]["cores"] >= 1
+
+
+def test_a_translation_is_scored_by_bleu(capsys, tmp_path):
+    status, text, _ = evaluate(
+        capsys, MANIFEST, "--out", tmp_path / "out", "--methods", "energy", "--limit", 1,
+        "--target-language", "de", "--reference", "de",
+    )  # fmt: skip
+    assert status == 0
+    assert "by BLEU" in text
+    record = json.loads((tmp_path / "out" / "scores.jsonl").read_text())
+    assert record["reference"] == load_examples()[0].translations["de"]
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["metric"] == "bleu"
+
+
+def test_goes_on(capsys, manifest, model_folder, tmp_path):
+    arguments = [manifest, "--model", model_folder, "--out", tmp_path / "out"]
+    assert evaluate(capsys, *arguments, "--methods", "energy")[0] == 0
+    assert evaluate(capsys, *arguments, "--methods", "energy,random")[0] == 0
+    assert len((tmp_path / "out" / "scores.jsonl").read_text().splitlines()) == 4
+    status, _, error = evaluate(capsys, *arguments, "--methods", "energy", "--seed", "3")
+    assert status == 2
+    assert "other settings" in error
+
+
+def test_text_is_normalised_on_request(capsys, manifest, model_folder, tmp_path, monkeypatch):
+    from captum_spes.corpus import comparison
+
+    seen = []
+    curve = comparison.text_curve
+    monkeypatch.setattr(comparison, "text_curve", lambda *a: seen.append(a[3][0]) or curve(*a))
+    arguments = [
+        manifest,
+        "--model",
+        model_folder,
+        "--methods",
+        "energy",
+        "--out",
+        tmp_path / "out",
+    ]
+    evaluate(capsys, *arguments, "--normalize-text")
+    evaluate(capsys, *arguments)
+    assert {text.strip() for text in seen} == {"the cat", "The cat!"}
+
+
+def test_failures_are_told_and_left_out(capsys, manifest, model_folder, tmp_path, audio):
+    soundfile.write(manifest.parent / "half.flac", audio * 0, 16_000)
+    status, text, error = evaluate(
+        capsys, manifest, "--model", model_folder, "--methods", "energy", "--out", tmp_path / "out"
+    )
+    assert status == 0
+    assert "half, energy: ArgumentError" in error
+    assert "1 utterances" in text
+    soundfile.write(manifest.parent / "tone.flac", audio * 0, 16_000)
+    status, _, error = evaluate(
+        capsys, manifest, "--model", model_folder, "--methods", "energy", "--out", tmp_path / "o2"
+    )
+    assert status == 2
+    assert "no utterance was measured" in error
+
+
+def test_method_arguments(capsys, manifest, model_folder, tmp_path):
+    arguments = [
+        manifest,
+        "--model",
+        model_folder,
+        "--methods",
+        "integrated-gradients",
+        "--limit",
+        1,
+    ]
+    passes = []
+    for steps in (2, 4):
+        out = tmp_path / str(steps)
+        given = json.dumps({"integrated-gradients": {"n_steps": steps}})
+        assert evaluate(capsys, *arguments, "--out", out, "--method-args", given)[0] == 0
+        record = json.loads((out / "scores.jsonl").read_text())
+        passes.append(record["cost"]["encoder_passes"])
+    assert passes[1] > passes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "gradcam"], "unknown method 'gradcam'; known: spes, feature-wise"),
+        (["--methods", "spes,spes"], "every method once"),
+        (["--reference", "fr"], "line 1: no translation into 'fr'; line 2"),
+        (["--model", "./missing"], "no such model folder"),
+        (["--reference", "de", "--limit", "1"], "--target-language de"),
+    ],
+)
+def test_errors_come_before_any_work(capsys, manifest, tmp_path, arguments, message):
+    status, _, error = evaluate(capsys, manifest, "--out", tmp_path / "out", *arguments)
+    assert status == 2
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["nothing", "[1]", '{"spes": 1}'])
+def test_method_arguments_must_be_json(capsys, manifest, tmp_path, text):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(capsys, manifest, "--out", tmp_path, "--method-args", text)
+    assert "--method-args" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made(capsys, manifest, model_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, error = evaluate(
+        capsys, manifest, "--model", model_folder, "--out", tmp_path / "file" / "out"
+    )
+    assert status == 2
+    assert "captum-spes: error:" in error

@@ -63,7 +63,7 @@ PARTS = {
         "--seed 0 --methods spes,feature-wise,bubble-noise,saliency,cross-attention,energy,random"
     ).split(),
 }  # fmt: skip
-KEPT = ("table.csv", "table.md", "settings.json", "run.json", "deletion.png", "size.png")
+KEPT = ("table.csv", "table.md", "settings.json", "run.json", "deletion.png")
 
 
 def main() -> None:

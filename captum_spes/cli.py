@@ -57,7 +57,7 @@ def _explain(parsed: argparse.Namespace) -> None:
             raise FileNotFoundError(f"no such audio file: {file}")
     folders = _output_folders(parsed.audio, parsed.out)
 
-    explainer = _explainer(parsed)
+    method, explainer = _method_and_explainer(parsed)
     recordings = [_checked_audio(explainer, file) for file in parsed.audio]
 
     from captum_spes.report import explanation_text, write_explanation
@@ -68,12 +68,7 @@ def _explain(parsed: argparse.Namespace) -> None:
             sampling_rate=explainer.adapter.sampling_rate,
             target=parsed.target,
             gen_args=_generation_arguments(parsed),
-            n_samples=parsed.samples,
-            n_token_samples=parsed.token_samples,
-            patches_per_second=parsed.patches_per_second,
-            baselines=parsed.baselines,
-            perturbations_per_eval=parsed.batch_size,
-            seed=parsed.seed,
+            **{**_attribute_arguments(parsed), **method.arguments(parsed.patches_per_second)},
             show_progress=not parsed.quiet,
         )
         # Files first: what was computed must not be lost to a closed pipe.
@@ -162,11 +157,13 @@ def _use_defaults(parsed: argparse.Namespace) -> None:
     parsed.model = _DEMO if is_demo else parsed.model
 
 
-def _explainer(parsed: argparse.Namespace) -> Any:
-    from captum_spes import SPES, SpeechToTextAttribution
+def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    from captum_spes import SpeechToTextAttribution
+    from captum_spes.corpus import named_methods
 
+    (method,) = named_methods([parsed.method])
     model, processor = _model(parsed)
-    return SpeechToTextAttribution(SPES(model), processor)
+    return method, SpeechToTextAttribution(method.make(model), processor)
 
 
 def _model(parsed: argparse.Namespace) -> tuple[Any, Any]:
@@ -280,6 +277,12 @@ def _add_explain(commands: Any) -> None:
     )
     add = explain.add_argument
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
+    add(
+        "--method",
+        default="spes",
+        metavar="NAME",
+        help=f"what explains (default: spes); known: {_METHODS}",
+    )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     _add_shared(explain)

@@ -245,6 +245,16 @@ def tiny_canary(_tiny_canary_processor):
     return model, _tiny_canary_processor
 
 
+@pytest.fixture
+def model_folder(tiny_speech2text, tmp_path):
+    """A random Speech2Text as a folder, as users have models."""
+    model, processor = tiny_speech2text
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(params=["tiny_whisper", "tiny_speech2text", "tiny_canary"])
 def tiny_model(request):
     """Each family in turn: model and processor."""

@@ -19,15 +19,6 @@ QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40
 
 
 @pytest.fixture
-def model_folder(tiny_speech2text, tmp_path):
-    model, processor = tiny_speech2text
-    folder = tmp_path / "model"
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
 def recording(tmp_path, audio):
     soundfile.write(tmp_path / "tone.flac", audio, 16_000)
     return tmp_path / "tone.flac"
@@ -105,6 +96,20 @@ class TestBundled:
         )
         assert done.returncode == 0, done.stderr
         assert list(tmp_path.glob("*/tokens.png"))
+
+
+def test_another_method(capsys, recording, model_folder, tmp_path):
+    arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", tmp_path]
+    for name, shown in (("energy", "Energy Map"), ("feature-wise", "SPES")):
+        status, out, _ = explain(capsys, *arguments, "--method", name)
+        assert status == 0
+        assert out.splitlines()[3].startswith(f"{shown}, ")
+        result = SpeechToTextAttributionResult.load(tmp_path / "tone" / "explanation.npz")
+        assert result.method == shown
+    assert result.parameters["feature_mask"] == "cells"
+    status, _, error = explain(capsys, *arguments, "--method", "gradcam")
+    assert status == 2
+    assert "unknown method 'gradcam'" in error
 
 
 def test_files(capsys, recording, model_folder, tmp_path):

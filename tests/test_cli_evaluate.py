@@ -21,15 +21,6 @@ def evaluate(capsys, *arguments):
 
 
 @pytest.fixture
-def model_folder(tiny_speech2text, tmp_path):
-    model, processor = tiny_speech2text
-    folder = tmp_path / "model"
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
 def manifest(tmp_path, audio):
     soundfile.write(tmp_path / "tone.flac", audio, 16_000)
     soundfile.write(tmp_path / "half.flac", audio[:7000], 16_000)

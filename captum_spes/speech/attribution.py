@@ -10,6 +10,7 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor
 
+from captum_spes.attr import SPES
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError, whole_number
@@ -202,6 +203,11 @@ class SpeechToTextAttribution:
         n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
         perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
         _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
+        if perturb_jointly and not isinstance(self.attr_method, SPES):
+            raise ArgumentError(
+                "perturb_jointly=True is for SPES, which samples both sides; got "
+                f"{self.attr_method.get_name()}."
+            )
         seed = resolve_seed(seed)
         gen_args, method_args = dict(gen_args or {}), dict(method_args or {})
         speech = read_speech(self.adapter, audio, sampling_rate)
@@ -237,24 +243,10 @@ class SpeechToTextAttribution:
                 design=design,
                 frame_rate=self.adapter.frame_rate,
             )
-            if isinstance(self.attr_method, SpeechAttribution):
-                maps = self.attr_method.maps(self.adapter, speech, sequence, seed)
-                maps = maps if n_token_samples else Maps(maps.spectrogram_attr, None)
-            elif n_token_samples == 0:
-                maps = Maps(attribute_side(self.attr_method, spectrogram_side, run), None)
-            else:
-                token_side = self._token_side(speech, sequence, n_token_samples, token_perturb_prob)
-                if perturb_jointly:
-                    logits_func = partial(self._joint_logits, speech, sequence)
-                    maps = attribute_jointly(
-                        self.attr_method, spectrogram_side, token_side, logits_func, run
-                    )
-                else:
-                    maps = Maps(
-                        attribute_side(self.attr_method, spectrogram_side, run),
-                        attribute_side(self.attr_method, token_side, run),
-                    )
-        spectrogram_attr, token_attr = maps
+            token_samples = n_token_samples, token_perturb_prob
+            spectrogram_attr, token_attr = self._maps(
+                speech, sequence, spectrogram_side, token_samples, run, perturb_jointly
+            )
         if token_attr is not None:
             token_attr = token_attr.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
         output_tokens = self.adapter.token_strings(sequence.explained_ids)
@@ -326,6 +318,31 @@ class SpeechToTextAttribution:
             if target is None:
                 return self.adapter.generate(speech, gen_args)
             return self.adapter.force(speech, target, gen_args)
+
+    # Maps ------------------------------------------------------------------------------
+
+    def _maps(
+        self,
+        speech: SpeechInput,
+        sequence: TargetSequence,
+        spectrogram_side: Side,
+        token_samples: tuple[int, float],
+        run: Run,
+        perturb_jointly: bool,
+    ) -> Maps:
+        method = self.attr_method
+        if isinstance(method, SpeechAttribution):
+            maps = method.maps(self.adapter, speech, sequence, run.seed)
+            return maps if token_samples[0] else Maps(maps.spectrogram_attr, None)
+        if not token_samples[0]:
+            return Maps(attribute_side(method, spectrogram_side, run), None)
+        token_side = self._token_side(speech, sequence, *token_samples)
+        if perturb_jointly:
+            logits_func = partial(self._joint_logits, speech, sequence)
+            return attribute_jointly(method, spectrogram_side, token_side, logits_func, run)
+        return Maps(
+            attribute_side(method, spectrogram_side, run), attribute_side(method, token_side, run)
+        )
 
     # Forward passes --------------------------------------------------------------------
 

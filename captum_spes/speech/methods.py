@@ -126,10 +126,6 @@ def attribute_jointly(
     The paper's comparison (appendix A.2.2): ``n_samples`` of the spectrogram count, and each
     side keeps its own probability.
     """
-    if not isinstance(method, SPES):
-        raise ArgumentError(
-            f"perturb_jointly=True is for SPES, which samples both sides; got {method.get_name()}."
-        )
     both = spectrogram.to(run.device), tokens.to(run.device)
     inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
     levels = [(mask, tokens.feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]

@@ -81,17 +81,13 @@ def _explain(parsed: argparse.Namespace) -> None:
 def _evaluate(parsed: argparse.Namespace) -> None:
     from captum_spes.corpus import Settings, compare_methods, named_methods, read_manifest
     from captum_spes.corpus.provenance import write_provenance
-    from captum_spes.report import comparison_table, write_comparison
+    from captum_spes.report import write_comparison
 
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     _use_defaults(parsed)
-    if parsed.model == _DEMO and parsed.reference not in (None, parsed.target_language):
-        raise ArgumentError(
-            f"--reference {parsed.reference} scores what the bundled model writes in "
-            f"{parsed.target_language or 'en'}; give --target-language {parsed.reference} too."
-        )
     model, processor = _model(parsed)
+    _check_reference(parsed, writes_any_language=model.config.model_type == "canary")
     settings = Settings(
         model=parsed.model,
         attribute_args=_attribute_arguments(parsed),
@@ -99,6 +95,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         gen_args=_generation_arguments(parsed),
         language=parsed.reference,
         metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
+        batch_size=parsed.batch_size,
     )
     comparison = compare_methods(
         model,
@@ -116,8 +113,21 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         raise ArgumentError("no utterance was measured with every method; nothing to compare.")
     written = write_comparison(comparison, parsed.out)
     written.append(write_provenance(parsed.out, parsed.arguments))
-    _print(f"\n{comparison_table(comparison)}")
+    _print(f"\n{(parsed.out / 'table.md').read_text(encoding='utf-8')}")
     _print(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:
+    """What is written and what it is scored against must be of one language."""
+    written = parsed.target_language or parsed.language or "en"
+    if writes_any_language and (parsed.reference or parsed.language or "en") != written:
+        raise ArgumentError(
+            f"the model writes {written!r} and would be scored against "
+            f"{parsed.reference or 'the text of what is said'!r}: give --target-language and "
+            "--reference the same language."
+        )
+    if parsed.task == "translate" and parsed.reference is None:
+        raise ArgumentError("--task translate needs --reference, the language of the translation.")
 
 
 def _text_normalizer(is_wanted: bool) -> Any:
@@ -162,6 +172,10 @@ def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from captum_spes.corpus import named_methods
 
     (method,) = named_methods([parsed.method])
+    if method.same_maps_as:
+        raise ArgumentError(
+            f"{method.name} has the maps of {method.same_maps_as} and differs in evaluate only."
+        )
     model, processor = _model(parsed)
     return method, SpeechToTextAttribution(method.make(model), processor)
 

@@ -107,6 +107,9 @@ def test_another_method(capsys, recording, model_folder, tmp_path):
         result = SpeechToTextAttributionResult.load(tmp_path / "tone" / "explanation.npz")
         assert result.method == shown
     assert result.parameters["feature_mask"] == "cells"
+    status, _, error = explain(capsys, *arguments, "--method", "spes-unnormalized")
+    assert status == 2
+    assert "differs in evaluate only" in error
     status, _, error = explain(capsys, *arguments, "--method", "gradcam")
     assert status == 2
     assert "unknown method 'gradcam'" in error

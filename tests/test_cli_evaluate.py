@@ -51,7 +51,7 @@ def test_bundled_recordings_with_the_bundled_model(capsys, tmp_path):
     # What the model writes of the intact recording is (nearly) what is said.
     scores = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
     assert scores[0]["deletion"][0] == scores[0]["insertion"][-1] == load_examples()[0].text
-    run = json.loads((out / "run.json").read_text())
+    (run,) = json.loads((out / "run.json").read_text())
     assert run["command"].startswith("captum-spes evaluate ")
     assert {"torch", "captum", "python"} <= set(run["versions"])
     assert run["machine"]["cores"] >= 1
@@ -76,7 +76,8 @@ def test_goes_on(capsys, manifest, model_folder, tmp_path):
     assert len((tmp_path / "out" / "scores.jsonl").read_text().splitlines()) == 4
     status, _, error = evaluate(capsys, *arguments, "--methods", "energy", "--seed", "3")
     assert status == 2
-    assert "other settings" in error
+    assert "other settings (attribute_args" in error
+    assert len(json.loads((tmp_path / "out" / "run.json").read_text())) == 2
 
 
 def test_text_is_normalised_on_request(capsys, manifest, model_folder, tmp_path, monkeypatch):
@@ -142,7 +143,9 @@ def test_method_arguments(capsys, manifest, model_folder, tmp_path):
         (["--methods", "spes,spes"], "every method once"),
         (["--reference", "fr"], "line 1: no translation into 'fr'; line 2"),
         (["--model", "./missing"], "no such model folder"),
-        (["--reference", "de", "--limit", "1"], "--target-language de"),
+        (["--reference", "de"], "writes 'en' and would be scored against 'de'"),
+        (["--target-language", "de"], "writes 'de' and would be scored against 'the text of"),
+        (["--task", "translate"], "--task translate needs --reference"),
     ],
 )
 def test_errors_come_before_any_work(capsys, manifest, tmp_path, arguments, message):

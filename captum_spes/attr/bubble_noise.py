@@ -46,7 +46,8 @@ class BubbleNoise(PerturbationAttribution):
     Sources: Mandel, Yoho, Healy (2016), "Measuring time-frequency importance functions of
     speech with bubble noise", https://doi.org/10.1121/1.4964102; Fucci et al.,
     https://arxiv.org/abs/2411.01710, section 5. The paper leaves the profile of the
-    attenuation, and how scores are averaged, open.
+    attenuation, and how scores are averaged, open. With its numbers (the defaults) and 80 mel
+    bins a third of the cells is plain noise, and w averages 0.6.
     """
 
     def __init__(self, forward_func: Callable[..., Any]) -> None:

@@ -6,6 +6,7 @@ run that was stopped, in whatever way, goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,19 +22,23 @@ from tqdm.auto import tqdm
 from captum_spes.corpus.cost import measured_cost
 from captum_spes.corpus.manifest import Utterance
 from captum_spes.corpus.methods import NamedMethod
+from captum_spes.corpus.provenance import write_whole
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import (
     GRADED,
     Hearing,
+    explained_sequence,
     graded_curve,
     perturbed,
     text_curve,
 )
 from captum_spes.metrics.size import size_shares, steps_of
+from captum_spes.metrics.text import text_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import SpeechModel, adapt
+from captum_spes.speech.parameters import versions
 
 PERCENTAGES = tuple(range(0, 101, 5))
 THRESHOLDS = tuple(steps_of(0.05))
@@ -49,12 +54,13 @@ class Settings:
 
     Attributes:
         model: name or folder of the model, to recognise a run that is gone on with.
-        attribute_args: of ``SpeechToTextAttribution.attribute``.
+        attribute_args: of ``SpeechToTextAttribution.attribute``; the seed is 0 if none is given.
         method_args: name of a method to arguments of its own ``attribute``.
         gen_args: of ``model.generate``.
         language: of the reference translations; None for transcription.
         metric: "wer_capped", "wer" or "bleu".
-        batch_size: steps of deletion and insertion per forward pass; None for all.
+        batch_size: steps of deletion and insertion per forward pass; None for all. A run can be
+            gone on with in other batches.
     """
 
     model: str
@@ -89,7 +95,7 @@ class Comparison:
             {i for i, record in self.records[name].items() if "error" not in record}
             for name in self.methods
         ]
-        return [i for i in self.records[self.methods[0]] if all(i in ids for ids in measured)]
+        return [i for i in self.records[self.methods[0]] if all(i in m for m in measured)]
 
     @property
     def failures(self) -> list[tuple[str, str, str]]:
@@ -165,7 +171,8 @@ def compare_methods(
         settings (Settings): How.
         folder (str or path): Made if need be; holds ``scores.jsonl`` (one line per utterance and
                     method) and ``settings.json``. What it holds already is not computed
-                    again; what failed is tried again.
+                    again, unless the recording or its reference changed; what failed is
+                    tried again.
         text_normalizer (Callable, optional): For the scoring of texts, which are kept as
                     they were written.
                     Default: texts as they are
@@ -176,7 +183,8 @@ def compare_methods(
         *Comparison*: a failure of one utterance is part of it and stops nothing.
 
     Raises:
-        ArgumentError: the folder holds scores made with other settings.
+        ArgumentError: the folder holds scores made with other settings, a setting is unusable,
+            or a reference is missing.
         OSError: the folder cannot be written.
 
     Examples::
@@ -191,23 +199,40 @@ def compare_methods(
         >>> loudest > chance
         True
     """
-    store = _Store(Path(folder), settings)
+    _check(utterances, methods, settings)
+    store = _Store(Path(folder), settings, str(model.dtype).removeprefix("torch."))
     todo = [
-        (utterance, [m for m in methods if not store.has(utterance.id, m.name)])
+        (utterance, [m for m in methods if not store.has(utterance, m.name)])
         for utterance in utterances
     ]
     total = sum(len(missing) for _, missing in todo)
     with tqdm(total=total, desc="evaluate", unit="explanation", disable=not show_progress) as bar:
         for utterance, missing in todo:
             for name, record in _measured(model, processor, utterance, missing, settings):
-                store.add(utterance.id, name, record)
+                store.add(utterance, name, record)
                 bar.update()
-    wanted = {utterance.id for utterance in utterances}
+    # In the order of the manifest, which a run that was gone on with may not have had.
     records = {
-        method.name: {i: r for i, r in store.records[method.name].items() if i in wanted}
+        method.name: {u.id: store.records[method.name][u.id] for u in utterances}
         for method in methods
     }
     return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
+
+
+def _check(
+    utterances: Sequence[Utterance], methods: Sequence[NamedMethod], settings: Settings
+) -> None:
+    """Find before the first forward pass what would spoil every record."""
+    text_metric(settings.metric)
+    unknown = set(settings.method_args) - {method.name for method in methods}
+    if unknown:
+        raise ArgumentError(
+            f"method_args are for {', '.join(sorted(unknown))}, which is not among the methods: "
+            f"{', '.join(method.name for method in methods)}."
+        )
+    for utterance in utterances:
+        if settings.language is not None and settings.language not in utterance.translations:
+            raise ArgumentError(f"{utterance.id} has no translation into {settings.language!r}.")
 
 
 def _measured(
@@ -237,13 +262,13 @@ def _explained(
     model: Any, processor: Any, utterance: Utterance, method: NamedMethod, settings: Settings
 ) -> tuple[SpeechToTextAttributionResult, dict[str, Any]]:
     patches = settings.attribute_args.get("patches_per_second", (400, 500, 600))
-    arguments = {**settings.attribute_args, **method.arguments(patches)}
+    arguments = {"seed": 0, **settings.attribute_args, **method.arguments(patches)}
     explainer = SpeechToTextAttribution(method.make(model), processor)
     with measured_cost(model) as cost:
         result = explainer.attribute(
             utterance.audio,
             gen_args=settings.gen_args,
-            method_args=settings.method_args.get(method.name),
+            method_args=settings.method_args.get(method.same_maps_as or method.name),
             **arguments,
         )
     return result, asdict(cost)
@@ -258,34 +283,28 @@ def _record(
 ) -> dict[str, Any]:
     speech = read_speech(adapter, utterance.audio, adapter.sampling_rate)
     saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
-    hearings = {
-        name: Hearing(
-            adapter,
-            speech,
-            perturbed(
-                speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
-            ),
-            settings.batch_size,
-        )
-        for name in _PERTURBATIONS
-    }
-    with adapter.evaluation_mode():
-        sequence = adapter.force(speech, result.output_ids, settings.gen_args)
-    graded = hearings["deletion"].graded(sequence)
-    maps = result.normalized()
-    return {
+    sequence = explained_sequence(result)
+    record: dict[str, Any] = {
         "reference": utterance.reference(settings.language),
         "text": result.text,
         "audio_seconds": result.seconds,
-        **{name: hearings[name].transcripts(settings.gen_args) for name in _PERTURBATIONS},
-        **{name: _rounded(graded[name]) for name in GRADED},
-        **{
-            name: None
-            if side == "previous tokens" and maps.token_attr is None
-            else _rounded(size_shares(maps, THRESHOLDS, side))
-            for name, side in _SIDES.items()
-        },
     }
+    for name in _PERTURBATIONS:  # one after the other: the states of both would fill memory
+        steps = perturbed(
+            speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
+        )
+        hearing = Hearing(adapter, speech, steps, settings.batch_size)
+        record[name] = hearing.transcripts(settings.gen_args, result.seed)
+        if name == "deletion":
+            graded = hearing.graded(sequence)
+            record |= {measure: _rounded(graded[measure].mean(1)) for measure in GRADED}
+    maps = result.normalized()
+    for name, side in _SIDES.items():
+        # Size is that of maps between 0 and 1, and there must be a map.
+        is_there = side == "spectrogram" or maps.token_attr is not None
+        is_measured = method.normalized and is_there
+        record[name] = _rounded(size_shares(maps, THRESHOLDS, side)) if is_measured else None
+    return record
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:
@@ -295,31 +314,54 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
 class _Store:
     """Scores in a folder, one line each, and what they were made with."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, dtype: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / _SCORES
+        self._language = settings.language
         self.records: dict[str, dict[str, dict[str, Any]]] = {}
-        wanted = json.loads(json.dumps(asdict(settings)))
-        known = folder / _SETTINGS
-        if known.exists() and json.loads(known.read_text(encoding="utf-8")) != wanted:
-            raise ArgumentError(
-                f"{folder} holds scores made with other settings ({known}): give another folder, "
-                "or the same settings to go on."
-            )
-        known.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        self._check_settings(folder / _SETTINGS, settings, dtype)
         self._read()
 
-    def has(self, utterance: str, method: str) -> bool:
-        record = self.records.get(method, {}).get(utterance)
-        return record is not None and "error" not in record
+    def has(self, utterance: Utterance, method: str) -> bool:
+        record = self.records.get(method, {}).get(utterance.id)
+        if record is None or "error" in record:
+            return False
+        return bool(record.get("source") == self._source(utterance))
 
-    def add(self, utterance: str, method: str, record: dict[str, Any]) -> None:
-        line = json.dumps({"id": utterance, "method": method, **record}, ensure_ascii=False)
+    def add(self, utterance: Utterance, method: str, record: dict[str, Any]) -> None:
+        record = {**record, "source": self._source(utterance)}
+        line = json.dumps({"id": utterance.id, "method": method, **record}, ensure_ascii=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.records.setdefault(method, {})[utterance] = record
+        self.records.setdefault(method, {})[utterance.id] = record
+
+    def _source(self, utterance: Utterance) -> str:
+        """Recording and reference, so that a manifest that changed is noticed."""
+        digest = hashlib.blake2b(utterance.audio.read_bytes(), digest_size=8)
+        digest.update(utterance.reference(self._language).encode())
+        return digest.hexdigest()
+
+    def _check_settings(self, path: Path, settings: Settings, dtype: str) -> None:
+        wanted = json.loads(json.dumps({**asdict(settings), "dtype": dtype}))
+        wanted["version"] = versions().get("captum-spes")
+        # Batches change speed and memory only.
+        wanted.pop("batch_size")
+        wanted["attribute_args"].pop("perturbations_per_eval", None)
+        if not path.exists():
+            write_whole(path, json.dumps(wanted, indent=1) + "\n")
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ArgumentError(f"{path} is damaged: {error}; give another folder.") from error
+        if found != wanted:
+            differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+            raise ArgumentError(
+                f"{path.parent} holds scores made with other settings ({', '.join(differing)}; "
+                f"see {path.name}): give another folder, or the same settings to go on."
+            )
 
     def _read(self) -> None:
         if not self._path.exists():
@@ -328,9 +370,7 @@ class _Store:
         if not text.endswith("\n"):
             # The process was killed while it wrote this line; the next must not continue it.
             text = text[: text.rfind("\n") + 1]
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self._path)
+            write_whole(self._path, text)
         # Not splitlines: JSON may hold other separators of lines inside its texts.
         for number, line in enumerate(text.split("\n")[:-1], 1):
             try:

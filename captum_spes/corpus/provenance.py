@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import shlex
+import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +17,13 @@ from captum_spes.speech.parameters import versions
 
 
 def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
-    """Write ``run.json``: the command line, versions of packages, and the machine."""
+    """Add to ``run.json``: the command line, versions of packages, and the machine. A run that
+    was gone on with has several entries."""
     path = folder / "run.json"
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     run = {
         "command": shlex.join(["captum-spes", *arguments]),
+        "date": time.strftime("%Y-%m-%d"),
         "versions": {"python": platform.python_version(), **versions()},
         "machine": {
             "system": platform.system(),
@@ -28,8 +33,21 @@ def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
-    path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    if run not in runs:
+        write_whole(path, json.dumps([*runs, run], indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears complete or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _processor() -> str:

@@ -20,6 +20,7 @@ from captum_spes.metrics.text import text_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.inputs import read_speech, removed_value
 from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence
+from captum_spes.speech.randomness import seeded_global_generators
 
 GRADED = ("kl", "token_accuracy")
 
@@ -46,6 +47,7 @@ def deletion_curve(
     *,
     metric: str = "wer_capped",
     normalized: bool = True,
+    per_token: bool = False,
     baselines: str | float | Tensor | None = None,
     gen_args: Mapping[str, Any] | None = None,
     text_normalizer: Callable[[str], str] | None = None,
@@ -79,6 +81,11 @@ def deletion_curve(
         normalized (bool, optional): Whether the maps of tokens are normalised before they
                     are averaged.
                     Default: True
+        per_token (bool, optional): Whether each token's own map is removed and only that
+                    token is looked at, for graded metrics: of all maps, those of energy, or of
+                    anything else that is the same for every token, can only win without it.
+                    It costs as many times more as there are tokens.
+                    Default: False, the sentence-level map for all tokens
         baselines (str, float or Tensor, optional): What removed cells become.
                     Default: None, what the explanation was made with, or the adapter's own
         gen_args (dict, optional): Arguments of ``model.generate``.
@@ -101,17 +108,18 @@ def deletion_curve(
     Raises:
         ArgumentError: there is no example, an argument is unusable, a reference is missing,
             or an attribution does not fit its audio.
+        ArgumentTypeError: an argument is unknown or has the wrong type.
         ImportError: editdistance or sacrebleu is not installed.
 
     Examples::
 
         >>> curve = deletion_curve(explainer, [("speech.flac", "the cat", result)], step=0.25)
-        >>> len(curve.y), curve.interval().low <= curve.auc
+        >>> len(curve.y), curve.y[-1] >= curve.y[0]
         (5, True)
     """
     return _curve(
-        "deletion", explainer_or_model, examples, step, metric, normalized, baselines, gen_args,
-        text_normalizer, batch_size, show_progress, attribute_args,
+        "deletion", explainer_or_model, examples, step, metric, normalized, per_token, baselines,
+        gen_args, text_normalizer, batch_size, show_progress, attribute_args,
     )  # fmt: skip
 
 
@@ -122,6 +130,7 @@ def insertion_curve(
     *,
     metric: str = "wer_capped",
     normalized: bool = True,
+    per_token: bool = False,
     baselines: str | float | Tensor | None = None,
     gen_args: Mapping[str, Any] | None = None,
     text_normalizer: Callable[[str], str] | None = None,
@@ -141,6 +150,7 @@ def insertion_curve(
         step (float, optional): Default: 0.05
         metric (str, optional): Default: "wer_capped"
         normalized (bool, optional): Default: True
+        per_token (bool, optional): Default: False
         baselines (str, float or Tensor, optional): Default: None
         gen_args (dict, optional): Default: None
         text_normalizer (Callable, optional): Default: None
@@ -160,8 +170,8 @@ def insertion_curve(
         >>> curve = insertion_curve(explainer, [("speech.flac", "the cat", result)], step=0.5)
     """
     return _curve(
-        "insertion", explainer_or_model, examples, step, metric, normalized, baselines, gen_args,
-        text_normalizer, batch_size, show_progress, attribute_args,
+        "insertion", explainer_or_model, examples, step, metric, normalized, per_token, baselines,
+        gen_args, text_normalizer, batch_size, show_progress, attribute_args,
     )  # fmt: skip
 
 
@@ -207,17 +217,17 @@ class Hearing:
             batches = spectrograms.split(batch_size or len(spectrograms))
             self._states = [adapter.encode(speech, batch) for batch in batches]
 
-    def transcripts(self, gen_args: Mapping[str, Any]) -> list[str]:
+    def transcripts(self, gen_args: Mapping[str, Any], seed: int = 0) -> list[str]:
         """What the model writes at each step, with its own generation settings."""
-        with self._adapter.evaluation_mode():
-            batches = [
-                self._adapter.transcribe(self._speech, states, gen_args) for states in self._states
-            ]
+        adapter = self._adapter
+        # Generation may sample (do_sample, temperature).
+        with adapter.evaluation_mode(), seeded_global_generators(seed, adapter.device):
+            batches = [adapter.transcribe(self._speech, s, gen_args) for s in self._states]
         return [text for batch in batches for text in batch]
 
     def graded(self, sequence: TargetSequence) -> dict[str, NDArray[np.float64]]:
-        """What becomes of the tokens of an output at each step, teacher-forced: mean KL
-        divergence in nats, and percent of the tokens that are ranked first."""
+        """What becomes of each token of an output at each step, teacher-forced, as arrays of
+        shape ``(steps, tokens)``: KL divergence in nats, and 100 where it is ranked first."""
         adapter, speech = self._adapter, self._speech
         divergences, hits = [], []
         with torch.no_grad(), adapter.evaluation_mode():
@@ -225,13 +235,25 @@ class Hearing:
             divergence = KLDivergenceForward(lambda logits: logits, original)
             for states in self._states:
                 logits = adapter.logits(states, sequence)
-                divergences.append(-divergence(logits).mean(1).cpu())
-                is_first = logits.argmax(-1).cpu() == sequence.explained_ids
-                hits.append(is_first.double().mean(1))
+                divergences.append(-divergence(logits).cpu())
+                hits.append(logits.argmax(-1).cpu() == sequence.explained_ids)
         return {
             "kl": torch.cat(divergences).double().numpy(),
-            "token_accuracy": 100 * torch.cat(hits).numpy(),
+            "token_accuracy": 100 * torch.cat(hits).double().numpy(),
         }
+
+
+def explained_sequence(result: SpeechToTextAttributionResult) -> TargetSequence:
+    """What the decoder read and wrote when a result was made."""
+    ids = [*result.previous_ids, result.output_ids[-1]]
+    explained: list[int] = []
+    position = len(ids)
+    for token_id in reversed(result.output_ids):
+        position -= 1
+        while ids[position] != token_id:  # a timestamp, which is read and not explained
+            position -= 1
+        explained.append(position)
+    return TargetSequence(torch.tensor(ids), tuple(reversed(explained)))
 
 
 # A corpus --------------------------------------------------------------------------------
@@ -273,6 +295,7 @@ class _Settings(NamedTuple):
     percentages: list[int]
     metric: str
     normalized: bool
+    per_token: bool
     baselines: str | float | Tensor | None
     gen_args: Mapping[str, Any] | None
     batch_size: int | None
@@ -286,6 +309,7 @@ def _curve(
     step: float,
     metric: str,
     normalized: bool,
+    per_token: bool,
     baselines: str | float | Tensor | None,
     gen_args: Mapping[str, Any] | None,
     text_normalizer: Callable[[str], str] | None,
@@ -296,14 +320,22 @@ def _curve(
     percentages = _percentages(step)
     if metric not in GRADED:
         text_metric(metric)
+    if per_token and metric not in GRADED:
+        raise ArgumentError(f"per_token=True needs a metric of {GRADED}, got {metric!r}.")
     if batch_size is not None:
         batch_size = whole_number("batch_size", batch_size, 1)
     settings = _Settings(
-        name, percentages, metric, normalized, baselines, gen_args, batch_size, attribute_args
-    )
+        name, percentages, metric, normalized, per_token, baselines, gen_args, batch_size,
+        attribute_args,
+    )  # fmt: skip
     utterances = [_example(example, metric) for example in examples]
     if not utterances:
         raise ArgumentError(f"{name}_curve needs at least one example.")
+    if attribute_args and all(example.attribution is not None for example in utterances):
+        raise ArgumentTypeError(
+            f"unexpected arguments: {', '.join(attribute_args)}. They would go to "
+            "explainer.attribute, but every example brings its attribution."
+        )
     values = [
         _utterance(explainer_or_model, example, settings)
         for example in tqdm(utterances, desc=name, unit="utterance", disable=not show_progress)
@@ -325,26 +357,38 @@ def _utterance(
         attribution = _explain(explainer_or_model, example, settings)
     adapter = _adapter(explainer_or_model)
     speech = read_speech(adapter, example.audio, adapter.sampling_rate)
-    gen_args, baselines = settings.gen_args or {}, settings.baselines
+    gen_args, baselines = settings.gen_args, settings.baselines
     if isinstance(attribution, SpeechToTextAttributionResult):
+        result: SpeechToTextAttributionResult | None = attribution
         saliency_map = attribution.sentence_attr(normalized=settings.normalized).spectrogram_attr
-        if settings.gen_args is None:
-            gen_args = attribution.parameters.get("gen_args", {})
+        gen_args = attribution.parameters.get("gen_args") if gen_args is None else gen_args
         baselines = attribution.removed if baselines is None else baselines
     else:
-        saliency_map = attribution
+        result, saliency_map = None, torch.as_tensor(attribution)
+    gen_args = gen_args or {}
     removed = removed_value(adapter, speech, baselines)
-    is_insertion = settings.name == "insertion"
-    steps = perturbed(speech, saliency_map, removed, settings.percentages, is_insertion)
-    hearing = Hearing(adapter, speech, steps, settings.batch_size)
+
+    def hearing(saliency_map: Tensor) -> Hearing:
+        is_insertion = settings.name == "insertion"
+        steps = perturbed(speech, saliency_map, removed, settings.percentages, is_insertion)
+        return Hearing(adapter, speech, steps, settings.batch_size)
+
     if settings.metric not in GRADED:
-        return hearing.transcripts(gen_args)
-    with adapter.evaluation_mode():
-        if isinstance(attribution, SpeechToTextAttributionResult):
-            sequence = adapter.force(speech, attribution.output_ids, gen_args)
-        else:
+        return hearing(saliency_map).transcripts(gen_args, 0 if result is None else result.seed)
+    if result is None:
+        with adapter.evaluation_mode(), seeded_global_generators(0, adapter.device):
             sequence = adapter.generate(speech, gen_args)
-    return hearing.graded(sequence)[settings.metric]
+    else:
+        sequence = explained_sequence(result)
+    if not settings.per_token:
+        return hearing(saliency_map).graded(sequence)[settings.metric].mean(1)
+    if result is None:
+        raise ArgumentError("per_token=True needs explanations, which have a map per token.")
+    own = [
+        hearing(token_map).graded(sequence)[settings.metric][:, token]
+        for token, token_map in enumerate(result.spectrogram_attr)
+    ]
+    return np.mean(own, 0)
 
 
 def _explain(

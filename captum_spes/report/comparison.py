@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _measure_columns(
             difference, interval = curve.difference(other)
             values[3:] = [difference, *interval]
     return {
-        name + column: None if value is None else round(value, 3)
+        name + column: None if value is None or math.isnan(value) else round(value, 3)
         for column, value in zip(columns, values, strict=True)
     }
 
@@ -137,11 +138,11 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     better["insertion"] = not better["deletion"]
     heads = [f"{_TITLES[name]} {'↑' if better[name] else '↓'}" for name in shown]
     lines = [
-        f"| method | {' | '.join(heads)} | encoder passes | seconds |",
-        "|---" * (len(heads) + 3) + "|",
+        f"| method | {' | '.join(heads)} | deletion, difference | encoder passes | seconds |",
+        "|---" * (len(heads) + 4) + "|",
     ]
     for row in rows:
-        cells = [_cell(row, name) for name in shown]
+        cells = [_cell(row, name) for name in [*shown, "deletion_difference"]]
         cost = f"{row['encoder_passes']:.0f} | {row['seconds']:.1f}"
         lines.append(f"| {row['method']} | {' | '.join(cells)} | {cost} |")
     unit = "BLEU" if comparison.metric == "bleu" else f"word error rate ({comparison.metric})"
@@ -149,7 +150,11 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         "",
         f"{len(comparison.ids)} utterances. Areas with 95 % bootstrap intervals over utterances; "
         f"deletion and insertion by {unit}, KL (nats) and token accuracy of deletion with the "
-        "output forced. Passes and seconds: mean per explanation.",
+        f"output forced. The difference is that from {rows[0]['method']}, paired. Maps without a "
+        "side of previous tokens are scaled alone, others with it, which their sizes show. Passes "
+        "and seconds are means per explanation; gradients go back through the model, too. "
+        "Intervals do not hold the noise of the masks (one seed), and are too narrow for fewer "
+        "than about 20 utterances.",
     ]
     if comparison.failures:
         lines += ["", "Left out of every row, because a method failed on them:", ""]
@@ -162,4 +167,6 @@ def _cell(row: dict[str, Any], name: str) -> str:
         return "-"
     digits = 2 if name == "kl" else 1
     low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if row["utterances"] < 2:
+        return f"{row[name]:.{digits}f}"
     return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

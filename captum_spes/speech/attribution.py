@@ -120,8 +120,9 @@ class SpeechToTextAttribution:
                         for a given target.
                         Default: None
             n_samples (int, optional): Perturbed spectrograms that the model sees, for
-                        SPES, KernelShap and Lime (all tokens together) and, divided by
-                        the number of features, permutations of ShapleyValueSampling.
+                        SPES, BubbleNoise, KernelShap and Lime (all tokens together) and,
+                        divided by the number of features, permutations of
+                        ShapleyValueSampling.
                         Other methods do not sample; their own settings go into
                         ``method_args``.
                         Default: 20000, the paper's
@@ -136,8 +137,8 @@ class SpeechToTextAttribution:
                         Default: 0.4
             patches_per_second (float or sequence of float, optional): Size of the
                         patches, one value per segmentation level; see
-                        :func:`captum_spes.slic_feature_mask`. Methods other than SPES
-                        use the first level.
+                        :func:`captum_spes.slic_feature_mask`. Other methods that remove
+                        patches use the first level.
                         Default: (400, 500, 600), the paper's
             max_seconds (float, optional): Duration from which the number of patches no
                         longer grows.
@@ -203,6 +204,8 @@ class SpeechToTextAttribution:
         n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
         perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
         _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
+        if method_args and isinstance(self.attr_method, SpeechAttribution):
+            raise ArgumentError(f"{self.attr_method.get_name()} takes no method_args.")
         if perturb_jointly and not isinstance(self.attr_method, SPES):
             raise ArgumentError(
                 "perturb_jointly=True is for SPES, which samples both sides; got "
@@ -226,7 +229,7 @@ class SpeechToTextAttribution:
             run = Run(
                 token_ids=sequence.explained_ids,
                 seed=seed,
-                device=self._device,
+                device=self.adapter.device,
                 perturbations_per_eval=perturbations_per_eval,
                 show_progress=show_progress,
                 score=score,
@@ -301,11 +304,6 @@ class SpeechToTextAttribution:
 
     # Inputs ----------------------------------------------------------------------------
 
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = self.attr_method.forward_func.device
-        return device
-
     def _target(
         self,
         speech: SpeechInput,
@@ -314,7 +312,7 @@ class SpeechToTextAttribution:
         seed: int,
     ) -> TargetSequence:
         # Generation may sample (do_sample, temperature).
-        with seeded_global_generators(seed, self._device):
+        with seeded_global_generators(seed, self.adapter.device):
             if target is None:
                 return self.adapter.generate(speech, gen_args)
             return self.adapter.force(speech, target, gen_args)

@@ -36,7 +36,9 @@ class SpeechAttribution(Attribution):
 
 class EnergyMap(SpeechAttribution):
     r"""
-    The spectrogram itself as the map of every token: loud cells are salient.
+    The spectrogram itself as the map of every token: loud cells are salient. Where features
+    are normalised per mel bin (Speech2Text, Canary), these are the cells that are louder than
+    others of their bin.
 
     Removing the loudest cells first destroys a transcript about as fast as removing those
     that published methods name, so a comparison without this control says little. It costs

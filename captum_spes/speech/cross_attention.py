@@ -36,7 +36,8 @@ class CrossAttention(SpeechAttribution):
             aggregation (str, optional): "mean" takes encoder positions for the frames
                         where they stand; "rollout" follows each position back through the
                         encoder's self-attention (half of every layer's output being its
-                        own input).
+                        own input), which keeps the encoder's weights of all layers and
+                        heads in memory for a moment.
                         Default: "mean"
 
         Raises:
@@ -62,9 +63,10 @@ class CrossAttention(SpeechAttribution):
     def maps(
         self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
     ) -> Maps:
-        attention = adapter.attention(speech, sequence)
+        is_rollout = self.aggregation == "rollout"
+        attention = adapter.attention(speech, sequence, with_encoder=is_rollout)
         weights = attention.cross.mean(0)
-        if self.aggregation == "rollout":
+        if attention.encoder is not None:
             weights = weights @ _rollout(attention.encoder)
         n_frames, n_bins = speech.spectrogram.shape
         # Padding of the features is heard by the encoder and is no part of the spectrogram.

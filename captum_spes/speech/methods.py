@@ -128,7 +128,7 @@ def attribute_jointly(
     """
     both = spectrogram.to(run.device), tokens.to(run.device)
     inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
-    levels = [(mask, tokens.feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
+    levels = [(mask, both[1].feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
     method = copy.copy(method)
     method.forward_func = _perturbation_score(logits_func, inputs, run)
     arguments = {

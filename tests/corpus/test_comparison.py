@@ -1,6 +1,7 @@
 """Comparisons: resumable, complete in the face of failures, and scored alike."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import soundfile
@@ -108,9 +109,9 @@ class TestScores:
 
     def test_same_maps_are_made_once(self, compare):
         comparison = compare(("spes", "spes-unnormalized"))
+        assert comparison.curve("spes-unnormalized", "size") is None
         costs = [comparison.records[name]["tone"]["cost"] for name in comparison.methods]
         assert costs[0] == costs[1]
-        assert comparison.curve("spes", "size").y == comparison.curve("spes-unnormalized", "size").y
         assert comparison.curve("spes", "kl").y != comparison.curve("spes-unnormalized", "kl").y
 
     def test_same_maps_come_again_where_they_are_not_kept(self, compare):
@@ -127,10 +128,11 @@ class TestScores:
         assert comparison.curve("energy", "deletion").metric == "bleu"
 
     def test_texts_are_kept_as_written_and_normalised_for_scoring(self, compare):
-        shouted = compare(("energy",), text_normalizer=str.upper)
+        same = compare(("energy",), text_normalizer=lambda text: "always the same")
         kept = compare(("energy",))
-        assert shouted.records == kept.records
-        assert shouted.curve("energy", "deletion").y == kept.curve("energy", "deletion").y
+        assert same.records == kept.records
+        assert set(same.curve("energy", "deletion").y) == {0}
+        assert set(kept.curve("energy", "deletion").y) != {0}
 
     def test_cost_counts_what_the_model_saw(self, tiny_speech2text, audio):
         network, processor = tiny_speech2text
@@ -184,6 +186,40 @@ class TestGoingOn:
             compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}))
         compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}), folder="other")
 
+    def test_another_precision_is_other_settings(self, compare, tiny_speech2text):
+        compare(("energy",))
+        tiny_speech2text[0].bfloat16()
+        with pytest.raises(ArgumentError, match=r"other settings \(dtype"):
+            compare(("energy",))
+
+    def test_a_torn_settings_file_is_named(self, compare, tmp_path):
+        compare(("energy",))
+        (tmp_path / "out" / "settings.json").write_text("{")
+        with pytest.raises(ArgumentError, match="damaged"):
+            compare(("energy",))
+
+    def test_goes_on_in_other_batches(self, compare, tmp_path):
+        compare(("energy",))
+        smaller = Settings("tiny", {**QUICK, "perturbations_per_eval": 1}, batch_size=2)
+        compare(("energy",), smaller)
+        assert len(lines(tmp_path)) == 2
+
+    @pytest.mark.parametrize("change", ["recording", "reference"])
+    def test_what_changed_is_computed_again(self, compare, utterances, tmp_path, audio, change):
+        compare(("energy",))
+        first, second = utterances
+        if change == "recording":
+            soundfile.write(first.audio, audio[:8000], 16_000)
+        else:
+            first = replace(first, text="another text")
+        comparison = compare(("energy",), given=[first, second])
+        assert len(lines(tmp_path)) == 3
+        assert comparison.records["energy"]["tone"]["reference"] == first.text
+
+    def test_order_is_that_of_the_manifest(self, compare, utterances):
+        compare(("energy",), given=utterances[1:])
+        assert compare(("energy",)).ids == ["tone", "backwards"]
+
     def test_an_interrupted_run_keeps_what_it_has(self, compare, tmp_path, monkeypatch):
         from captum_spes.corpus import comparison as module
 
@@ -202,6 +238,21 @@ class TestGoingOn:
         monkeypatch.undo()
         assert len(compare().ids) == 2
         assert len(lines(tmp_path)) == 4
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (Settings("tiny", QUICK, method_args={"integrated_gradients": {}}), "not among"),
+            (Settings("tiny", QUICK, language="fr"), "tone has no translation into 'fr'"),
+            (Settings("tiny", QUICK, metric="cer"), "metric must be one of"),
+        ],
+    )
+    def test_are_checked_before_any_work(self, compare, tmp_path, settings, message):
+        with pytest.raises(ArgumentError, match=message):
+            compare(settings=settings)
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,10 +1,12 @@
 """Areas, and how sure a corpus makes them."""
 
+import math
+
 import numpy as np
 import pytest
 
 from captum_spes.errors import ArgumentError
-from captum_spes.metrics import Interval, auc, plot_curves
+from captum_spes.metrics import auc, plot_curves
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import text_curve
 
@@ -38,6 +40,7 @@ def test_official_values(golden):
 def test_area_of_a_triangle_in_percent_and_as_share():
     assert auc([0, 50, 100], [0, 50, 100]) == 50
     assert auc([0, 0.5, 1], [0, 50, 100]) == 50
+    assert auc([0, 50], [100, 100]) == 50
 
 
 @pytest.mark.parametrize("arguments", [([0, 1], [1]), ([0], [1]), ([0, 1], None)])
@@ -68,8 +71,10 @@ def test_interval_is_seeded_and_inside_the_range():
     assert 0 <= curve.interval().low <= curve.auc == 10 <= curve.interval().high <= 20
 
 
-def test_one_utterance_has_no_spread():
-    assert curve_of([[3, 5]]).interval() == Interval(4, 4)
+def test_of_one_utterance_no_spread_is_known():
+    curve = curve_of([[3, 5]])
+    assert all(math.isnan(end) for end in curve.interval())
+    assert all(math.isnan(end) for end in curve.difference(curve)[1])
 
 
 def test_difference_is_paired():

@@ -1,6 +1,7 @@
 """Deletion and insertion curves: models whose answer is known, and real ones."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from captum.attr import Saliency
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.metrics import Example, deletion_curve, insertion_curve
+from captum_spes.metrics.perturbation import Hearing, explained_sequence, perturbed
 from tests.speech.explaining import QUICK, explain
 
 WORDS = ["one", "two", "three", "four"]
@@ -22,6 +24,7 @@ class WordPerCell:
 
     sampling_rate = 16_000
     max_seconds = None
+    device = torch.device("cpu")
 
     def is_features(self, value):
         return True
@@ -149,6 +152,25 @@ class TestRealModels:
         curve = deletion_curve(explainer, [(audio, None, result)], 1.0, metric="kl")
         assert curve.y[-1] == pytest.approx(float(divergence), abs=1e-5)
 
+    def test_each_token_by_its_own_map(self, tiny_whisper, audio):
+        """Per token: that token's map decides what is removed, that token is looked at."""
+        result = explain(tiny_whisper, audio)
+        explainer = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1])
+        given = [(audio, None, result)]
+        curve = deletion_curve(explainer, given, 0.5, metric="kl", per_token=True)
+        adapter = explainer.adapter
+        speech = adapter.from_audio(audio)
+        sequence = adapter.force(speech, result.output_ids, {})
+        expected = []
+        for token in range(len(result.output_tokens)):
+            saliency_map = result.spectrogram_attr[token]
+            steps = perturbed(speech, saliency_map, result.removed, [0, 50, 100])
+            expected.append(Hearing(adapter, speech, steps).graded(sequence)["kl"][:, token])
+        assert curve.y == pytest.approx(np.mean(expected, 0), abs=1e-6)
+        sentence = deletion_curve(explainer, given, 0.5, metric="kl")
+        assert curve.y[1] != sentence.y[1]
+        assert (curve.y[0], curve.y[2]) == pytest.approx((sentence.y[0], sentence.y[2]), abs=1e-5)
+
     def test_the_original_text_comes_first(self, tiny_model, audio):
         explainer = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1])
         result = explainer.attribute(audio, **{**QUICK, "target": None})
@@ -188,6 +210,37 @@ class TestRealModels:
         ]
         assert y[0] != y[1]
 
+    def test_sampled_texts_are_seeded_and_the_global_generator_is_not_touched(
+        self, tiny_speech2text, audio
+    ):
+        network, processor = tiny_speech2text
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        result = explain(tiny_speech2text, audio, gen_args={"do_sample": True})
+        written = []
+        transcribe = explainer.adapter.transcribe
+        explainer.adapter.transcribe = lambda *a: written.append(transcribe(*a)) or written[-1]
+        state = torch.get_rng_state()
+        for seed in (result.seed, result.seed, result.seed + 1):
+            deletion_curve(explainer, [(audio, "the cat", replace(result, seed=seed))], 0.25)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert written[0] == written[1] != written[2]
+
+    def test_graded_measures_look_at_the_sequence_that_was_explained(self, tiny_whisper, audio):
+        """Timestamps are read by the decoder and not explained; a cut output has no end."""
+        network, processor = tiny_whisper
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        adapter = explainer.adapter
+        speech = adapter.from_audio(audio)
+        first = adapter._first_timestamp
+        prompt = adapter.prompt_ids(speech, {})
+        for ids in ([first, 116, 104, first + 5, 256], [116, 104, 101], [116, 116, first, 116]):
+            sequence = adapter._sequence(prompt, ids)
+            explainer.adapter.generate = lambda speech, gen_args, s=sequence: s
+            result = explainer.attribute(audio, **{**QUICK, "target": None})
+            found = explained_sequence(result)
+            assert found.explained == sequence.explained
+            assert torch.equal(found.ids, sequence.ids)
+
     def test_model_comes_back_as_it_was(self, tiny_model, audio):
         result = explain(tiny_model, audio)
         tiny_model[0].train()
@@ -210,6 +263,12 @@ class TestBadInput:
             ([example(1.0, 2.0, 3.0, 4.0)], {"step": 0.3}, ArgumentError, "equal parts"),
             ([example(1.0, 2.0, 3.0, 4.0)], {"step": 1 / 30}, ArgumentError, "whole number"),
             ([example(1.0, 2.0, 3.0, 4.0)], {"metric": "cer"}, ArgumentError, "metric must be"),
+            (
+                [example(1.0, 2.0, 3.0, 4.0)],
+                {"per_token": True},
+                ArgumentError,
+                "needs a metric of",
+            ),
             ([example(1.0, 2.0, 3.0, 4.0)], {"batch_size": 0}, ArgumentError, "batch_size"),
         ],
     )
@@ -217,6 +276,11 @@ class TestBadInput:
     def test_says_what_is_wrong(self, curve, given, options, error, message):
         with pytest.raises(error, match=message):
             curve(WordPerCell(), given, **options)
+
+    @BOTH
+    def test_misspelt_options_are_not_swallowed(self, curve):
+        with pytest.raises(ArgumentTypeError, match="unexpected arguments: normalised"):
+            curve(WordPerCell(), [example(1.0, 2.0, 3.0, 4.0)], normalised=False)
 
     def test_a_bare_model_is_no_explainer(self, tiny_whisper):
         with pytest.raises(ArgumentTypeError, match="give an explainer"):

@@ -24,6 +24,8 @@ from captum_spes import (
     SpeechToTextAttribution,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.speech.cross_attention import _rollout
+from captum_spes.speech.models.attention import attention_reader
 from tests.attr.designs import FixedMasks
 from tests.speech.explaining import explain
 
@@ -251,30 +253,53 @@ class TestMethodsThatLookAtTheWholeUtterance:
         before = output.decoder_attentions[0][0].mean(0)[first, : first + 1]
         assert torch.allclose(result.token_attr[0, : first + 1], before)
 
+    def test_rollout_follows_the_layers_backwards(self):
+        first, second = (
+            torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
+            torch.tensor([[0.0, 1.0], [0.0, 1.0]]),
+        )
+        # Half of each layer is its own input; the second layer reads what the first wrote.
+        expected = (second + torch.eye(2)) / 2 @ ((first + torch.eye(2)) / 2)
+        found = _rollout(torch.stack([first, second]))
+        assert torch.allclose(found, expected)
+        assert found[0].tolist() == [0.75, 0.25]
+
     def test_rollout_mixes_positions_and_keeps_the_sum(self, tiny_model, audio):
         adapter = SpeechToTextAttribution(SPES(tiny_model[0]), tiny_model[1]).adapter
         speech = adapter.from_audio(audio)
         with adapter.evaluation_mode():
-            attention = adapter.attention(speech, adapter.force(speech, "the cat", {}))
+            sequence = adapter.force(speech, "the cat", {})
+            attention = adapter.attention(speech, sequence, with_encoder=True)
+            assert adapter.attention(speech, sequence).encoder is None
         for weights in (attention.encoder, attention.cross, attention.decoder):
             assert torch.allclose(weights.sum(-1), torch.ones(weights.shape[:-1]), atol=1e-4)
         plain, mixed = (explain(tiny_model, audio, m) for m in (CrossAttention, rollout))
         assert not torch.allclose(plain.spectrogram_attr, mixed.spectrogram_attr)
         assert torch.equal(torch.nan_to_num(plain.token_attr), torch.nan_to_num(mixed.token_attr))
 
-    def test_attention_comes_back_fast_after_an_error(self, tiny_model, audio, monkeypatch):
+    def test_other_threads_notice_nothing(self, tiny_model, audio):
+        """Attention is read with slow kernels; the user's model keeps its own meanwhile."""
         network = tiny_model[0]
-        before = [m.config._attn_implementation for m in network.modules() if hasattr(m, "config")]
-        explainer = SpeechToTextAttribution(CrossAttention(network), tiny_model[1])
+        configs = [m.config for m in network.modules() if hasattr(m, "config")]
+        before = [config._attn_implementation for config in configs]
+        seen = []
+        handle = network.get_encoder().register_forward_hook(
+            lambda *_: seen.append([config._attn_implementation for config in configs])
+        )
+        for method in (CrossAttention, rollout):
+            explain(tiny_model, audio, method)
+        handle.remove()
+        assert seen
+        assert all(implementations == before for implementations in seen)
 
-        def broken(*args, **kwargs):
-            raise RuntimeError("out of memory")
+    def test_weights_are_shared_and_not_copied(self, tiny_model):
+        reader = attention_reader(tiny_model[0])
+        pairs = zip(tiny_model[0].parameters(), reader.parameters(), strict=True)
+        assert all(own is copied for own, copied in pairs)
 
-        monkeypatch.setattr(explainer.adapter, "encoder_outputs", broken)
-        with pytest.raises(RuntimeError, match="out of memory"):
-            explainer.attribute(audio, target="the cat")
-        after = [m.config._attn_implementation for m in network.modules() if hasattr(m, "config")]
-        assert after == before
+    def test_take_no_arguments_of_their_own(self, tiny_model, audio):
+        with pytest.raises(ArgumentError, match="takes no method_args"):
+            explain(tiny_model, audio, EnergyMap, method_args={"n_steps": 3})
 
     def test_unknown_aggregation(self, tiny_whisper):
         with pytest.raises(ArgumentError, match="aggregation must be one of"):

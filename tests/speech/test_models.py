@@ -546,3 +546,19 @@ class TestTranscribing:
         for language, text in texts.items():
             sequence = adapter.generate(speech, {"target_language": language})
             assert text == adapter.text(sequence.explained_ids)
+
+    def test_language_is_that_of_the_intact_speech(self, tiny_whisper, audio, monkeypatch):
+        """Each row would otherwise be heard in a language of its own."""
+        adapter = adapt(*tiny_whisper)
+        speech = adapter.from_audio(audio)
+        config = adapter.model.generation_config
+        config.is_multilingual, config.lang_to_id = True, {"<|en|>": 300, "<|de|>": 301}
+        monkeypatch.setattr(adapter, "prompt_ids", lambda speech, gen_args: [257, 301, 258])
+        asked = []
+        monkeypatch.setattr(
+            adapter, "_sequences", lambda start, gen_args: asked.append(gen_args) or [[257, 258, 5]]
+        )
+        states = torch.zeros(1, 100, 16)
+        adapter.transcribe(speech, states, {"num_beams": 2})
+        adapter.transcribe(speech, states, {"language": "en"})
+        assert asked == [{"language": "<|de|>", "num_beams": 2}, {"language": "en"}]

@@ -65,13 +65,13 @@ class Attention:
     """Attention weights of one teacher-forced pass, averaged over the heads.
 
     Attributes:
-        encoder: ``(layers, positions, positions)``; rows sum to 1.
+        encoder: ``(layers, positions, positions)``; rows sum to 1. None if not asked for.
         cross: ``(layers, explained tokens, positions)``: from where each token is written.
         decoder: ``(layers, explained tokens, previous tokens)``.
         n_frames: frames of the features that the positions cover, padding included.
     """
 
-    encoder: Tensor
+    encoder: Tensor | None
     cross: Tensor
     decoder: Tensor
     n_frames: int
@@ -84,6 +84,11 @@ class SpeechModel(Protocol):
     sampling_rate: int
     frame_rate: float
     max_seconds: float | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        ...
 
     def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
         """Turn checked audio of shape ``(samples,)`` into the model's input."""
@@ -125,8 +130,11 @@ class SpeechModel(Protocol):
         """Score the explained tokens in one teacher-forced pass: (batch, tokens, vocab)."""
         ...
 
-    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
-        """Read the attention weights of one teacher-forced pass."""
+    def attention(
+        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
+    ) -> Attention:
+        """Read the attention weights of one teacher-forced pass, on request also those within
+        the encoder."""
         ...
 
     def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models.attention import head_mean, readable_attention
+from captum_spes.speech.models.attention import attention_reader, head_mean
 from captum_spes.speech.models.base import Attention, SpeechInput, TargetSequence
 
 # What a byte-level tokenizer shows for a part of a character.
@@ -78,6 +78,12 @@ class HuggingFaceSpeechModel(ABC):
 
     @abstractmethod
     def token_strings(self, ids: Tensor) -> list[str]: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = self.model.device
+        return device
 
     def text_ids(self, text: str) -> list[int]:
         """Tokenise a text as the model would have written it, without special tokens."""
@@ -228,12 +234,17 @@ class HuggingFaceSpeechModel(ABC):
         assert isinstance(logits, Tensor)
         return logits
 
-    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+    def attention(
+        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
+    ) -> Attention:
         features = self.model_features(speech, speech.spectrogram[None])
         features = features.to(self.model.device, self.model.dtype)
-        with torch.no_grad(), readable_attention(self.model):
-            encoded = self.model.get_encoder()(features, output_attentions=True)
-            output = self.model(
+        reader = attention_reader(self.model)
+        with torch.no_grad():
+            # The encoder's weights are the square of its length, on every layer and head.
+            encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
+            encoded = encoder(features, output_attentions=with_encoder)
+            output = reader(
                 encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
                 decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
                 use_cache=False,
@@ -242,7 +253,7 @@ class HuggingFaceSpeechModel(ABC):
         # A token is written from the position before it.
         positions = torch.tensor(target.explained) - 1
         return Attention(
-            encoder=head_mean(encoded.attentions),
+            encoder=head_mean(encoded.attentions) if with_encoder else None,
             cross=head_mean(output.cross_attentions)[:, positions],
             decoder=head_mean(output.decoder_attentions)[:, positions],
             n_frames=self.n_frames(features),

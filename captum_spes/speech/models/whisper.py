@@ -124,7 +124,8 @@ class WhisperModel(HuggingFaceSpeechModel):
     def transcribe(
         self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]:
-        sequences = self._sequences(self.encoded(states), gen_args)
+        chosen = {**self._language(speech, gen_args), **gen_args}
+        sequences = self._sequences(self.encoded(states), chosen)
         outputs = [self._split_prompt(ids)[1] for ids in sequences]
         return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
 
@@ -140,6 +141,16 @@ class WhisperModel(HuggingFaceSpeechModel):
         form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
         output = self.generated(start, {**gen_args, **form})
         return [[int(i) for i in row] for row in output["sequences"]]
+
+    def _language(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> dict[str, Any]:
+        """The language of the intact speech: of a damaged copy the model may hear another."""
+        config = self.model.generation_config
+        if "language" in gen_args or not getattr(config, "is_multilingual", False):
+            return {}
+        prompt = set(self.prompt_ids(speech, gen_args))
+        codes = getattr(config, "lang_to_id", {})
+        found = [code for code, token_id in codes.items() if token_id in prompt]
+        return {"language": found[0]} if found else {}
 
     def _split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""

@@ -102,6 +102,12 @@ class TestScores:
         tokens = size_curve(results, side="previous tokens")
         assert comparison.curve("spes", "token_size").y == pytest.approx(tokens.y)
 
+    def test_insertion_ends_where_deletion_starts(self, compare):
+        for record in compare(("energy",)).records["energy"].values():
+            assert record["insertion"][0] == record["deletion"][-1]
+            assert record["insertion"][-1] == record["deletion"][0]
+            assert record["deletion"][0] != record["deletion"][-1]
+
     def test_a_method_without_token_maps_has_no_size_of_them(self, compare):
         comparison = compare()
         assert comparison.curve("energy", "token_size") is None
@@ -290,6 +296,8 @@ class TestFailures:
         comparison = compare()
         assert comparison.ids == ["backwards"]
         assert {row["utterances"] for row in comparison_rows(comparison)} == {1}
+        monkeypatch.undo()
+        assert not compare().failures  # what failed is tried again
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -17,16 +17,22 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from captum_spes import SpeechToTextAttribution
 from captum_spes.corpus import named_methods, read_manifest
-from captum_spes.metrics import deletion_curve
-from captum_spes.metrics.perturbation import graded_curve
+from captum_spes.metrics.perturbation import (
+    GRADED,
+    Hearing,
+    explained_sequence,
+    graded_curve,
+    perturbed,
+)
+from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import load_model
 
 METHODS = "spes,saliency,cross-attention,energy,random"
-STEP = 0.1
 PERCENTAGES = tuple(range(0, 101, 10))
 SETTINGS = {
     "n_samples": 200,
@@ -40,24 +46,30 @@ SETTINGS = {
 def measured(model, processor, audio, method) -> dict[str, dict[str, list[float]]]:
     """KL divergence and token accuracy at each step, by the sentence's and by own maps."""
     explainer = SpeechToTextAttribution(method.make(model), processor)
+    adapter = explainer.adapter
     settings = {**SETTINGS, **method.arguments(SETTINGS["patches_per_second"])}
     result = explainer.attribute(audio, **settings)
+    speech = read_speech(adapter, audio, adapter.sampling_rate)
+    sequence = explained_sequence(result)
+
+    def graded(saliency_map):
+        steps = perturbed(speech, saliency_map, result.removed, PERCENTAGES)
+        return Hearing(adapter, speech, steps).graded(sequence)
+
+    sentence = graded(result.sentence_attr().spectrogram_attr)
+    own = [graded(token_map) for token_map in result.spectrogram_attr]
     return {
-        name: {
-            metric: list(
-                deletion_curve(
-                    explainer, [(audio, None, result)], STEP, metric=metric, per_token=per_token
-                ).y
-            )
-            for metric in ("kl", "token_accuracy")
-        }
-        for name, per_token in (("sentence", False), ("own", True))
+        "sentence": {name: sentence[name].mean(1).tolist() for name in GRADED},
+        "own": {
+            name: np.mean([scores[name][:, k] for k, scores in enumerate(own)], 0).tolist()
+            for name in GRADED
+        },
     }
 
 
 def summary(records: list[dict], methods: list[str]) -> None:
     for name in ("sentence", "own"):
-        for metric in ("kl", "token_accuracy"):
+        for metric in GRADED:
             curves = {
                 m: graded_curve(
                     "deletion", metric, PERCENTAGES, [r[m][name][metric] for r in records]

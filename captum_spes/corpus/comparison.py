@@ -24,6 +24,7 @@ from captum_spes.corpus.manifest import Utterance
 from captum_spes.corpus.methods import NamedMethod
 from captum_spes.corpus.provenance import write_whole
 from captum_spes.errors import ArgumentError
+from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import (
     GRADED,
@@ -261,7 +262,7 @@ def _measured(
 def _explained(
     model: Any, processor: Any, utterance: Utterance, method: NamedMethod, settings: Settings
 ) -> tuple[SpeechToTextAttributionResult, dict[str, Any]]:
-    patches = settings.attribute_args.get("patches_per_second", (400, 500, 600))
+    patches = settings.attribute_args.get("patches_per_second", PAPER_PATCHES_PER_SECOND)
     arguments = {"seed": 0, **settings.attribute_args, **method.arguments(patches)}
     explainer = SpeechToTextAttribution(method.make(model), processor)
     with measured_cost(model) as cost:

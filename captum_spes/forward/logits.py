@@ -11,7 +11,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 
 def call_logits(logits_func: Callable[..., Any], args: tuple[Any, ...]) -> Tensor:
-    """Return ``logits_func(*args)``, checked to be ``(batch, [tokens,] vocab)`` logits."""
+    """Return ``logits_func(*args)``, checked to be ``(batch, [tokens,] vocab)``."""
     logits = logits_func(*args)
     if not isinstance(logits, Tensor):
         kind = f"{type(logits).__module__}.{type(logits).__qualname__}"
@@ -25,3 +25,8 @@ def call_logits(logits_func: Callable[..., Any], args: tuple[Any, ...]) -> Tenso
             f"{tuple(logits.shape)}."
         )
     return logits
+
+
+def output_logits(output_layer: Callable[[Tensor], Tensor] | None, states: Tensor) -> Tensor:
+    """Turn hidden states into logits; without an output layer they are logits already."""
+    return states if output_layer is None else output_layer(states)

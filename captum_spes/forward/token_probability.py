@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.forward.logits import call_logits
+from captum_spes.forward.logits import call_logits, output_logits
 
 
 class TokenProbabilityForward:
@@ -32,6 +32,10 @@ class TokenProbabilityForward:
                     example at a time.
         log (bool, optional): Whether to return log-probabilities.
                     Default: False
+        output_layer (Callable, optional): Turns what ``logits_func`` returns, then hidden
+                    states, into logits, one example at a time; see
+                    :class:`captum_spes.KLDivergenceForward`.
+                    Default: None, ``logits_func`` returns logits
 
     Raises:
         ArgumentTypeError: ``logits_func`` does not return a Tensor.
@@ -49,8 +53,11 @@ class TokenProbabilityForward:
         logits_func: Callable[..., Any],
         tokens: int | Sequence[int] | Tensor,
         log: bool = False,
+        *,
+        output_layer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.logits_func = logits_func
+        self.output_layer = output_layer
         ids = torch.as_tensor(tokens)
         if ids.numel() == 0 or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ArgumentError(f"tokens must be integer ids, at least one, got {tokens!r}.")
@@ -67,19 +74,24 @@ class TokenProbabilityForward:
             *Tensor*: ``(batch,)`` or ``(batch, tokens)``, float32 (float64 for float64
             logits).
         """
-        logits = call_logits(self.logits_func, args)
-        ids = self._ids_for(logits)
+        states = call_logits(self.logits_func, args)
+        ids = self._ids_for(states)
+        scores = [self._score(states[i : i + 1], ids[i : i + 1]) for i in range(len(states))]
+        return torch.cat(scores)
+
+    def _score(self, states: Tensor, ids: Tensor) -> Tensor:
+        logits = output_logits(self.output_layer, states)
+        if int(ids.min()) < 0 or int(ids.max()) >= logits.shape[-1]:
+            raise ArgumentError(
+                f"token ids must lie in [0, {logits.shape[-1]}), got {ids.tolist()}."
+            )
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         log_probs = logits.log_softmax(-1, dtype=dtype).gather(-1, ids[..., None]).squeeze(-1)
         return log_probs if self.log else log_probs.exp()
 
-    def _ids_for(self, logits: Tensor) -> Tensor:
-        ids = self.tokens.to(logits.device)
-        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= logits.shape[-1]):
-            raise ArgumentError(
-                f"token ids must lie in [0, {logits.shape[-1]}), got {ids.tolist()}."
-            )
-        shape = logits.shape[:-1]
+    def _ids_for(self, states: Tensor) -> Tensor:
+        ids = self.tokens.to(states.device)
+        shape = states.shape[:-1]
         if ids.dim() == len(shape) and len(shape) > 0 and ids.shape[1:] == shape[1:]:
             if shape[0] % len(ids) == 0:
                 # Captum repeats the whole batch, once per perturbation.
@@ -87,5 +99,6 @@ class TokenProbabilityForward:
         elif ids.shape == shape[1:]:
             return ids.expand(shape)
         raise ArgumentError(
-            f"tokens of shape {tuple(ids.shape)} do not fit logits of shape {tuple(logits.shape)}."
+            f"tokens of shape {tuple(ids.shape)} do not fit logits for {tuple(shape)} "
+            "(batch, [tokens])."
         )

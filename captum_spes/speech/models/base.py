@@ -126,8 +126,18 @@ class SpeechModel(Protocol):
         """Encode ``(batch, time, freq)`` in one pass into states of shape (batch, ...)."""
         ...
 
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """Read the target in one teacher-forced pass: what each explained token is written
+        from, (batch, tokens, hidden)."""
+        ...
+
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
-        """Score the explained tokens in one teacher-forced pass: (batch, tokens, vocab)."""
+        """Score the explained tokens: (batch, tokens, vocab), the output layer after
+        ``decode``."""
+        ...
+
+    def output_layer(self, hidden: Tensor) -> Tensor:
+        """Turn (..., hidden) into logits, (..., vocab), float32."""
         ...
 
     def attention(

@@ -221,16 +221,25 @@ class HuggingFaceSpeechModel(ABC):
 
         return BaseModelOutput(last_hidden_state=states)
 
-    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         ids = target.decoder_ids.to(self.model.device).expand(len(states), -1)
-        output = self.model(
+        output = self.model.base_model(
             encoder_outputs=self.encoder_outputs(states),
             decoder_input_ids=ids,
             use_cache=False,
         )
-        # The logits at a position are those of the token that follows it.
-        positions = torch.tensor(target.explained, device=output.logits.device) - 1
-        logits = output.logits.index_select(1, positions).float()
+        # A token is written from the position before it.
+        positions = torch.tensor(target.explained, device=states.device) - 1
+        hidden = output.last_hidden_state.index_select(1, positions)
+        assert isinstance(hidden, Tensor)
+        return hidden
+
+    def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+        return self.output_layer(self.decode(states, target))
+
+    def output_layer(self, hidden: Tensor) -> Tensor:
+        layer = self.model.get_output_embeddings()
+        logits = layer(hidden.to(layer.weight.dtype)).float()
         assert isinstance(logits, Tensor)
         return logits
 

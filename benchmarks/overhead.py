@@ -1,103 +1,200 @@
-"""How much of the time of an explanation is not the model's own forward.
+"""What an explanation costs beside the model: against bare forwards and against a plain loop.
 
-Runs explanations and, in the same run, adds up the time inside the model's encoder and
-decoder passes by hooks; the rest is ours. Prints the shares of several runs.
+In one run, on the same batches: a full explanation, the model's forwards alone, and the loop of
+`plain_loop.py`. Times are of the samples beyond the first batch; what every explanation
+does once (reading, patches, writing down the result) is shown as `seconds_once`.
 
-    python benchmarks/overhead.py --model FOLDER --audio speech.flac --out results.json
+    python benchmarks/overhead.py small --out benchmarks/results/overhead_small.json
+    python benchmarks/overhead.py small_long bundled whisper
+
+Parts: small is a random Whisper of 0.8 M parameters, 750 frames, 30 tokens, a vocabulary of
+8,000; small_long the same with 3,000 frames and 100 tokens; bundled and whisper explain a
+recording (`--whisper`, `--audio`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from plain_loop import plain_spectrogram_attr, plain_token_attr, score_named
 
 from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.demo import load_demo, load_examples
+from captum_spes.metrics.perturbation import explained_sequence
+from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import load_model
 
-
-class ForwardTime:
-    """Seconds spent inside calls of modules, while registered."""
-
-    def __init__(self, *modules):
-        self.seconds = 0.0
-        self._handles = [
-            handle
-            for module in modules
-            for handle in (
-                module.register_forward_pre_hook(self._start, with_kwargs=True),
-                module.register_forward_hook(self._stop, with_kwargs=True),
-            )
-        ]
-
-    def _start(self, module, args, kwargs):
-        self._started = time.perf_counter()
-
-    def _stop(self, module, args, kwargs, output):
-        self.seconds += time.perf_counter() - self._started
-
-    def remove(self):
-        for handle in self._handles:
-            handle.remove()
+SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))
+PERTURB_PROB, TOKEN_PERTURB_PROB = 0.5, 0.4
 
 
-def measure(explainer, audio, text, **settings):
-    """Seconds in all and inside the model, of the part after the audio is read."""
-    model = explainer.attr_method.forward_func
-    inside = ForwardTime(model.get_encoder(), model)
+def small_whisper(n_frames, vocabulary):
+    """A random Whisper with short windows: model, processor and features to explain."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    # Text, then end, start and no-timestamps tokens, then timestamps, as in Whisper.
+    end = vocabulary - 103
+    config = WhisperConfig(
+        vocab_size=vocabulary, d_model=64, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=256,
+        decoder_ffn_dim=256, max_source_positions=n_frames // 2, max_target_positions=128,
+        init_std=0.3, pad_token_id=end, bos_token_id=end, eos_token_id=end,
+        decoder_start_token_id=end + 1, suppress_tokens=None, begin_suppress_tokens=None,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WhisperForConditionalGeneration(config).eval()
+    model.generation_config.no_timestamps_token_id = end + 2
+    extractor = WhisperFeatureExtractor()
+    extractor.nb_max_frames = n_frames
+    features = torch.randn(1, 80, n_frames, generator=generator).cumsum(2) * 0.05
+    return model, _Processor(extractor, vocabulary, end), features
+
+
+class _Processor:
+    """A feature extractor and a tokenizer that names ids by their numbers."""
+
+    def __init__(self, extractor, vocabulary, end):
+        from tokenizers import Tokenizer, models
+        from transformers import PreTrainedTokenizerFast
+
+        names = {str(i): i for i in range(vocabulary)}
+        tokenizer = Tokenizer(models.WordLevel(names, unk_token="0"))
+        self.feature_extractor = extractor
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=str(end))
+
+
+def cases(names, whisper, audio):
+    for name in names:
+        if name.startswith("small"):
+            n_frames, tokens = (750, 30) if name == "small" else (3000, 100)
+            model, processor, features = small_whisper(n_frames, 8000)
+            target = list(range(10, 10 + tokens - 1))
+            yield name, model, processor, features, target, 16
+        elif name == "bundled":
+            model, processor, _ = load_demo()
+            yield name, model, processor, load_examples()[0].path, None, 16
+        else:
+            model, processor = load_model(whisper)
+            yield name, model, processor, audio, None, 4
+
+
+class Case:
+    """The three ways to compute the same maps, each as a function of the number of samples."""
+
+    def __init__(self, model, processor, audio, target, batch):
+        self.explainer = SpeechToTextAttribution(SPES(model), processor)
+        self.adapter = self.explainer.adapter
+        self.audio, self.batch = audio, batch
+        self.speech = read_speech(self.adapter, audio, self.adapter.sampling_rate)
+        probe = self.explainer.attribute(audio, target=target, n_samples=1, n_token_samples=1)
+        self.target = probe.output_ids
+        self.sequence = explained_sequence(probe)
+        self.levels, self.removed = list(probe.feature_masks), probe.removed
+        self.tokens = len(probe.output_tokens)
+        with torch.no_grad():
+            self.states = self.adapter.encode(self.speech, self.speech.spectrogram[None])
+
+    def explain(self, side, n_samples):
+        counts = (n_samples, 0) if side == "spectrogram" else (1, n_samples)
+        return self.explainer.attribute(
+            self.audio, target=self.target, n_samples=counts[0], n_token_samples=counts[1],
+            perturbations_per_eval=self.batch, seed=0,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def bare(self, side, n_samples):
+        adapter, sequence = self.adapter, self.sequence
+        spectrograms = self.speech.spectrogram.repeat(self.batch, 1, 1)
+        keep = torch.ones(self.batch, len(sequence.decoder_ids))
+        for start in range(0, n_samples, self.batch):
+            size = min(self.batch, n_samples - start)
+            if side == "spectrogram":
+                adapter.logits(adapter.encode(self.speech, spectrograms[:size]), sequence)
+            else:
+                with adapter.keep_previous_tokens(keep[:size]):
+                    adapter.logits(self.states.expand(size, -1, -1), sequence)
+
+    def plain(self, side, n_samples):
+        arguments = {"n_samples": n_samples, "seed": 0, "batch": self.batch}
+        score = score_named("kl", self.sequence)
+        if side == "spectrogram":
+            return plain_spectrogram_attr(
+                self.adapter, self.speech, self.sequence, self.levels, self.removed,
+                perturb_prob=PERTURB_PROB, score=score, **arguments,
+            )  # fmt: skip
+        return plain_token_attr(
+            self.adapter, self.speech, self.sequence,
+            perturb_prob=TOKEN_PERTURB_PROB, score=score, **arguments,
+        )  # fmt: skip
+
+
+def seconds(function, *arguments):
     start = time.perf_counter()
-    explainer.attribute(audio, target=text, seed=0, **settings)
-    total = time.perf_counter() - start
-    inside.remove()
-    return total, inside.seconds
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def measure(case, side, n_samples, runs):
+    rows = []
+    for _ in range(runs):
+        once = {way: seconds(getattr(case, way), side, case.batch) for way in WAYS}
+        full = {way: seconds(getattr(case, way), side, n_samples + case.batch) for way in WAYS}
+        ms = {way: 1000 * (full[way] - once[way]) / n_samples for way in WAYS}
+        rows.append(
+            {
+                "ms_per_mask": {way: round(ms[way], 3) for way in WAYS},
+                "ms_outside": round(ms["explain"] - ms["bare"], 3),
+                "share_outside": round(1 - ms["bare"] / ms["explain"], 4),
+                "plain_loop_ms_outside": round(ms["plain"] - ms["bare"], 3),
+                "plain_over_ours": round(ms["plain"] / ms["explain"], 2),
+                "seconds_once": round(once["explain"] - once["bare"], 3),
+            }
+        )
+    names = ("ms_outside", "share_outside", "plain_loop_ms_outside", "plain_over_ours")
+    medians = {name: statistics.median(row[name] for row in rows) for name in names}
+    ranges = {name: [min(r[name] for r in rows), max(r[name] for r in rows)] for name in names}
+    return {"median": medians, "range": ranges, "runs": rows}
+
+
+WAYS = ("explain", "bare", "plain")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--audio", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=60)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="+", choices=("small", "small_long", "bundled", "whisper"))
+    parser.add_argument("--whisper", default=SHARED / "models" / "whisper-tiny.en", type=Path)
+    parser.add_argument("--audio", default=SHARED / "speech" / "so-021700362.flac", type=Path)
+    parser.add_argument("--samples", type=int, default=320)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-
-    model, processor = load_model(arguments.model)
-    explainer = SpeechToTextAttribution(SPES(model), processor)
-    probe = explainer.attribute(arguments.audio, n_samples=1, n_token_samples=0, seed=0)
     report = {
         "machine": {"processor": platform.processor() or platform.machine(),
                     "threads": torch.get_num_threads(), "torch": torch.__version__},
-        "audio_seconds": probe.seconds,
-        "tokens": len(probe.output_tokens),
         "samples": arguments.samples,
-        "sides": {},
     }  # fmt: skip
-    sides = {
-        "spectrogram": {"n_samples": arguments.samples, "n_token_samples": 0},
-        "previous tokens": {"n_samples": 1, "n_token_samples": 4 * arguments.samples},
-    }
-    for name, settings in sides.items():
-        runs = []
-        for _ in range(arguments.runs):
-            total, inside = measure(explainer, arguments.audio, probe.text, **settings)
-            samples = max(settings.values())
-            runs.append(
-                {
-                    "ms_per_sample": round(1000 * total / samples, 2),
-                    "ms_outside_per_sample": round(1000 * (total - inside) / samples, 2),
-                    "share_outside": round(1 - inside / total, 4),
-                }
-            )
-        shares = [run["share_outside"] for run in runs]
-        report["sides"][name] = {"runs": runs, "median_share_outside": statistics.median(shares)}
-        print(name, json.dumps(report["sides"][name]), flush=True)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    for name, *parts in cases(arguments.cases, arguments.whisper, arguments.audio):
+        case = Case(*parts)
+        report[name] = {
+            "parameters": sum(p.numel() for p in parts[0].parameters()),
+            "frames": len(case.speech.spectrogram),
+            "tokens": case.tokens,
+            "batch": case.batch,
+        }
+        for side in ("spectrogram", "previous tokens"):
+            report[name][side] = measure(case, side, arguments.samples, arguments.runs)
+            print(name, side, json.dumps(report[name][side]["median"]), flush=True)
+        if arguments.out:
+            arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

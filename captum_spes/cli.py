@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +19,20 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 _DEFAULT_PATCHES = (60.0, 120.0)
 _DEFAULT_SAMPLES = 500
 _DEFAULT_TOKEN_SAMPLES = 300
-_DEFAULT_BATCH = 4
-# The bundled model is a hundred times smaller than Whisper, and pays for more.
-_DEMO_SAMPLES = 4000
+_AUTO = "auto"
+# Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
+_STEPS_PER_EVAL = 8
+# The bundled model is a hundred times smaller than Whisper.
+_DEMO_SAMPLES = 1500
 _DEMO_TOKEN_SAMPLES = 1000
-_DEMO_BATCH = 16
 _DEMO = "demo"
 # Written out, so that --help need not load torch.
 _METHODS = (
-    "spes, feature-wise, bubble-noise, spes-single-level, spes-grid, spes-fixed-patches, "
-    "spes-probability, spes-unnormalized, spes-joint, saliency, input-x-gradient, "
-    "integrated-gradients, gradient-shap, feature-ablation, occlusion, shapley-value-sampling, "
-    "kernel-shap, lime, cross-attention, cross-attention-rollout, energy, random"
+    "spes, spes-efficient, feature-wise, bubble-noise, spes-single-level, spes-grid, "
+    "spes-fixed-patches, spes-probability, spes-unnormalized, spes-joint, saliency, "
+    "input-x-gradient, integrated-gradients, gradient-shap, feature-ablation, occlusion, "
+    "shapley-value-sampling, kernel-shap, lime, cross-attention, cross-attention-rollout, "
+    "energy, random"
 )
 _DEFAULT_METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
 
@@ -39,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     parsed.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parsed.run(parsed)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            parsed.run(parsed)
     except KeyboardInterrupt:
         print("captum-spes: interrupted", file=sys.stderr)
         return 130
@@ -47,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"captum-spes: error: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    print(f"captum-spes: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _explain(parsed: argparse.Namespace) -> None:
@@ -69,6 +78,8 @@ def _explain(parsed: argparse.Namespace) -> None:
             target=parsed.target,
             gen_args=_generation_arguments(parsed),
             **{**_attribute_arguments(parsed), **method.arguments(parsed.patches_per_second)},
+            tolerance=parsed.tolerance,
+            return_partial=parsed.return_partial,
             show_progress=not parsed.quiet,
         )
         # Files first: what was computed must not be lost to a closed pipe.
@@ -95,7 +106,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         gen_args=_generation_arguments(parsed),
         language=parsed.reference,
         metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
-        batch_size=parsed.batch_size,
+        batch_size=_STEPS_PER_EVAL if parsed.batch_size == _AUTO else parsed.batch_size,
     )
     comparison = compare_methods(
         model,
@@ -162,9 +173,10 @@ def _use_defaults(parsed: argparse.Namespace) -> None:
         parsed.samples = _DEMO_SAMPLES if is_demo else _DEFAULT_SAMPLES
     if parsed.token_samples is None:
         parsed.token_samples = _DEMO_TOKEN_SAMPLES if is_demo else _DEFAULT_TOKEN_SAMPLES
-    if parsed.batch_size is None:
-        parsed.batch_size = _DEMO_BATCH if is_demo else _DEFAULT_BATCH
     parsed.model = _DEMO if is_demo else parsed.model
+    if getattr(parsed, "method", "") is None:
+        parsed.method = "spes" if parsed.patches_per_second else "spes-efficient"
+    parsed.patches_per_second = parsed.patches_per_second or _DEFAULT_PATCHES
 
 
 def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
@@ -190,8 +202,12 @@ def _model(parsed: argparse.Namespace) -> tuple[Any, Any]:
     dtype = getattr(torch, parsed.dtype)
     if parsed.model == _DEMO:
         model, processor, _ = load_demo(parsed.device)
-        return model.to(dtype), processor
-    return load_model(parsed.model, parsed.device, dtype)
+        model = model.to(dtype)
+    else:
+        model, processor = load_model(parsed.model, parsed.device, dtype)
+    if parsed.compile:
+        model.get_encoder().compile()
+    return model, processor
 
 
 def _attribute_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -293,12 +309,24 @@ def _add_explain(commands: Any) -> None:
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
     add(
         "--method",
-        default="spes",
         metavar="NAME",
-        help=f"what explains (default: spes); known: {_METHODS}",
+        help="what explains (default: spes-efficient, or spes with --patches-per-second); known: "
+        f"{_METHODS}",
     )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
+    add(
+        "--tolerance",
+        type=_share,
+        metavar="SHARE",
+        help="stop when at most this share of the tokens' maps is sampling noise, between 0 and 1; "
+        "--samples is then the most that is spent",
+    )
+    add(
+        "--return-partial",
+        action="store_true",
+        help="on Ctrl-C explain with the samples so far instead of giving up",
+    )
     _add_shared(explain)
     explain.set_defaults(run=_explain)
 
@@ -381,9 +409,9 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
         "--patches-per-second",
         type=float,
         nargs="+",
-        default=_DEFAULT_PATCHES,
         metavar="N",
-        help="size of the patches, one value per segmentation level (default: 60 120)",
+        help="size of the patches, one value per segmentation level (default: 60 120; "
+        "spes-efficient has its own)",
     )
     add(
         "--baselines",
@@ -407,9 +435,11 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="seed of all masks (default: %(default)s)")
     add(
         "--batch-size",
-        type=_positive,
+        type=_batch_size,
+        default=_AUTO,
         metavar="N",
-        help=f"perturbed inputs per forward pass (default: {_DEFAULT_BATCH}; demo: {_DEMO_BATCH})",
+        help="perturbed inputs per forward pass, or auto: what is fastest and fits in memory, for "
+        "SPES (default: %(default)s)",
     )
     add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs (default: cpu)")
     add(
@@ -417,6 +447,12 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16", "float16"),
         default="float32",
         help="precision of the model (default: %(default)s)",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the encoder with torch.compile, which takes up to a minute and pays for long "
+        "runs on some machines",
     )
     add("--quiet", action="store_true", help="show no progress bars")
 
@@ -433,6 +469,20 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _positive(text: str) -> int:
     return _integer(text, 1)
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == _AUTO else _positive(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return value
 
 
 def _not_negative(text: str) -> int:

@@ -43,7 +43,8 @@ def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recordin
     assert "seed 0" in lines[2]
     assert "patches per level" in lines[2]
     assert "20 samples" in lines[2]
-    rows = lines[6:]
+    assert lines[3].startswith("sampling noise: ")
+    rows = lines[7:]
     assert rows[0].startswith("the ")
     assert rows[-1].startswith("</s> ")
     start, end = map(float, rows[0].split()[1].split("-"))

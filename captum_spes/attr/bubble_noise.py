@@ -136,15 +136,13 @@ class BubbleNoise(PerturbationAttribution):
         perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
         bubbles = _Bubbles(inputs, time_dim, bubbles_per_second, width, height, frame_rate)
         generator = torch.Generator().manual_seed(resolve_seed(seed))
-        n_evaluations = -(-n_samples // perturbations_per_eval)
 
         with (
             torch.no_grad(),
-            progress_bar(self.get_name(), n_evaluations + 1, show_progress) as advance,
+            progress_bar(self.get_name(), n_samples, show_progress) as advance,
         ):
             evaluate = Evaluation(self.forward_func, target, additional_forward_args)
             initial = evaluate((inputs,))
-            advance()
             has_rows = has_value_per_example(initial, len(inputs))
             if not has_rows:
                 check_value_per_batch(initial, perturbations_per_eval, [])
@@ -159,7 +157,7 @@ class BubbleNoise(PerturbationAttribution):
                 flat = weights.reshape(size, -1).double()
                 sums += impacts.reshape(size, -1).T @ flat
                 total += flat.sum(0)
-                advance()
+                advance(size)
 
         # A cell in the centre of every bubble saw no noise: nothing is known of it.
         means = torch.where(total > 0, sums / total.where(total > 0, total + 1), 0.0)

@@ -57,9 +57,9 @@ def has_value_per_example(output: Tensor, batch: int) -> bool:
 
 
 def check_value_per_batch(
-    output: Tensor, perturbations_per_eval: int, levels: list[Segmentation]
+    output: Tensor, perturbations_per_eval: int | str, levels: list[Segmentation]
 ) -> None:
-    if perturbations_per_eval > 1:
+    if isinstance(perturbations_per_eval, int) and perturbations_per_eval > 1:
         raise ArgumentError(
             "Cannot have perturbations_per_eval > 1 when function returns scalar: its "
             f"output of shape {tuple(output.shape)} has no row per example."
@@ -124,14 +124,14 @@ def on_device_of(tensor: Tensor, attribution: Tensor) -> Tensor:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, is_shown: bool) -> Iterator[Callable[[], None]]:
+def progress_bar(name: str, total: int, is_shown: bool) -> Iterator[Callable[[int], None]]:
     """Captum's progress bar; yields a function that advances it."""
     if not is_shown:
-        yield lambda: None
+        yield lambda n_done: None
         return
     bar = progress(desc=f"{name} attribution", total=total)
     try:
         bar.update(0)
-        yield lambda: bar.update()
+        yield bar.update
     finally:
         bar.close()

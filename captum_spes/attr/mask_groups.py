@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from captum_spes.attr.estimation import Estimation, Estimator
 from captum_spes.attr.masked_mean import MaskedMean
-from captum_spes.attr.sampling import MaskDesign, draw
-from captum_spes.attr.segmentation import Segmentation
+from captum_spes.attr.sampling import MaskDesign, draw, level_seeds
 
 
 class MaskGroup:
     """Examples with equally many features in every level: they share their masks.
 
-    Every group draws from its own generator with the same seed, so that an example gets
-    the masks it would get if it were explained alone.
+    Every group draws from its own generators with the same seeds, so that an example gets
+    the masks it would get if it were explained alone; one per level, so that levels get the
+    same masks in whatever order they take turns.
     """
 
     def __init__(
-        self,
-        levels: list[Segmentation],
-        examples: list[int],
-        n_outputs: int,
-        design: MaskDesign,
-        seed: int,
+        self, estimation: Estimation, estimator: Estimator | None, design: MaskDesign, seed: int
     ) -> None:
-        self.examples = examples
-        self.mean = MaskedMean(levels, examples, n_outputs)
-        self._n_features = [level.features_of(examples[0]) for level in levels]
+        self.examples = estimation.examples
+        self.estimate = (MaskedMean if estimator is None else estimator)(estimation)
+        levels = estimation.levels
+        self._n_features = [level.features_of(self.examples[0]) for level in levels]
         self._design = design
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generators = [
+            torch.Generator().manual_seed(level_seed)
+            for level_seed in level_seeds(seed, len(levels))
+        ]
 
     def draw(self, level: int, size: int) -> Tensor:
-        return draw(self._design, size, self._n_features[level], self._generator)
+        return draw(self._design, size, self._n_features[level], self._generators[level])
 
 
 def mask_groups(
-    levels: list[Segmentation], batch: int, n_outputs: int, design: MaskDesign, seed: int
+    estimation: Estimation, estimator: Estimator | None, design: MaskDesign, seed: int
 ) -> list[MaskGroup]:
     """Group the examples of a batch; groups after the first draw from copies of the design."""
     examples_of: dict[tuple[int, ...], list[int]] = {}
-    for example in range(batch):
-        sizes = tuple(level.features_of(example) for level in levels)
+    for example in estimation.examples:
+        sizes = tuple(level.features_of(example) for level in estimation.levels)
         examples_of.setdefault(sizes, []).append(example)
     designs = [design, *(copy.deepcopy(design) for _ in range(len(examples_of) - 1))]
     return [
-        MaskGroup(levels, examples, n_outputs, own_design, seed)
+        MaskGroup(replace(estimation, examples=examples), estimator, own_design, seed)
         for examples, own_design in zip(examples_of.values(), designs, strict=True)
     ]

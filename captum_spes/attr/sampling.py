@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,8 @@ class MaskDesign(Protocol):
     def sample(self, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
         """Draw masks.
 
-        It is called level by level and may be called several times for one level; the
+        It is called level by level and may be called several times for one level (where
+        levels take turns, as for a tolerance, in rounds); the
         concatenation of what those calls return is that level's set of masks. Drawing
         with ``generator`` alone keeps results independent of how the calls are cut.
 
@@ -78,6 +80,12 @@ def resolve_seed(seed: int | None) -> int:
     if not 0 <= seed < 2**63:
         raise ArgumentError(f"seed must lie in [0, 2**63), got {seed}.")
     return int(seed)
+
+
+def level_seeds(seed: int, n_levels: int) -> list[int]:
+    """Independent seeds of the levels; the first level has the seed itself."""
+    others = [np.random.SeedSequence((seed, level)) for level in range(1, n_levels)]
+    return [seed, *(int(s.generate_state(1, np.uint64)[0] >> np.uint64(1)) for s in others)]
 
 
 def split_evenly(n_samples: int, n_parts: int) -> list[int]:

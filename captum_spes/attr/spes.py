@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from captum.attr import PerturbationAttribution
@@ -19,29 +20,25 @@ from captum_spes.attr._captum_compat import (
     _format_output,
     _is_tuple,
 )
+from captum_spes.attr.batch_size import FixedBatchSize, batch_size
+from captum_spes.attr.estimation import HALVES, Estimation, Estimator, check_estimator
 from captum_spes.attr.evaluation import (
     Evaluation,
-    check_finite,
     check_inputs,
     check_value_per_batch,
     has_value_per_example,
     on_device_of,
-    per_sample,
     progress_bar,
     result_dtype,
     scores_of,
 )
 from captum_spes.attr.mask_groups import MaskGroup, mask_groups
-from captum_spes.attr.perturbation import baseline_tensors, perturb
-from captum_spes.attr.sampling import (
-    BernoulliDesign,
-    MaskDesign,
-    chunk_sizes,
-    resolve_seed,
-    split_evenly,
-)
+from captum_spes.attr.perturbation import baseline_tensors
+from captum_spes.attr.reliability import split_half_reliability
+from captum_spes.attr.sampler import Sampler, rounds
+from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
-from captum_spes.errors import whole_number
+from captum_spes.errors import ArgumentError, whole_number
 
 
 class SPES(PerturbationAttribution):
@@ -89,13 +86,17 @@ class SPES(PerturbationAttribution):
         additional_forward_args: object | None = None,
         feature_mask: FeatureMaskLevels = None,
         n_samples: int = 20_000,
-        perturbations_per_eval: int = 1,
+        perturbations_per_eval: int | str = 1,
         show_progress: bool = False,
         *,
         perturb_prob: float = 0.5,
         seed: int | None = None,
         design: MaskDesign | None = None,
-    ) -> TensorOrTupleOfTensorsGeneric:
+        estimator: Estimator | None = None,
+        tolerance: float | None = None,
+        return_partial: bool = False,
+        return_halves: bool = False,
+    ) -> Any:
         r"""
         Args:
 
@@ -125,14 +126,17 @@ class SPES(PerturbationAttribution):
                         segmentation level per entry.
                         Default: None, every scalar is a feature
             n_samples (int, optional): Forward evaluations of perturbed inputs, over all
-                        levels together; at least 1. It is spent exactly, split over the
-                        levels as evenly as it goes, the first levels taking the rest.
+                        levels together; at least 1. Without a ``tolerance`` it is spent
+                        exactly, split over the levels as evenly as it goes, the first
+                        levels taking the rest.
                         Default: 20000
-            perturbations_per_eval (int, optional): Perturbed inputs per call of
+            perturbations_per_eval (int or "auto", optional): Perturbed inputs per call of
                         ``forward_func``; each call sees at most
                         ``perturbations_per_eval * batch`` examples. Must be 1 if
                         ``forward_func`` returns one value for the whole batch. It does
-                        not change the masks.
+                        not change the masks. "auto" starts with 1, doubles while that
+                        makes a sample cheaper, and halves where memory ends; nothing that
+                        was evaluated is lost.
                         Default: 1
             show_progress (bool, optional): Displays a progress bar.
                         Default: False
@@ -145,9 +149,26 @@ class SPES(PerturbationAttribution):
             design (MaskDesign, optional): Draws the masks; see
                         :class:`captum_spes.attr.sampling.MaskDesign`.
                         Default: None, independent Bernoulli masks
+            estimator (Estimator, optional): Turns masks and impacts into attributions;
+                        :class:`captum_spes.attr.GaussianProcess` gets more out of few samples.
+                        Default: None, the mean above
+            tolerance (float, optional): Stop when at most this share of the attributions'
+                        variance is sampling noise, in (0, 1): 1 minus their split-half
+                        reliability (:func:`captum_spes.attr.split_half_reliability`), the
+                        mean over outputs and examples. ``n_samples`` is then the most
+                        that is spent. Levels take turns.
+                        Default: None, all of ``n_samples``
+            return_partial (bool, optional): Whether Ctrl-C ends the sampling and returns the
+                        attributions of the samples so far, with a warning, instead of
+                        raising KeyboardInterrupt. Levels take turns.
+                        Default: False
+            return_halves (bool, optional): Whether to return the attributions of both
+                        halves of the samples, too.
+                        Default: False
 
         Returns:
-            *Tensor* or *tuple[Tensor, ...]* of **attributions**:
+            *Tensor* or *tuple[Tensor, ...]* of **attributions**, or, with
+            ``return_halves=True``, a tuple of **attributions** and **halves**:
             - **attributions** (*Tensor* or *tuple[Tensor, ...]*):
                         If ``forward_func`` (after selecting ``target``) returns a scalar
                         per example, the shape of the inputs; if it returns
@@ -155,6 +176,7 @@ class SPES(PerturbationAttribution):
                         returns a scalar per batch, ``(1, *input.shape[1:])``. float32, or
                         float64 where the forward returns float64. Features that no
                         sample perturbed get 0, with a warning.
+            - **halves** (*tuple*): the same twice, from every second sample each.
 
         Raises:
             ArgumentError: an argument has an unusable value or shape (also caught as
@@ -183,46 +205,52 @@ class SPES(PerturbationAttribution):
         is_inputs_tuple = _is_tuple(inputs)
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
         n_samples = whole_number("n_samples", n_samples, 1)
-        perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        batch = batch_size(perturbations_per_eval)
+        _check_tolerance(tolerance)
+        check_estimator(estimator, n_samples)
         check_inputs(tensors, self.forward_func)
         removed = baseline_tensors(baseline_values, tensors)
         levels = segmentation_levels(feature_mask, tensors)
         design = BernoulliDesign(perturb_prob) if design is None else design
-        samples_per_level = split_evenly(n_samples, len(levels))
-        n_evaluations = sum(-(-n // perturbations_per_eval) for n in samples_per_level)
 
         with (
             torch.no_grad(),
-            progress_bar(self.get_name(), n_evaluations + 1, show_progress) as advance,
+            progress_bar(self.get_name(), n_samples, show_progress) as advance,
         ):
             evaluate = Evaluation(self.forward_func, target, additional_forward_args)
             initial = evaluate(tensors)
-            advance()
             has_rows = has_value_per_example(initial, len(tensors[0]))
             if not has_rows:
                 check_value_per_batch(initial, perturbations_per_eval, levels)
+                batch = FixedBatchSize(1)
             reference = scores_of(initial).reshape(len(tensors[0]) if has_rows else 1, -1)
-            groups = mask_groups(
-                levels, len(reference), reference.shape[1], design, resolve_seed(seed)
-            )
+            examples = list(range(len(reference)))
+            estimation = Estimation(levels, examples, reference.shape[1], tensors, removed)
+            groups = mask_groups(estimation, estimator, design, resolve_seed(seed))
+            sampler = Sampler(evaluate, tensors, removed, levels, groups, reference, batch, advance)
+            shape = tuple(initial.shape) or (1,)
+            assemble = partial(_assemble, groups, tensors, shape, reference, result_dtype(initial))
+            takes_turns = tolerance is not None or (return_partial and len(levels) > 1)
+            try:
+                for samples_per_level in rounds(n_samples, len(levels), takes_turns):
+                    for level, level_samples in enumerate(samples_per_level):
+                        sampler.sample(level, level_samples)
+                    if (
+                        tolerance is not None
+                        and _noise_share(assemble, reference.numel()) <= tolerance
+                    ):
+                        break
+            except KeyboardInterrupt:
+                if not return_partial or not sampler.n_samples:
+                    raise
+                _warn_interrupted(sampler.n_samples, n_samples)
 
-            for level, level_samples in enumerate(samples_per_level):
-                for size in chunk_sizes(level_samples, perturbations_per_eval):
-                    masks = [group.draw(level, size) for group in groups]
-                    perturbed = perturb(tensors, removed, levels[level], groups, masks)
-                    values = scores_of(evaluate(perturbed, size))
-                    impacts = reference - per_sample(values, size, reference)
-                    check_finite(impacts)
-                    for group, mask in zip(groups, masks, strict=True):
-                        group.mean.add(level, mask, impacts[:, group.examples])
-                    advance()
-
-            output_shape = tuple(initial.shape) or (1,)
-            attributions = _assemble(
-                groups, tensors, output_shape, reference, result_dtype(initial)
-            )
+            attributions = _format_output(is_inputs_tuple, assemble())
             _warn_never_perturbed(groups)
-        return cast(TensorOrTupleOfTensorsGeneric, _format_output(is_inputs_tuple, attributions))
+            if not return_halves:
+                return attributions
+            halves = tuple(_format_output(is_inputs_tuple, assemble((half,))) for half in HALVES)
+        return attributions, halves
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
@@ -246,20 +274,46 @@ def _assemble(
     output_shape: tuple[int, ...],
     reference: Tensor,
     dtype: torch.dtype,
+    halves: tuple[int, ...] = HALVES,
 ) -> tuple[Tensor, ...]:
     attributions = tuple(
         torch.zeros(*reference.shape, *tensor.shape[1:], dtype=dtype) for tensor in tensors
     )
     for group in groups:
-        group.mean.write(attributions)
+        group.estimate.write(attributions, halves)
     return tuple(
         on_device_of(tensor, attribution.reshape(*output_shape, *tensor.shape[1:]))
         for attribution, tensor in zip(attributions, tensors, strict=True)
     )
 
 
+def _noise_share(assemble: Callable[[tuple[int, ...]], tuple[Tensor, ...]], rows: int) -> float:
+    """The mean over examples and outputs; 1 where nothing is known yet."""
+    first, second = (
+        torch.cat([maps.reshape(rows, -1).cpu() for maps in assemble((half,))], 1)
+        for half in HALVES
+    )
+    # Elements that are never perturbed are 0 in both halves, which is no agreement.
+    counts = (first != 0) | (second != 0)
+    known = (half.where(counts, torch.nan) for half in (first, second))
+    return 1 - float(split_half_reliability(*known).nan_to_num(0.0).mean())
+
+
+def _check_tolerance(tolerance: float | None) -> None:
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ArgumentError(f"tolerance must lie strictly between 0 and 1, got {tolerance}.")
+
+
+def _warn_interrupted(n_done: int, n_samples: int) -> None:
+    warnings.warn(
+        f"interrupted after {n_done} of {n_samples} samples; the attributions are those of the "
+        "samples so far.",
+        stacklevel=4,
+    )
+
+
 def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
-    missed = sum(group.mean.n_never_perturbed for group in groups)
+    missed = sum(group.estimate.n_never_perturbed for group in groups)
     if missed:
         warnings.warn(
             f"{missed} elements were perturbed by no sample and have a score of 0; raise "

@@ -21,6 +21,7 @@ from captum.attr import (
 
 from captum_spes.attr import SPES, BubbleNoise
 from captum_spes.errors import ArgumentError
+from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
 from captum_spes.speech import CrossAttention, EnergyMap, RandomMap
 
 # The paper's feature-wise baseline perturbs single cells, more of them, and fewer tokens.
@@ -57,6 +58,15 @@ def _rollout(model: Any) -> Attribution:
 
 _ALL = (
     NamedMethod("spes", SPES),
+    # More from each sample; its own patches, whatever was asked for.
+    NamedMethod(
+        "spes-efficient",
+        SPES,
+        lambda patches: {
+            "scheme": "efficient",
+            "patches_per_second": EFFICIENT_PATCHES_PER_SECOND,
+        },
+    ),
     # Baselines of the paper.
     NamedMethod("feature-wise", SPES, lambda patches: _FEATURE_WISE),
     NamedMethod("bubble-noise", BubbleNoise),

@@ -13,6 +13,7 @@ from captum_spes.speech.result import SpeechToTextAttributionResult
 # Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
 _SMOOTHING_SECONDS = 0.09
 _SMOOTHING_BINS = 5
+_SHOWN_LEVELS = 4
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,14 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
     """
     levels = result.parameters.get("patches_per_level", [])
     distinct = result.parameters.get("distinct_levels")
+    asked = result.parameters.get("n_samples")
+    n_samples = result.parameters.get("n_samples_evaluated", asked)
     lines = [
         result.text,
         f"{result.method}, {result.model_id}, {result.seconds:.1f} s of speech, "
-        f"{result.parameters.get('n_samples')} samples, seed {result.seed}; patches per level: "
-        f"{', '.join(map(str, levels))} ({distinct} distinct)",
+        f"{n_samples} samples, seed {result.seed}; patches per level: "
+        f"{_counts(levels)} ({distinct} distinct)",
+        *_noise(result),
         "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1",
         "",
         f"{'token':<18} {'time (s)':<12} {'band (Hz)':<12} {'speech':>6}  strongest previous token",
@@ -103,6 +107,23 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
             f"{'' if summary.previous_token is None else _label(summary.previous_token)}".rstrip()
         )
     return "\n".join(lines)
+
+
+def _counts(levels: list[int]) -> str:
+    if len(levels) <= _SHOWN_LEVELS:
+        return ", ".join(map(str, levels))
+    return f"{min(levels)} to {max(levels)} in {len(levels)} levels"
+
+
+def _noise(result: SpeechToTextAttributionResult) -> list[str]:
+    if "reliability" not in result.parameters:
+        return []
+    found = result.reliability()
+    of_tokens = 1 - float(found.spectrogram.nanmean())
+    return [
+        f"sampling noise: {1 - found.sentence:.0%} of the variance of the sentence's map, "
+        f"{of_tokens:.0%} of that of a token's (mean)"
+    ]
 
 
 def _strongest_region(result: SpeechToTextAttributionResult, saliency: Tensor) -> tuple[Peak, Peak]:

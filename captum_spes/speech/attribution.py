@@ -10,19 +10,26 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_spes.attr import SPES
+from captum_spes.attr import SPES, GaussianProcess
+from captum_spes.attr.batch_size import batch_size
+from captum_spes.attr.estimation import check_estimator
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError, whole_number
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
-from captum_spes.masks.scales import PAPER_MAX_SECONDS, PAPER_PATCHES_PER_SECOND
+from captum_spes.masks.scales import (
+    EFFICIENT_PATCHES_PER_SECOND,
+    PAPER_MAX_SECONDS,
+    PAPER_PATCHES_PER_SECOND,
+)
 from captum_spes.speech.controls import SpeechAttribution
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
 from captum_spes.speech.methods import (
     SCORES,
     Run,
     Side,
+    SideMaps,
     attribute_jointly,
     attribute_side,
     check_method,
@@ -31,7 +38,10 @@ from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, 
 from captum_spes.speech.parameters import plain, versions
 from captum_spes.speech.patches import feature_masks
 from captum_spes.speech.randomness import seeded_global_generators
+from captum_spes.speech.reliability import sampling_quality, warn_if_noise
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
+
+SCHEMES = ("paper", "efficient")
 
 
 class SpeechToTextAttribution:
@@ -91,7 +101,11 @@ class SpeechToTextAttribution:
         seed: int | None = None,
         show_progress: bool = False,
         *,
-        perturbations_per_eval: int = 4,
+        perturbations_per_eval: int | str = 4,
+        scheme: str = "paper",
+        dtype: torch.dtype | None = None,
+        tolerance: float | None = None,
+        return_partial: bool = False,
         baselines: str | float | Tensor | None = None,
         feature_mask: str | FeatureMaskLevels = None,
         n_patches: int | Sequence[int] | None = None,
@@ -148,10 +162,31 @@ class SpeechToTextAttribution:
                         tells which
             show_progress (bool, optional): Displays progress bars.
                         Default: False
-            perturbations_per_eval (int, optional): Perturbed inputs per forward pass. It
-                        changes speed and memory, not the result. Whisper is fastest on a
-                        CPU with 1 to 4; a GPU takes more.
+            perturbations_per_eval (int or "auto", optional): Perturbed inputs per forward
+                        pass. It changes speed and memory, not the result. "auto" finds
+                        the fastest that fits in memory while it samples, for SPES (others
+                        then take 4).
                         Default: 4
+            scheme (str, optional): How SPES cuts the spectrogram and reads the samples:
+                        "paper", the mean of Eq. 3 over patches of ``patches_per_second``; or
+                        "efficient", for some hundred to a few thousand ``n_samples``:
+                        patches of 16 sizes (unless given otherwise), and regression by
+                        :class:`captum_spes.attr.GaussianProcess`. Previous tokens are read
+                        by Eq. 3 in both.
+                        Default: "paper"
+            dtype (torch.dtype, optional): Precision of encoder and decoder, for example
+                        ``torch.bfloat16``, which halves the time on many processors; the
+                        output layer and the scores stay in the model's own. Its weights are
+                        not touched (``torch.autocast``).
+                        Default: None, the model's own
+            tolerance (float, optional): Stop SPES when at most this share of the variance of
+                        the tokens' spectrogram maps is sampling noise (see
+                        :meth:`captum_spes.SPES.attribute`), in (0, 1); ``n_samples`` is then
+                        the most that is spent.
+                        Default: None, all of ``n_samples``
+            return_partial (bool, optional): Whether Ctrl-C ends SPES's sampling and gives
+                        the explanation by the samples so far, with a warning.
+                        Default: False, it raises KeyboardInterrupt
             baselines (str, float or Tensor, optional): The value of removed cells:
                         "mean" (of each mel bin over the speech), "silence", a number, or
                         a Tensor broadcastable to ``(time, freq)``.
@@ -202,8 +237,11 @@ class SpeechToTextAttribution:
         """
         n_samples = whole_number("n_samples", n_samples, 1)
         n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
-        perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        batch_size(perturbations_per_eval)
         _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
+        estimator = self._estimator(scheme, n_samples, perturb_jointly)
+        if estimator is not None and patches_per_second == PAPER_PATCHES_PER_SECOND:
+            patches_per_second = EFFICIENT_PATCHES_PER_SECOND
         if method_args and isinstance(self.attr_method, SpeechAttribution):
             raise ArgumentError(f"{self.attr_method.get_name()} takes no method_args.")
         if perturb_jointly and not isinstance(self.attr_method, SPES):
@@ -230,7 +268,10 @@ class SpeechToTextAttribution:
                 token_ids=sequence.explained_ids,
                 seed=seed,
                 device=self.adapter.device,
+                output_layer=self.adapter.output_layer,
                 perturbations_per_eval=perturbations_per_eval,
+                dtype=dtype,
+                return_partial=return_partial,
                 show_progress=show_progress,
                 score=score,
                 method_args=method_args,
@@ -240,18 +281,22 @@ class SpeechToTextAttribution:
                 inputs=speech.spectrogram[None],
                 baselines=removed[None],
                 feature_masks=masks,
-                logits_func=partial(self._spectrogram_logits, speech, sequence),
+                hidden_func=partial(self._spectrogram_hidden, speech, sequence),
                 n_samples=n_samples,
                 perturb_prob=perturb_prob,
                 design=design,
+                estimator=estimator,
+                tolerance=tolerance,
                 frame_rate=self.adapter.frame_rate,
             )
             token_samples = n_token_samples, token_perturb_prob
-            spectrogram_attr, token_attr = self._maps(
+            sides = self._sides(
                 speech, sequence, spectrogram_side, token_samples, run, perturb_jointly
             )
-        if token_attr is not None:
-            token_attr = token_attr.masked_fill(~sequence.valid_previous_tokens(), torch.nan)
+        sides = _without_later_tokens(sides, sequence.valid_previous_tokens())
+        found = sampling_quality(*sides)
+        if found.get("reliability"):
+            warn_if_noise(found["reliability"]["sentence"], found["n_samples_evaluated"])
         output_tokens = self.adapter.token_strings(sequence.explained_ids)
         return SpeechToTextAttributionResult(
             output_tokens=output_tokens,
@@ -259,8 +304,8 @@ class SpeechToTextAttribution:
             spectrogram=speech.spectrogram,
             removed=removed.contiguous(),
             feature_masks=torch.cat(masks).cpu(),
-            spectrogram_attr=spectrogram_attr,
-            token_attr=token_attr,
+            spectrogram_attr=sides[0].maps,
+            token_attr=None if sides[1] is None else sides[1].maps,
             frame_times=speech.frame_times,
             mel_frequencies=speech.mel_frequencies,
             words=_words(self.adapter.spelled(sequence.explained_ids)),
@@ -273,6 +318,7 @@ class SpeechToTextAttribution:
             model_id=self.adapter.model_id,
             parameters=plain(
                 {
+                    "scheme": scheme,
                     "n_samples": n_samples,
                     "n_token_samples": n_token_samples,
                     "perturb_prob": perturb_prob,
@@ -286,11 +332,14 @@ class SpeechToTextAttribution:
                     "design": None if design is None else type(design).__name__,
                     "perturb_jointly": perturb_jointly,
                     "perturbations_per_eval": perturbations_per_eval,
+                    "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
+                    "tolerance": tolerance,
                     "method_args": method_args,
                     "gen_args": gen_args,
                     "target": "generated" if target is None else "given",
                     "patches_per_level": levels.n_patches,
                     "distinct_levels": levels.n_distinct,
+                    **found,
                     "versions": versions(),
                 }
             ),
@@ -301,6 +350,24 @@ class SpeechToTextAttribution:
         This method is not implemented for SpeechToTextAttribution.
         """
         raise NotImplementedError("attribute_future is not implemented for SpeechToTextAttribution")
+
+    def _estimator(
+        self, scheme: str, n_samples: int, perturb_jointly: bool
+    ) -> GaussianProcess | None:
+        """How SPES reads the samples of the spectrogram; None for the paper's mean."""
+        if scheme not in SCHEMES:
+            raise ArgumentError(f"scheme must be one of {SCHEMES}, got {scheme!r}.")
+        if scheme == "paper":
+            return None
+        if not isinstance(self.attr_method, SPES) or perturb_jointly:
+            raise ArgumentError(
+                f"scheme={scheme!r} is for SPES with both sides perturbed separately, got "
+                f"{self.attr_method.get_name()}"
+                f"{' with perturb_jointly=True' if perturb_jointly else ''}."
+            )
+        estimator = GaussianProcess()
+        check_estimator(estimator, n_samples)
+        return estimator
 
     # Inputs ----------------------------------------------------------------------------
 
@@ -319,7 +386,7 @@ class SpeechToTextAttribution:
 
     # Maps ------------------------------------------------------------------------------
 
-    def _maps(
+    def _sides(
         self,
         speech: SpeechInput,
         sequence: TargetSequence,
@@ -327,37 +394,39 @@ class SpeechToTextAttribution:
         token_samples: tuple[int, float],
         run: Run,
         perturb_jointly: bool,
-    ) -> Maps:
+    ) -> tuple[SideMaps, SideMaps | None]:
         method = self.attr_method
         if isinstance(method, SpeechAttribution):
             maps = method.maps(self.adapter, speech, sequence, run.seed)
-            return maps if token_samples[0] else Maps(maps.spectrogram_attr, None)
+            return _of_maps(maps if token_samples[0] else Maps(maps.spectrogram_attr, None))
         if not token_samples[0]:
-            return Maps(attribute_side(method, spectrogram_side, run), None)
+            return attribute_side(method, spectrogram_side, run), None
         token_side = self._token_side(speech, sequence, *token_samples)
         if perturb_jointly:
-            logits_func = partial(self._joint_logits, speech, sequence)
-            return attribute_jointly(method, spectrogram_side, token_side, logits_func, run)
-        return Maps(
-            attribute_side(method, spectrogram_side, run), attribute_side(method, token_side, run)
+            hidden_func = partial(self._joint_hidden, speech, sequence)
+            return _of_maps(
+                attribute_jointly(method, spectrogram_side, token_side, hidden_func, run)
+            )
+        return attribute_side(method, spectrogram_side, run), attribute_side(
+            method, token_side, run
         )
 
     # Forward passes --------------------------------------------------------------------
 
-    def _spectrogram_logits(
+    def _spectrogram_hidden(
         self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor
     ) -> Tensor:
-        return self.adapter.logits(self.adapter.encode(speech, spectrograms), sequence)
+        return self.adapter.decode(self.adapter.encode(speech, spectrograms), sequence)
 
-    def _token_logits(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
+    def _token_hidden(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
         with self.adapter.keep_previous_tokens(keep):
-            return self.adapter.logits(states.expand(len(keep), *states.shape[1:]), sequence)
+            return self.adapter.decode(states.expand(len(keep), *states.shape[1:]), sequence)
 
-    def _joint_logits(
+    def _joint_hidden(
         self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor, keep: Tensor
     ) -> Tensor:
         with self.adapter.keep_previous_tokens(keep):
-            return self._spectrogram_logits(speech, sequence, spectrograms)
+            return self._spectrogram_hidden(speech, sequence, spectrograms)
 
     def _token_side(
         self,
@@ -375,7 +444,7 @@ class SpeechToTextAttribution:
             inputs=keep,
             baselines=torch.zeros_like(keep),
             feature_masks=[torch.arange(keep.shape[1])[None]],
-            logits_func=partial(self._token_logits, states, sequence),
+            hidden_func=partial(self._token_hidden, states, sequence),
             n_samples=n_samples,
             perturb_prob=perturb_prob,
         )
@@ -389,6 +458,19 @@ def _check_probabilities_and_score(
     BernoulliDesign(token_perturb_prob)
     if score is not None and score not in SCORES:
         raise ArgumentError(f"score must be one of {SCORES}, got {score!r}.")
+
+
+def _of_maps(maps: Maps) -> tuple[SideMaps, SideMaps | None]:
+    spectrogram_attr, token_attr = maps
+    return SideMaps(spectrogram_attr), None if token_attr is None else SideMaps(token_attr)
+
+
+def _without_later_tokens(
+    sides: tuple[SideMaps, SideMaps | None], is_previous: Tensor
+) -> tuple[SideMaps, SideMaps | None]:
+    """NaN where a token is not before the explained one."""
+    spectrogram, tokens = sides
+    return spectrogram, tokens and tokens.masked(~is_previous)
 
 
 def _name_of(feature_mask: str | FeatureMaskLevels) -> str:

@@ -31,7 +31,7 @@ from captum.attr import (
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_spes.attr import SPES, BubbleNoise
+from captum_spes.attr import SPES, BubbleNoise, Estimator
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, draw
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
@@ -43,6 +43,8 @@ SCORES = ("kl", "probability", "log_probability")
 # Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
 _WINDOW = (10, 10)
 _WINDOW_ARGUMENTS = ("sliding_window_shapes", "strides")
+# Perturbed inputs per forward of methods that cannot find it out.
+_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Run:
         token_ids: ``(tokens,)``: the explained ids.
         seed: of every random choice.
         device: where the model runs.
-        perturbations_per_eval: perturbed inputs per forward.
+        output_layer: ``(..., hidden)`` to ``(..., vocab)``.
+        perturbations_per_eval: perturbed inputs per forward, or "auto".
+        dtype: precision of encoder and decoder; None for the model's own.
+        return_partial: whether Ctrl-C ends SPES's sampling with what there is.
         show_progress: whether to draw progress bars.
         score: one of ``SCORES``; None for what suits the method.
         method_args: arguments of the method's own ``attribute``; they win over ours.
@@ -62,10 +67,52 @@ class Run:
     token_ids: Tensor
     seed: int
     device: torch.device
-    perturbations_per_eval: int
+    output_layer: Callable[[Tensor], Tensor]
+    perturbations_per_eval: int | str
+    dtype: torch.dtype | None
+    return_partial: bool
     show_progress: bool
     score: str | None
     method_args: dict[str, Any]
+
+    @property
+    def fixed_batch(self) -> int:
+        """For methods of Captum's, which find no batch size of their own."""
+        size = self.perturbations_per_eval
+        return _BATCH if isinstance(size, str) else size
+
+    def in_precision(self, hidden_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The hidden states that the output layer reads, computed in ``dtype``."""
+        if self.dtype is None:
+            return hidden_func
+
+        def computed(*args: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, dtype=self.dtype):
+                return hidden_func(*args)
+
+        return computed
+
+
+@dataclass(frozen=True)
+class SideMaps:
+    """What explaining one side gives.
+
+    Attributes:
+        maps: ``(tokens, *features)``.
+        halves: the maps of each half of the samples; None for methods that do not say.
+        n_samples: perturbed inputs that were evaluated; None likewise.
+    """
+
+    maps: Tensor
+    halves: tuple[Tensor, Tensor] | None = None
+    n_samples: int | None = None
+
+    def masked(self, is_undefined: Tensor) -> SideMaps:
+        """NaN where ``is_undefined``."""
+        maps, *halves = (
+            m.masked_fill(is_undefined, torch.nan) for m in (self.maps, *(self.halves or ()))
+        )
+        return SideMaps(maps, (halves[0], halves[1]) if halves else None, self.n_samples)
 
 
 @dataclass(frozen=True)
@@ -77,10 +124,12 @@ class Side:
         inputs: ``(1, *features)``.
         baselines: the removed value, of the same shape.
         feature_masks: one mask per segmentation level, ``(1, *features)``.
-        logits_func: ``(batch, *features)`` to ``(batch, tokens, vocab)``.
+        hidden_func: ``(batch, *features)`` to ``(batch, tokens, hidden)``.
         n_samples: forward evaluations for sampling methods.
         perturb_prob: probability that SPES perturbs a feature.
         design: masks of SPES.
+        estimator: of SPES.
+        tolerance: of SPES.
         frame_rate: frames per second of a spectrogram; None for previous tokens.
     """
 
@@ -88,10 +137,12 @@ class Side:
     inputs: Tensor
     baselines: Tensor
     feature_masks: list[Tensor]
-    logits_func: Callable[[Tensor], Tensor]
+    hidden_func: Callable[[Tensor], Tensor]
     n_samples: int
     perturb_prob: float
     design: MaskDesign | None = None
+    estimator: Estimator | None = None
+    tolerance: float | None = None
     frame_rate: float | None = None
 
     def to(self, device: torch.device) -> Side:
@@ -103,22 +154,23 @@ class Side:
         )
 
 
-def attribute_side(method: Attribution, side: Side, run: Run) -> Tensor:
-    """Return the raw maps of all tokens, ``(tokens, *features)``, on the CPU."""
+def attribute_side(method: Attribution, side: Side, run: Run) -> SideMaps:
+    """Return the raw maps of all tokens, on the CPU."""
     runner = _runner(method)
     # The user's method object keeps its own forward function.
     method = copy.copy(method)
     name = f"{method.get_name()} ({side.name})"
     method.get_name = lambda: name  # the label of Captum's progress bars
-    maps = runner(method, side.to(run.device), run)
-    return maps.detach().cpu()
+    side = replace(side.to(run.device), hidden_func=run.in_precision(side.hidden_func))
+    found = runner(method, side, run)
+    return found if isinstance(found, SideMaps) else SideMaps(found.detach().cpu())
 
 
 def attribute_jointly(
     method: Attribution,
     spectrogram: Side,
     tokens: Side,
-    logits_func: Callable[[Tensor, Tensor], Tensor],
+    hidden_func: Callable[[Tensor, Tensor], Tensor],
     run: Run,
 ) -> Maps:
     """Perturb both sides in every sample; return the raw maps of both, on the CPU.
@@ -130,11 +182,12 @@ def attribute_jointly(
     inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
     levels = [(mask, both[1].feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
     method = copy.copy(method)
-    method.forward_func = _perturbation_score(logits_func, inputs, run)
+    method.forward_func = _perturbation_score(run.in_precision(hidden_func), inputs, run)
     arguments = {
         "baselines": baselines,
         "feature_mask": levels,
         "n_samples": spectrogram.n_samples,
+        "return_partial": run.return_partial,
         "perturbations_per_eval": run.perturbations_per_eval,
         "show_progress": run.show_progress,
         "seed": run.seed,
@@ -171,7 +224,7 @@ def check_method(method: Any) -> None:
         _runner(method)
 
 
-def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor]:
+def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor | SideMaps]:
     # By exact type: a subclass of another method may take other arguments.
     for kind in type(method).__mro__:
         if kind in _RUNNERS and (kind is type(method) or kind is SPES):
@@ -180,8 +233,9 @@ def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor]:
     raise ArgumentTypeError(f"{type(method).__name__} is not supported; use one of: {supported}.")
 
 
-def _run_spes(method: SPES, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+def _run_spes(method: SPES, side: Side, run: Run) -> SideMaps:
+    score = _Counted(_perturbation_score(side.hidden_func, side.inputs, run))
+    method.forward_func = score
     arguments = {
         "baselines": side.baselines,
         "feature_mask": list(side.feature_masks),
@@ -191,17 +245,24 @@ def _run_spes(method: SPES, side: Side, run: Run) -> Tensor:
         "perturb_prob": side.perturb_prob,
         "seed": run.seed,
         "design": side.design,
+        "estimator": side.estimator,
+        "tolerance": side.tolerance,
+        "return_partial": run.return_partial,
     }
-    return method.attribute(side.inputs, **{**arguments, **run.method_args})[0]
+    arguments = {**arguments, **run.method_args, "return_halves": True}
+    maps, halves = method.attribute(side.inputs, **arguments)
+    first, second = (half[0].cpu() for half in halves)
+    # The first evaluation is the unperturbed input.
+    return SideMaps(maps[0].cpu(), (first, second), score.n_evaluated - 1)
 
 
-def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor:
+def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | SideMaps:
     if side.frame_rate is None:  # bubbles are for spectrograms; the paper perturbs tokens as SPES
         return _run_spes(SPES(method.forward_func), side, replace(run, method_args={}))
-    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
     arguments = {
         "n_samples": side.n_samples,
-        "perturbations_per_eval": run.perturbations_per_eval,
+        "perturbations_per_eval": run.fixed_batch,
         "show_progress": run.show_progress,
         "frame_rate": side.frame_rate,
         "seed": run.seed,
@@ -210,12 +271,12 @@ def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor:
 
 
 def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
         "feature_mask": features.mask,
-        "perturbations_per_eval": run.perturbations_per_eval,
+        "perturbations_per_eval": run.fixed_batch,
         "show_progress": run.show_progress,
     }
     maps = method.attribute(side.inputs, **{**arguments, **run.method_args})
@@ -223,10 +284,10 @@ def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tens
 
 
 def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
     arguments: dict[str, Any] = {
         "baselines": side.baselines,
-        "perturbations_per_eval": run.perturbations_per_eval,
+        "perturbations_per_eval": run.fixed_batch,
         "show_progress": run.show_progress,
     }
     if side.frame_rate is None:
@@ -242,14 +303,14 @@ def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
 
 
 def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.logits_func, side.inputs, run)
+    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
         "feature_mask": features.mask,
         # A sample of this method is a permutation, which costs one forward per feature.
         "n_samples": max(1, side.n_samples // features.count),
-        "perturbations_per_eval": run.perturbations_per_eval,
+        "perturbations_per_eval": run.fixed_batch,
         "show_progress": run.show_progress,
     }
     with seeded_global_generators(run.seed, run.device):
@@ -259,13 +320,13 @@ def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: R
 
 def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
     # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = _Remembered(_perturbation_score(side.logits_func, side.inputs, run))
+    method.forward_func = _Remembered(_perturbation_score(side.hidden_func, side.inputs, run))
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
         "feature_mask": features.mask,
         "n_samples": side.n_samples,
-        "perturbations_per_eval": run.perturbations_per_eval,
+        "perturbations_per_eval": run.fixed_batch,
     }
     maps = []
     for token in _tokens(method, run):
@@ -283,7 +344,7 @@ def _run_gradient(method: Attribution, side: Side, run: Run) -> Tensor:
 
 def _run_integrated_gradients(method: IntegratedGradients, side: Side, run: Run) -> Tensor:
     # Steps are batched like perturbations; all 50 at once would not fit in memory.
-    batch = {"internal_batch_size": run.perturbations_per_eval}
+    batch = {"internal_batch_size": run.fixed_batch}
     return _each_token(method, side, run, {"baselines": side.baselines, **batch})
 
 
@@ -300,7 +361,10 @@ def _each_token(
             "'log_probability' or 'probability'."
         )
     method.forward_func = TokenProbabilityForward(
-        side.logits_func, run.token_ids, log=run.score != "probability"
+        side.hidden_func,
+        run.token_ids,
+        log=run.score != "probability",
+        output_layer=run.output_layer,
     )
     arguments = {**arguments, **run.method_args}
     inputs = side.inputs.requires_grad_()  # Captum would warn that it does so itself
@@ -311,7 +375,7 @@ def _each_token(
     return torch.stack(maps)
 
 
-_RUNNERS: dict[type[Any], Callable[[Any, Side, Run], Tensor]] = {
+_RUNNERS: dict[type[Any], Callable[[Any, Side, Run], Tensor | SideMaps]] = {
     SPES: _run_spes,
     BubbleNoise: _run_bubble_noise,
     FeatureAblation: _run_feature_ablation,
@@ -348,17 +412,33 @@ class _Features:
 
 
 def _perturbation_score(
-    logits_func: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], run: Run
+    hidden_func: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], run: Run
 ) -> Callable[..., Tensor]:
     if run.score in (None, "kl"):
-        return KLDivergenceForward(logits_func, inputs)
-    return TokenProbabilityForward(logits_func, run.token_ids, log=run.score == "log_probability")
+        return KLDivergenceForward(hidden_func, inputs, output_layer=run.output_layer)
+    is_log = run.score == "log_probability"
+    return TokenProbabilityForward(
+        hidden_func, run.token_ids, log=is_log, output_layer=run.output_layer
+    )
 
 
 def _tokens(method: Attribution, run: Run) -> Iterator[int]:
     description = f"{method.get_name()} attribution"
     tokens = range(len(run.token_ids))
     yield from tqdm(tokens, desc=description, unit="token", disable=not run.show_progress)
+
+
+class _Counted:
+    """Forward function that counts the inputs that it evaluates."""
+
+    def __init__(self, forward_func: Callable[..., Tensor]) -> None:
+        self._forward_func = forward_func
+        self.n_evaluated = 0
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        scores = self._forward_func(*inputs)
+        self.n_evaluated += len(scores)
+        return scores
 
 
 class _Remembered:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
+from captum_spes.speech.reliability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -183,6 +184,38 @@ class SpeechToTextAttributionResult:
         total = speech + tokens
         share = torch.where(total > 0, speech / total.where(total > 0, total + 1), 0.5)
         return share.float()
+
+    def reliability(self) -> Reliability:
+        r"""
+        How much of the maps is sampling noise, from the samples that made them.
+
+        Returns:
+            *Reliability*: split-half reliability in [0, 1] of each token's maps and of the
+            sentence's, and the standard error of the raw attributions.
+
+        Raises:
+            ArgumentError: the method does not sample, or does not say.
+
+        Examples::
+
+            >>> 0 <= result.reliability().sentence <= 1
+            True
+        """
+        found = self.parameters.get("reliability")
+        if found is None:
+            raise ArgumentError(
+                f"{self.method} does not say how much of its maps is noise; SPES does, unless "
+                "it perturbs jointly."
+            )
+        tokens = found["tokens"]
+        return Reliability(
+            spectrogram=torch.tensor(found["spectrogram"]),
+            tokens=None if tokens is None else torch.tensor(tokens),
+            sentence=found["sentence"],
+            standard_error=torch.tensor(found["standard_error"]),
+            n_samples=self.parameters["n_samples_evaluated"],
+            n_token_samples=self.parameters["n_token_samples_evaluated"],
+        )
 
     # Pictures --------------------------------------------------------------------------
 

@@ -39,11 +39,15 @@ class TestClass:
 
     def test_signature_is_the_contract(self):
         parameters = inspect.signature(SPES.attribute).parameters
-        assert list(parameters) == [
+        contract = [
             "self", "inputs", "baselines", "target", "additional_forward_args", "feature_mask",
             "n_samples", "perturbations_per_eval", "show_progress", "perturb_prob", "seed",
             "design",
         ]  # fmt: skip
+        assert list(parameters)[: len(contract)] == contract
+        for added in list(parameters.values())[len(contract) :]:
+            assert added.kind is inspect.Parameter.KEYWORD_ONLY
+            assert added.default is not inspect.Parameter.empty
         defaults = {name: p.default for name, p in parameters.items()}
         assert defaults["n_samples"] == 20_000
         assert defaults["perturb_prob"] == 0.5

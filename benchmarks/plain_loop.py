@@ -1,0 +1,77 @@
+"""SPES written down from the paper in the plain way: the reference for speed and for equality.
+
+One mask over cells per sample, probabilities of the whole vocabulary in floating point, heat maps
+of (samples x tokens x time x freq) that are summed, and the encoder run again for every
+perturbation of previous tokens. It draws the masks that `SPES` draws from the same seed.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from captum_spes.attr.sampling import BernoulliDesign, chunk_sizes, level_seeds, split_evenly
+
+
+def _kl_divergence(reference, logits):
+    log_p, log_q = reference.log_softmax(-1), logits.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def _probability_difference(ids):
+    def score(reference, logits):
+        index = ids[None, :, None].expand(len(logits), -1, 1)
+        original = reference.softmax(-1).gather(-1, index[:1])
+        return (original - logits.softmax(-1).gather(-1, index)).squeeze(-1)
+
+    return score
+
+
+def score_named(name, sequence):
+    return _kl_divergence if name == "kl" else _probability_difference(sequence.explained_ids)
+
+
+@torch.no_grad()
+def plain_spectrogram_attr(
+    adapter, speech, sequence, levels, removed, *, n_samples, perturb_prob, seed, batch, score
+):
+    """(tokens, time, freq), from masks of patches ``levels``, each (time, freq)."""
+    spectrogram = speech.spectrogram
+    original = adapter.logits(adapter.encode(speech, spectrogram[None]), sequence)
+    design, seeds = BernoulliDesign(perturb_prob), level_seeds(seed, len(levels))
+    heat = torch.zeros(len(sequence.explained), *spectrogram.shape)
+    counts = torch.zeros(spectrogram.shape)
+    schedule = zip(levels, split_evenly(n_samples, len(levels)), seeds, strict=True)
+    for labels, samples, level_seed in schedule:
+        generator = torch.Generator().manual_seed(level_seed)
+        for size in chunk_sizes(samples, batch):
+            masked = design.sample(size, int(labels.max()) + 1, generator)
+            is_removed = torch.stack([mask[labels] for mask in masked])
+            perturbed = torch.where(is_removed, removed, spectrogram)
+            logits = adapter.logits(adapter.encode(speech, perturbed), sequence)
+            impacts = score(original, logits)
+            heat_of_samples = impacts[:, :, None, None] * is_removed[:, None].float()
+            heat += heat_of_samples.sum(0)
+            counts += is_removed.float().sum(0)
+    return heat / counts.clamp(min=1)
+
+
+@torch.no_grad()
+def plain_token_attr(
+    adapter, speech, sequence, *, n_samples, perturb_prob, seed, batch, score
+):  # fmt: skip
+    """(tokens, previous tokens)."""
+    spectrogram = speech.spectrogram[None]
+    original = adapter.logits(adapter.encode(speech, spectrogram), sequence)
+    design, generator = BernoulliDesign(perturb_prob), torch.Generator().manual_seed(seed)
+    n_previous = len(sequence.decoder_ids)
+    heat = torch.zeros(len(sequence.explained), n_previous)
+    counts = torch.zeros(n_previous)
+    for size in chunk_sizes(n_samples, batch):
+        is_removed = design.sample(size, n_previous, generator)
+        with adapter.keep_previous_tokens((~is_removed).float()):
+            states = adapter.encode(speech, spectrogram.expand(size, -1, -1))
+            logits = adapter.logits(states, sequence)
+        impacts = score(original, logits)
+        heat += (impacts[:, :, None] * is_removed[:, None].float()).sum(0)
+        counts += is_removed.float().sum(0)
+    return heat / counts.clamp(min=1)

@@ -1,0 +1,54 @@
+"""How much of a map is noise of the sampling, from the samples that made it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
+    r"""
+    Estimate the reliability of the mean of two half maps.
+
+    The correlation r of the maps of two halves of the samples, over elements, is that of two
+    maps of half the samples; :math:`2r / (1 + r)` (Spearman and Brown) is that of two
+    maps of all of them. It is the share of the map's variance that is no sampling noise.
+
+    Args:
+
+        first (Tensor): ``(rows, elements)``: the maps of one half of the samples; NaN where an
+                    element does not count.
+        second (Tensor): The same of the other half.
+
+    Returns:
+        *Tensor* of shape ``(rows,)``, float64, in [0, 1]: 0 where the halves do not agree at
+        all, NaN where a map is constant or has fewer than three elements.
+
+    Source: Spearman, "Correlation calculated from faulty data", and Brown, "Some experimental
+    results in the correlation of mental abilities", British Journal of Psychology 3 (1910).
+
+    Examples::
+
+        >>> split_half_reliability(torch.tensor([[1., 2., 3.]]), torch.tensor([[1., 2., 3.]]))
+        tensor([1.], dtype=torch.float64)
+    """
+    a, b = first.double(), second.double()
+    counts = ~(a.isnan() | b.isnan())
+    n = counts.sum(1)
+    a, b = (_centered(values, counts) for values in (a, b))
+    scale = (a.square().sum(1) * b.square().sum(1)).sqrt()
+    correlation = ((a * b).sum(1) / scale).clamp(0.0, 1.0)
+    reliability = 2 * correlation / (1 + correlation)
+    return reliability.where((n >= 3) & (scale > 0), torch.nan)
+
+
+def samples_for(reliability: float, n_samples: int, wanted: float) -> int:
+    """How many samples give maps of the wanted reliability, if ``n_samples`` gave this one."""
+    ratio = wanted * (1 - reliability) / (reliability * (1 - wanted))
+    return round(n_samples * ratio)
+
+
+def _centered(values: Tensor, counts: Tensor) -> Tensor:
+    values = values.where(counts, 0.0)
+    means = values.sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
+    return (values - means).where(counts, 0.0)

@@ -1,0 +1,86 @@
+"""How much of an explanation is sampling noise."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from captum_spes.attr.reliability import samples_for, split_half_reliability
+from captum_spes.maps import paired_min_max, sentence_mean, standardize
+from captum_spes.speech.methods import SideMaps
+
+# Below it most of the variance of a map is noise; what a map to rely on should have.
+_MOSTLY_NOISE = 0.5
+_RELIABLE = 0.8
+
+
+@dataclass(frozen=True)
+class Reliability:
+    r"""
+    The share of each map's variance that is no sampling noise, in [0, 1].
+
+    From the agreement of the maps of every second sample
+    (:func:`captum_spes.attr.split_half_reliability`). It says how much of a map another seed
+    would give again, not whether the map is right.
+
+    Attributes:
+        spectrogram: ``(K,)``: of each token's map.
+        tokens: ``(K,)``: of each token's row of previous tokens, NaN with fewer than three of
+            them; None without attributions of previous tokens.
+        sentence: of the sentence's normalised map of the spectrogram.
+        standard_error: ``(K,)``: of the raw attributions of the spectrogram, root mean square
+            over cells, without what moves the whole map.
+        n_samples: perturbed spectrograms evaluated.
+        n_token_samples: perturbed previous tokens evaluated; None likewise.
+    """
+
+    spectrogram: Tensor
+    tokens: Tensor | None
+    sentence: float
+    standard_error: Tensor
+    n_samples: int
+    n_token_samples: int | None
+
+
+def sampling_quality(spectrogram: SideMaps, tokens: SideMaps | None) -> dict[str, Any]:
+    """What a result keeps of it, in JSON's types; empty for methods that do not sample."""
+    if spectrogram.halves is None or spectrogram.n_samples is None:
+        return {}
+    token_halves = (None, None) if tokens is None or tokens.halves is None else tokens.halves
+    sentences = [
+        sentence_mean(*paired_min_max(*standardize(*pair))).spectrogram_attr.reshape(1, -1)
+        for pair in zip(spectrogram.halves, token_halves, strict=True)
+    ]
+    flat = [half.flatten(1) for half in spectrogram.halves]
+    difference = (flat[0] - flat[1]).double() / 2
+    return {
+        "n_samples_evaluated": spectrogram.n_samples,
+        "n_token_samples_evaluated": None if tokens is None else tokens.n_samples,
+        "reliability": {
+            "spectrogram": split_half_reliability(*flat).tolist(),
+            "tokens": None
+            if token_halves[0] is None or token_halves[1] is None
+            else split_half_reliability(*token_halves).tolist(),
+            "sentence": float(split_half_reliability(*sentences)),
+            "standard_error": difference.std(1).tolist(),
+        },
+    }
+
+
+def warn_if_noise(reliability: float, n_samples: int) -> None:
+    """Say so where most of the sentence's map is noise, and what would help."""
+    if not reliability < _MOSTLY_NOISE:
+        return
+    needed = ""
+    if reliability > 0:
+        needed = f" About {samples_for(reliability, n_samples, _RELIABLE):,} samples would give "
+        needed += f"{_RELIABLE}."
+    warnings.warn(
+        f"{1 - reliability:.0%} of the saliency map is sampling noise (split-half reliability "
+        f"{reliability:.2f} with {n_samples} samples).{needed} Raise n_samples, or take "
+        "larger patches (patches_per_second).",
+        stacklevel=3,
+    )

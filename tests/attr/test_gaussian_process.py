@@ -1,0 +1,214 @@
+"""Regression on the masks: closer to the truth than the masked mean, from the same samples."""
+
+import pytest
+import torch
+
+from captum_spes import SPES
+from captum_spes.attr import GaussianProcess
+from captum_spes.errors import ArgumentError
+from tests.attr.designs import FixedMasks
+
+# 16 x 16 elements; what removing one adds to the logarithm of the impact is smooth.
+SIDE = 16
+GRID = torch.linspace(-1, 1, SIDE, dtype=torch.float64)
+TRUTH = torch.exp(-4 * ((GRID[:, None] - 0.4) ** 2 + (GRID[None, :] + 0.3) ** 2)) / 12
+X = torch.ones(1, SIDE, SIDE, dtype=torch.float64)
+ROWS, COLUMNS = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+
+
+def squares(side):
+    return (ROWS // side) * SIDE + COLUMNS // side
+
+
+LEVELS = [squares(side) for side in (8, 4, 3, 2)]
+
+
+def divergence(x):
+    """Minus an impact that each removed element multiplies."""
+    removed = (x - X).abs()
+    return -torch.expm1((removed * TRUTH).sum((-1, -2)))
+
+
+def attribute(forward=divergence, inputs=X, estimator=None, **arguments):
+    arguments = {
+        "n_samples": 120, "perturbations_per_eval": 30, "seed": 0, "feature_mask": LEVELS,
+        **arguments,
+    }  # fmt: skip
+    return SPES(forward).attribute(inputs, estimator=estimator, **arguments)
+
+
+def agreement(attr, truth=TRUTH):
+    return float(torch.corrcoef(torch.stack([attr.flatten(), truth.flatten()]))[0, 1])
+
+
+class TestEstimate:
+    def test_is_closer_to_the_truth_than_the_mean(self):
+        found = torch.tensor(
+            [
+                [agreement(attribute(seed=seed, estimator=e)) for e in (None, GaussianProcess())]
+                for seed in range(5)
+            ]
+        )
+        assert (found[:, 1] > found[:, 0]).all()
+        assert found[:, 1].mean() > found[:, 0].mean() + 0.05
+        assert found[:, 1].mean() > 0.8
+
+    def test_sums_without_logarithms(self):
+        def linear(x):
+            return (x * TRUTH).sum((-1, -2))
+
+        found = attribute(linear, estimator=GaussianProcess(log_impacts=False))
+        assert agreement(found) > 0.9
+
+    def test_impact_is_in_the_units_of_the_mean(self):
+        # The mean of all impacts is what removing an element without effect is worth.
+        found = attribute(estimator=GaussianProcess(), n_samples=600)
+        mean = attribute(n_samples=600)
+        assert found.mean() == pytest.approx(float(mean.mean()), rel=0.1)
+        assert found.min() == pytest.approx(float(mean.min()), rel=0.2)
+
+    def test_an_element_that_is_not_changed_does_not_matter(self):
+        same = torch.zeros(SIDE, SIDE).bool()
+        same[5] = True
+        baseline = torch.where(same, X, 0.0)
+        found = attribute(baselines=baseline, estimator=GaussianProcess())
+        average = found[0, 5]
+        assert (average == average[0]).all()
+        assert (found[0, ~same] != average[0]).all()
+
+    def test_exponent_0_ignores_how_much_an_element_is_changed(self):
+        inputs = X.clone()
+        inputs[0, :, ::2] = 0.25
+
+        def constant_change(x):  # what matters is whether it was removed, not how far
+            return -torch.expm1(((x == 0) * TRUTH).sum((-1, -2)))
+
+        blind, sighted = (
+            attribute(
+                constant_change, inputs, estimator=GaussianProcess(change_exponent=a), n_samples=300
+            )
+            for a in (0.0, 1.0)
+        )
+        assert agreement(blind) > agreement(sighted)
+
+    def test_one_level_is_enough(self):
+        found = attribute(estimator=GaussianProcess(), feature_mask=LEVELS[1])
+        assert agreement(found) > 0.8
+        assert len(found.unique()) == 16
+
+    def test_without_impact_everything_is_0(self):
+        found = attribute(lambda x: 0 * x.sum((-1, -2)), estimator=GaussianProcess())
+        assert (found == 0).all()
+
+    def test_impact_that_does_not_depend_on_the_mask_is_constant(self):
+        def any_change(x):
+            return -1.0 * (x != X).any(-1).any(-1)
+
+        found = attribute(any_change, estimator=GaussianProcess(), feature_mask=squares(1))
+        assert torch.allclose(found, torch.ones_like(found))
+
+
+class TestShapes:
+    def test_several_outputs_are_what_each_is_alone(self):
+        def both(x):
+            return torch.stack([divergence(x), 2 * divergence(x)], 1)
+
+        found = attribute(both, estimator=GaussianProcess())
+        alone = attribute(estimator=GaussianProcess())
+        assert found.shape == (1, 2, SIDE, SIDE)
+        assert torch.allclose(found[:, 0], alone)
+        assert torch.allclose(found[:, 1], 2 * alone)
+
+    def test_examples_are_what_each_is_alone(self):
+        inputs = torch.cat([X, 2 * X])
+        masks = [torch.stack([level, squares(4)]) for level in LEVELS]
+
+        def score(x):
+            return -torch.expm1((inputs.repeat(len(x) // 2, 1, 1) - x).mul(TRUTH).sum((-1, -2)))
+
+        found = attribute(score, inputs, estimator=GaussianProcess(), feature_mask=masks)
+        for example in (0, 1):
+            own = inputs[example : example + 1]
+            alone = attribute(
+                lambda x, own=own: -torch.expm1(((own - x) * TRUTH).sum((-1, -2))),
+                own,
+                estimator=GaussianProcess(),
+                feature_mask=[mask[example : example + 1] for mask in masks],
+            )
+            assert torch.allclose(found[example], alone[0])
+
+    def test_tuples_of_inputs(self):
+        left, right = X[..., :6].clone(), X[..., 6:].clone()
+        masks = [(level[None, :, :6], level[None, :, 6:]) for level in LEVELS]
+        found = attribute(
+            lambda a, b: divergence(torch.cat([a, b], -1)),
+            (left, right),
+            estimator=GaussianProcess(),
+            feature_mask=masks,
+        )
+        assert torch.allclose(torch.cat(found, -1), attribute(estimator=GaussianProcess()))
+
+    def test_padding_gets_0(self):
+        masks = [torch.where(COLUMNS < 4, -1, level) for level in LEVELS]
+        found = attribute(estimator=GaussianProcess(), feature_mask=masks)
+        assert (found[..., :4] == 0).all()
+        assert (found[..., 4:] != 0).all()
+
+    def test_a_forward_with_one_value_per_batch(self):
+        found = attribute(
+            lambda x: float(divergence(x)), estimator=GaussianProcess(), perturbations_per_eval=1
+        )
+        assert torch.allclose(found, attribute(estimator=GaussianProcess()).to(found.dtype))
+
+
+class TestSampling:
+    @pytest.mark.parametrize("size", [1, 7, 120, "auto"])
+    def test_batches_change_nothing(self, size):
+        found = attribute(estimator=GaussianProcess(), perturbations_per_eval=size)
+        assert torch.allclose(found, attribute(estimator=GaussianProcess()), rtol=1e-8)
+
+    def test_halves_are_of_every_second_sample(self):
+        whole, halves = attribute(estimator=GaussianProcess(), return_halves=True)
+        assert all(agreement(half) > 0.6 for half in halves)
+        assert not torch.allclose(halves[0], halves[1])
+        assert not torch.allclose(halves[0], whole)
+
+    def test_tolerance(self):
+        calls = []
+
+        def counted(x):
+            calls.append(len(x))
+            return divergence(x)
+
+        attribute(counted, estimator=GaussianProcess(), n_samples=2000, tolerance=0.2)
+        assert sum(calls) < 1000
+
+    def test_elements_that_no_sample_perturbed_are_told(self):
+        mask = torch.zeros(20, 4).bool()
+        mask[:, 0] = torch.arange(20) % 2 == 0
+        with pytest.warns(UserWarning, match="192 elements were perturbed by no sample"):
+            attribute(
+                estimator=GaussianProcess(), feature_mask=squares(8), design=FixedMasks(mask),
+                n_samples=20,
+            )  # fmt: skip
+
+
+class TestBadInput:
+    def test_impacts_that_help(self):
+        with pytest.raises(ArgumentError, match="log_impacts=False"):
+            attribute(lambda x: -divergence(x), estimator=GaussianProcess())
+
+    def test_infinite_inputs(self):
+        inputs = X.clone()
+        inputs[0, 0, 0] = -torch.inf
+        with pytest.raises(ArgumentError, match="finite"):
+            attribute(lambda x: -1.0 * (x == 0).sum((-1, -2)), inputs, estimator=GaussianProcess())
+
+    def test_more_samples_than_it_takes(self):
+        with pytest.raises(ArgumentError, match="at most 10000 samples"):
+            attribute(estimator=GaussianProcess(), n_samples=20_000)
+
+    @pytest.mark.parametrize("exponent", [-0.1, float("inf"), float("nan")])
+    def test_exponent_out_of_range(self, exponent):
+        with pytest.raises(ArgumentError, match="change_exponent"):
+            GaussianProcess(change_exponent=exponent)

@@ -1,8 +1,10 @@
 """SPES written down from the paper in the plain way: the reference for speed and for equality.
 
-One mask over cells per sample, probabilities of the whole vocabulary in floating point, heat maps
-of (samples x tokens x time x freq) that are summed, and the encoder run again for every
-perturbation of previous tokens. It draws the masks that `SPES` draws from the same seed.
+One mask over cells per sample; probabilities of the whole vocabulary, the original ones repeated
+for every sample; heat maps of (samples x tokens x time x freq), of which those of one utterance
+are picked (a batch may hold several) and summed; and the encoder run again for every perturbed
+sequence of previous tokens. So does the authors' own loop. The masks are those that `SPES` draws
+from the same seed.
 """
 
 from __future__ import annotations
@@ -12,16 +14,14 @@ import torch
 from captum_spes.attr.sampling import BernoulliDesign, chunk_sizes, level_seeds, split_evenly
 
 
-def _kl_divergence(reference, logits):
-    log_p, log_q = reference.log_softmax(-1), logits.log_softmax(-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+def _kl_divergence(original, perturbed):
+    return (original * (original / perturbed.clamp(min=1e-38)).log()).sum(-1)
 
 
 def _probability_difference(ids):
-    def score(reference, logits):
-        index = ids[None, :, None].expand(len(logits), -1, 1)
-        original = reference.softmax(-1).gather(-1, index[:1])
-        return (original - logits.softmax(-1).gather(-1, index)).squeeze(-1)
+    def score(original, perturbed):
+        index = ids[None, :, None].expand(len(perturbed), -1, 1)
+        return (original.gather(-1, index) - perturbed.gather(-1, index)).squeeze(-1)
 
     return score
 
@@ -36,7 +36,7 @@ def plain_spectrogram_attr(
 ):
     """(tokens, time, freq), from masks of patches ``levels``, each (time, freq)."""
     spectrogram = speech.spectrogram
-    original = adapter.logits(adapter.encode(speech, spectrogram[None]), sequence)
+    original = adapter.logits(adapter.encode(speech, spectrogram[None]), sequence).softmax(-1)
     design, seeds = BernoulliDesign(perturb_prob), level_seeds(seed, len(levels))
     heat = torch.zeros(len(sequence.explained), *spectrogram.shape)
     counts = torch.zeros(spectrogram.shape)
@@ -45,13 +45,14 @@ def plain_spectrogram_attr(
         generator = torch.Generator().manual_seed(level_seed)
         for size in chunk_sizes(samples, batch):
             masked = design.sample(size, int(labels.max()) + 1, generator)
-            is_removed = torch.stack([mask[labels] for mask in masked])
-            perturbed = torch.where(is_removed, removed, spectrogram)
+            masks = torch.stack([(~mask[labels]).float() for mask in masked])
+            perturbed = spectrogram * masks + removed * (1 - masks)
             logits = adapter.logits(adapter.encode(speech, perturbed), sequence)
-            impacts = score(original, logits)
-            heat_of_samples = impacts[:, :, None, None] * is_removed[:, None].float()
-            heat += heat_of_samples.sum(0)
-            counts += is_removed.float().sum(0)
+            impacts = score(original.repeat(size, 1, 1), logits.softmax(-1))
+            own = torch.arange(size)  # of one utterance, of which here all samples are
+            heat_of_samples = impacts[:, :, None, None] * (1 - masks)[:, None]
+            heat += heat_of_samples[own].sum(0)
+            counts += (1 - masks)[own].sum(0)
     return heat / counts.clamp(min=1)
 
 
@@ -61,7 +62,7 @@ def plain_token_attr(
 ):  # fmt: skip
     """(tokens, previous tokens)."""
     spectrogram = speech.spectrogram[None]
-    original = adapter.logits(adapter.encode(speech, spectrogram), sequence)
+    original = adapter.logits(adapter.encode(speech, spectrogram), sequence).softmax(-1)
     design, generator = BernoulliDesign(perturb_prob), torch.Generator().manual_seed(seed)
     n_previous = len(sequence.decoder_ids)
     heat = torch.zeros(len(sequence.explained), n_previous)
@@ -71,7 +72,7 @@ def plain_token_attr(
         with adapter.keep_previous_tokens((~is_removed).float()):
             states = adapter.encode(speech, spectrogram.expand(size, -1, -1))
             logits = adapter.logits(states, sequence)
-        impacts = score(original, logits)
+        impacts = score(original.repeat(size, 1, 1), logits.softmax(-1))
         heat += (impacts[:, :, None] * is_removed[:, None].float()).sum(0)
         counts += is_removed.float().sum(0)
     return heat / counts.clamp(min=1)

@@ -401,7 +401,7 @@ class SpeechToTextAttribution:
             return _of_maps(maps if token_samples[0] else Maps(maps.spectrogram_attr, None))
         if not token_samples[0]:
             return attribute_side(method, spectrogram_side, run), None
-        token_side = self._token_side(speech, sequence, *token_samples)
+        token_side = self._token_side(speech, sequence, *token_samples, run)
         if perturb_jointly:
             hidden_func = partial(self._joint_hidden, speech, sequence)
             return _of_maps(
@@ -418,9 +418,12 @@ class SpeechToTextAttribution:
     ) -> Tensor:
         return self.adapter.decode(self.adapter.encode(speech, spectrograms), sequence)
 
-    def _token_hidden(self, states: Tensor, sequence: TargetSequence, keep: Tensor) -> Tensor:
+    def _token_hidden(
+        self, states: Tensor, cross_attention: Any, sequence: TargetSequence, keep: Tensor
+    ) -> Tensor:
+        states = states.expand(len(keep), *states.shape[1:])
         with self.adapter.keep_previous_tokens(keep):
-            return self.adapter.decode(states.expand(len(keep), *states.shape[1:]), sequence)
+            return self.adapter.decode(states, sequence, cross_attention)
 
     def _joint_hidden(
         self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor, keep: Tensor
@@ -434,17 +437,19 @@ class SpeechToTextAttribution:
         sequence: TargetSequence,
         n_samples: int,
         perturb_prob: float,
+        run: Run,
     ) -> Side:
         """Which embeddings of previous tokens are kept, 1 each, against none kept."""
         with torch.no_grad():
-            states = self.adapter.encode(speech, speech.spectrogram[None])
+            states = run.in_precision(self.adapter.encode)(speech, speech.spectrogram[None])
+            cross_attention = run.in_precision(self.adapter.cross_attention)(states, sequence)
         keep = torch.ones(1, len(sequence.decoder_ids))
         return Side(
             name="previous tokens",
             inputs=keep,
             baselines=torch.zeros_like(keep),
             feature_masks=[torch.arange(keep.shape[1])[None]],
-            hidden_func=partial(self._token_hidden, states, sequence),
+            hidden_func=partial(self._token_hidden, states, cross_attention, sequence),
             n_samples=n_samples,
             perturb_prob=perturb_prob,
         )

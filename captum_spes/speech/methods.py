@@ -81,14 +81,14 @@ class Run:
         size = self.perturbations_per_eval
         return _BATCH if isinstance(size, str) else size
 
-    def in_precision(self, hidden_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The hidden states that the output layer reads, computed in ``dtype``."""
+    def in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of encoder or decoder that computes in ``dtype``."""
         if self.dtype is None:
-            return hidden_func
+            return forward
 
-        def computed(*args: Tensor) -> Tensor:
+        def computed(*args: Any) -> Any:
             with torch.autocast(self.device.type, dtype=self.dtype):
-                return hidden_func(*args)
+                return forward(*args)
 
         return computed
 

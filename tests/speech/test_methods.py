@@ -359,11 +359,11 @@ class TestJointPerturbation:
         adapter = explainer.adapter
         seen, keeps, logits = [], [], []
         encode, keep_previous, score = (
-            adapter.encode, adapter.keep_previous_tokens, adapter.logits,
+            adapter.encode, adapter.keep_previous_tokens, adapter.output_layer,
         )  # fmt: skip
         adapter.encode = lambda speech, x: seen.append(x.detach().clone()) or encode(speech, x)
         adapter.keep_previous_tokens = lambda keep: keeps.append(keep) or keep_previous(keep)
-        adapter.logits = lambda *args: logits.append(score(*args)) or logits[-1]
+        adapter.output_layer = lambda hidden: logits.append(score(hidden)) or logits[-1]
         result = explainer.attribute(
             audio, target="the cat", n_samples=40, n_token_samples=1, patches_per_second=40,
             perturb_jointly=True, seed=0,

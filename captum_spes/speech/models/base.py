@@ -126,7 +126,12 @@ class SpeechModel(Protocol):
         """Encode ``(batch, time, freq)`` in one pass into states of shape (batch, ...)."""
         ...
 
-    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
+    def cross_attention(self, states: Tensor, target: TargetSequence) -> Any:
+        """What the decoder makes of the states of one utterance, whatever it has read: to be
+        computed once for many passes over them."""
+        ...
+
+    def decode(self, states: Tensor, target: TargetSequence, cross_attention: Any = None) -> Tensor:
         """Read the target in one teacher-forced pass: what each explained token is written
         from, (batch, tokens, hidden)."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -221,18 +222,34 @@ class HuggingFaceSpeechModel(ABC):
 
         return BaseModelOutput(last_hidden_state=states)
 
-    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
-        ids = target.decoder_ids.to(self.model.device).expand(len(states), -1)
+    def cross_attention(self, states: Tensor, target: TargetSequence) -> Any:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._read(states, target, past_key_values=cache, use_cache=True)
+        return cache.cross_attention_cache
+
+    def decode(self, states: Tensor, target: TargetSequence, cross_attention: Any = None) -> Tensor:
+        if cross_attention is None:
+            hidden = self._read(states, target, use_cache=False)
+        else:
+            from transformers import DynamicCache, EncoderDecoderCache
+
+            shared = _for_batch(cross_attention, len(states))
+            cache = EncoderDecoderCache(DynamicCache(), shared)
+            hidden = self._read(states, target, past_key_values=cache, use_cache=True)
+        # A token is written from the position before it.
+        positions = torch.tensor(target.explained, device=hidden.device) - 1
+        return hidden.index_select(1, positions)
+
+    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
         output = self.model.base_model(
             encoder_outputs=self.encoder_outputs(states),
-            decoder_input_ids=ids,
-            use_cache=False,
+            decoder_input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+            **caching,
         )
-        # A token is written from the position before it.
-        positions = torch.tensor(target.explained, device=states.device) - 1
-        hidden = output.last_hidden_state.index_select(1, positions)
-        assert isinstance(hidden, Tensor)
-        return hidden
+        assert isinstance(output.last_hidden_state, Tensor)
+        return output.last_hidden_state
 
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
         return self.output_layer(self.decode(states, target))
@@ -334,6 +351,16 @@ class HuggingFaceSpeechModel(ABC):
     def text(self, ids: Tensor) -> str:
         kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]
         return str(self.tokenizer.decode(kept)).strip()
+
+
+def _for_batch(cache: Any, size: int) -> Any:
+    """The cache of one example for a batch of equal ones, without copies of keys and values."""
+    expanded = copy.copy(cache)
+    expanded.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in expanded.layers:
+        layer.keys = layer.keys.expand(size, -1, -1, -1)
+        layer.values = layer.values.expand(size, -1, -1, -1)
+    return expanded
 
 
 def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) -> Tensor:

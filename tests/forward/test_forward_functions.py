@@ -39,6 +39,42 @@ class TestKLDivergence:
         assert found.dtype == torch.float32
         assert torch.allclose(-found.double(), divergence(X.expand(4, -1), y), atol=1e-6)
 
+    @pytest.mark.parametrize("moved", [1e-4, 0.5, "shifted"])
+    @pytest.mark.parametrize("vocabulary", [8_000, 51_865])
+    def test_exact_to_1e_6_with_large_vocabularies(self, vocabulary, moved):
+        generator = torch.Generator().manual_seed(0)
+        reference, noise = 3 * torch.randn(2, 1, 20, vocabulary, generator=generator)
+        perturbed = reference + 20 if moved == "shifted" else reference + moved * noise / 3
+        p, q = reference.double().log_softmax(-1), perturbed.double().log_softmax(-1)
+        expected = (p.exp() * (p - q)).sum(-1)
+        found = KLDivergenceForward(lambda x: x, reference)(perturbed)
+        assert (-found.double() - expected).abs().max() < 1e-6
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_output_layer_gives_the_same_from_hidden_states(self, batch):
+        inputs = torch.randn(batch, 4, 5)
+        layer = torch.nn.Linear(6, 11)
+        weight = torch.randn(5, 6)
+        several = torch.randn(2 * batch, 4, 5)
+        whole = KLDivergenceForward(lambda x: layer(x @ weight), inputs)
+        split = KLDivergenceForward(lambda x: x @ weight, inputs, output_layer=layer)
+        assert torch.allclose(split(several), whole(several), atol=1e-6)
+        assert (split(inputs) == 0).all()
+        ids = torch.arange(4)
+        whole = TokenProbabilityForward(lambda x: layer(x @ weight), ids)
+        split = TokenProbabilityForward(lambda x: x @ weight, ids, output_layer=layer)
+        assert torch.allclose(split(several), whole(several), atol=1e-6)
+
+    def test_output_layer_never_sees_the_whole_batch(self):
+        seen = []
+
+        def layer(hidden):
+            seen.append(len(hidden))
+            return hidden
+
+        KLDivergenceForward(lambda x: x, X, output_layer=layer)(torch.randn(9, 5))
+        assert seen == [1] * 10
+
     def test_zero_on_the_reference(self):
         assert (KLDivergenceForward(logits, X)(X) == 0).all()
 

@@ -27,7 +27,7 @@ from captum_spes.errors import ArgumentError
 from captum_spes.speech.cross_attention import _rollout
 from captum_spes.speech.models.attention import attention_reader
 from tests.attr.designs import FixedMasks
-from tests.speech.explaining import explain
+from tests.speech.explaining import QUICK, explain
 
 
 def state_of(model):
@@ -410,3 +410,50 @@ class TestJointPerturbation:
     def test_is_for_spes_alone(self, tiny_model, audio):
         with pytest.raises(ArgumentError, match="perturb_jointly=True is for SPES"):
             explain(tiny_model, audio, FeatureAblation, perturb_jointly=True)
+
+
+class TestEfficientScheme:
+    def test_patches_and_regression(self, tiny_model, audio):
+        result = explain(tiny_model, audio, scheme="efficient", patches_per_second=(400, 500, 600))
+        assert len(result.feature_masks) == 16
+        assert result.parameters["patches_per_second"][0] == 60
+        assert result.parameters["scheme"] == "efficient"
+        assert torch.isfinite(result.spectrogram_attr).all()
+        assert result.reliability().n_samples == QUICK["n_samples"]
+        paper = explain(tiny_model, audio)
+        assert torch.equal(torch.nan_to_num(result.token_attr), torch.nan_to_num(paper.token_attr))
+
+    def test_patches_can_be_given(self, tiny_speech2text, audio):
+        result = explain(tiny_speech2text, audio, scheme="efficient", patches_per_second=(20, 60))
+        assert len(result.feature_masks) == 2
+
+    def test_is_closer_to_many_samples_than_the_mean_is(self, tiny_speech2text, audio):
+        patches = {"patches_per_second": (40, 120)}
+        many = explain(tiny_speech2text, audio, n_samples=6000, **patches)
+        correlations = {
+            scheme: [
+                torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()
+                for a, b in zip(
+                    explain(
+                        tiny_speech2text, audio, n_samples=300, scheme=scheme, seed=1, **patches
+                    ).spectrogram_attr,
+                    many.spectrogram_attr,
+                    strict=True,
+                )
+            ]
+            for scheme in ("paper", "efficient")
+        }
+        assert sum(correlations["efficient"]) > sum(correlations["paper"])
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"scheme": "fast"}, r"scheme must be one of \('paper', 'efficient'\), got 'fast'"),
+            ({"scheme": "efficient", "n_samples": 20_000}, "at most 10000 samples"),
+            ({"scheme": "efficient", "perturb_jointly": True}, "perturbed separately"),
+            ({"scheme": "efficient", "method": Saliency}, "is for SPES"),
+        ],
+    )
+    def test_refused_before_the_model_runs(self, tiny_speech2text, audio, arguments, message):
+        with pytest.raises(ArgumentError, match=message):
+            explain(tiny_speech2text, audio, **arguments)

@@ -99,6 +99,72 @@ class TestBundled:
         assert list(tmp_path.glob("*/tokens.png"))
 
 
+class TestSampling:
+    EFFICIENT = ("--samples", "40", "--token-samples", "20", "--quiet")
+
+    def saved(self, tmp_path):
+        return SpeechToTextAttributionResult.load(tmp_path / "tone" / "explanation.npz")
+
+    def arguments(self, recording, model_folder, tmp_path):
+        return (
+            "explain", recording, "--model", model_folder, "--target", "the cat", "--out", tmp_path,
+            *self.EFFICIENT,
+        )  # fmt: skip
+
+    def test_default_gets_more_from_few_samples(self, capsys, recording, model_folder, tmp_path):
+        status, out, _ = run(capsys, *self.arguments(recording, model_folder, tmp_path))
+        assert status == 0
+        assert "in 16 levels" in out
+        assert self.saved(tmp_path).parameters["scheme"] == "efficient"
+
+    @pytest.mark.parametrize(
+        ("given", "patches"),
+        [(("--method", "spes"), [60, 120]), (("--patches-per-second", "30"), [30])],
+    )
+    def test_the_papers_mean_is_there(
+        self, capsys, recording, model_folder, tmp_path, given, patches
+    ):
+        status, _, _ = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
+        assert status == 0
+        parameters = self.saved(tmp_path).parameters
+        assert (parameters["scheme"], parameters["patches_per_second"]) == ("paper", patches)
+
+    def test_tolerance_stops_early(self, capsys, recording, model_folder, tmp_path):
+        given = ("--samples", "5000", "--patches-per-second", "20", "--tolerance", "0.5")
+        status, out, _ = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
+        assert status == 0
+        found = self.saved(tmp_path).reliability()
+        assert found.n_samples < 5000
+        assert f"{found.n_samples} samples" in out
+
+    def test_noise_is_one_clear_line(self, capsys, recording, model_folder, tmp_path):
+        given = ("--samples", "20", "--patches-per-second", "2000")
+        _, _, err = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
+        (line,) = (line for line in err.splitlines() if "sampling noise" in line)
+        assert line.startswith("captum-spes: warning: ")
+        assert "UserWarning" not in err
+
+    @pytest.mark.parametrize("size", ["auto", "3"])
+    def test_batch_size(self, capsys, recording, model_folder, tmp_path, size):
+        arguments = self.arguments(recording, model_folder, tmp_path)
+        assert run(capsys, *arguments, "--batch-size", size)[0] == 0
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ("--tolerance", "1.5"),
+            ("--tolerance", "much"),
+            ("--batch-size", "0"),
+            ("--batch-size", "b"),
+        ],
+    )
+    def test_bad_values(self, capsys, recording, given):
+        with pytest.raises(SystemExit) as stopped:
+            main(["explain", str(recording), *given])
+        assert stopped.value.code == 2
+        assert given[1] in capsys.readouterr().err
+
+
 def test_another_method(capsys, recording, model_folder, tmp_path):
     arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", tmp_path]
     for name, shown in (("energy", "Energy Map"), ("feature-wise", "SPES")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,14 +34,9 @@ def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
         >>> split_half_reliability(torch.tensor([[1., 2., 3.]]), torch.tensor([[1., 2., 3.]]))
         tensor([1.], dtype=torch.float64)
     """
-    a, b = first.double(), second.double()
-    counts = ~(a.isnan() | b.isnan())
-    n = counts.sum(1)
-    a, b = (_centered(values, counts) for values in (a, b))
-    scale = (a.square().sum(1) * b.square().sum(1)).sqrt()
-    correlation = ((a * b).sum(1) / scale).clamp(0.0, 1.0)
-    reliability = 2 * correlation / (1 + correlation)
-    return reliability.where((n >= 3) & (scale > 0), torch.nan)
+    # Row by row: maps of many outputs are large, and float64 copies of all at once larger.
+    rows = zip(first, second, strict=True)
+    return torch.tensor([_reliability(a, b) for a, b in rows], dtype=torch.float64)
 
 
 def samples_for(reliability: float, n_samples: int, wanted: float) -> int:
@@ -48,7 +45,14 @@ def samples_for(reliability: float, n_samples: int, wanted: float) -> int:
     return round(n_samples * ratio)
 
 
-def _centered(values: Tensor, counts: Tensor) -> Tensor:
-    values = values.where(counts, 0.0)
-    means = values.sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
-    return (values - means).where(counts, 0.0)
+def _reliability(first: Tensor, second: Tensor) -> float:
+    counts = ~(first.isnan() | second.isnan())
+    a, b = (half[counts].double() for half in (first, second))
+    if len(a) < 3:
+        return math.nan
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(a.norm() * b.norm())
+    if scale == 0:
+        return math.nan
+    correlation = min(max(float(a @ b) / scale, 0.0), 1.0)
+    return 2 * correlation / (1 + correlation)

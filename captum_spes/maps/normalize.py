@@ -110,6 +110,8 @@ def _valid(values: Tensor, fill: float) -> Tensor:
 
 
 def _z_score(rows: Tensor) -> Tensor:
+    if len(rows) > 1:  # float64 copies of one row at a time: maps of many tokens are large
+        return torch.cat([_z_score(row[None]) for row in rows])
     values = rows.to(torch.float64)
     is_valid = ~torch.isnan(values)
     count = is_valid.sum(1, keepdim=True)

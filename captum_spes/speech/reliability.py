@@ -55,7 +55,7 @@ def sampling_quality(spectrogram: SideMaps, tokens: SideMaps | None) -> dict[str
         for pair in zip(spectrogram.halves, token_halves, strict=True)
     ]
     flat = [half.flatten(1) for half in spectrogram.halves]
-    difference = (flat[0] - flat[1]).double() / 2
+    errors = [float((a - b).double().std()) / 2 for a, b in zip(*flat, strict=True)]
     return {
         "n_samples_evaluated": spectrogram.n_samples,
         "n_token_samples_evaluated": None if tokens is None else tokens.n_samples,
@@ -65,7 +65,7 @@ def sampling_quality(spectrogram: SideMaps, tokens: SideMaps | None) -> dict[str
             if token_halves[0] is None or token_halves[1] is None
             else split_half_reliability(*token_halves).tolist(),
             "sentence": float(split_half_reliability(*sentences)),
-            "standard_error": difference.std(1).tolist(),
+            "standard_error": errors,
         },
     }
 

@@ -7,11 +7,11 @@ the model is also timed by hooks within the explanation itself (`ms_outside`), s
 a large model differ by more from run to run than all that is outside.
 
     python benchmarks/overhead.py small --out benchmarks/results/overhead_small.json
-    python benchmarks/overhead.py small_long bundled whisper
+    python benchmarks/overhead.py small_3s small_10s small_30s bundled whisper
 
 Parts: small is a random Whisper of 0.8 M parameters, 750 frames, 30 tokens, a vocabulary of
-8,000; small_long the same with 3,000 frames and 100 tokens; bundled and whisper explain a
-recording (`--whisper`, `--audio`).
+8,000; small_3s, small_10s and small_30s the same with 300, 1,000 and 3,000 frames and 10, 33 and
+100 tokens; bundled and whisper explain a recording (`--whisper`, `--audio`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ from captum_spes.speech.models import load_model
 
 SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))
 PERTURB_PROB, TOKEN_PERTURB_PROB = 0.5, 0.4
+# Frames and tokens.
+SMALL = {
+    "small": (750, 30),
+    "small_3s": (300, 10),
+    "small_10s": (1000, 33),
+    "small_30s": (3000, 100),
+}
 
 
 def small_whisper(n_frames, vocabulary):
@@ -76,8 +83,8 @@ class _Processor:
 
 def cases(names, whisper, audio):
     for name in names:
-        if name.startswith("small"):
-            n_frames, tokens = (750, 30) if name == "small" else (3000, 100)
+        if name in SMALL:
+            n_frames, tokens = SMALL[name]
             model, processor, features = small_whisper(n_frames, 8000)
             target = list(range(10, 10 + tokens - 1))
             yield name, model, processor, features, target, 16
@@ -210,7 +217,7 @@ WAYS = ("explain", "bare", "plain")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="+", choices=("small", "small_long", "bundled", "whisper"))
+    parser.add_argument("cases", nargs="+", choices=(*SMALL, "bundled", "whisper"))
     parser.add_argument("--whisper", default=SHARED / "models" / "whisper-tiny.en", type=Path)
     parser.add_argument("--audio", default=SHARED / "speech" / "so-021700362.flac", type=Path)
     parser.add_argument("--samples", type=int, default=320)

@@ -104,10 +104,11 @@ def measure(explainer, clip, scheme, samples, seed):
 def _pointing(result, spoken):
     """Of words that were heard as they were said: does the map's maximum lie within their time?"""
     heard = [_NORMALIZE(word.word).strip() for word in result.words]
+    rows = [row for row, word in enumerate(heard) if word]  # punctuation is no word
     said = [(_NORMALIZE(word).strip(), start, end) for word, start, end in spoken]
-    if heard != [word for word, _, _ in said]:
+    if [heard[row] for row in rows] != [word for word, _, _ in said]:
         return None
-    maps, times = result.word_attr().spectrogram_attr, result.frame_times
+    maps, times = result.word_attr().spectrogram_attr[rows], result.frame_times
     hits = []
     for saliency, (_, start, end) in zip(maps, said, strict=True):
         if start is not None:

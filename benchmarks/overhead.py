@@ -101,8 +101,7 @@ class TimeInside:
 
     def __init__(self, model):
         self.seconds = 0.0
-        # The base model is called with the encoder's states: it runs the decoder alone.
-        self._modules = (model.get_encoder(), model.base_model, model.get_output_embeddings())
+        self._modules = (model.get_encoder(), model.get_decoder(), model.get_output_embeddings())
 
     def __enter__(self):
         self._handles = [

@@ -18,6 +18,8 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 # that the paper's patches need thousands for.
 _DEFAULT_PATCHES = (60.0, 120.0)
 _DEFAULT_SAMPLES = 500
+# What spes-efficient takes at most.
+_EFFICIENT_SAMPLES = 10_000
 _DEFAULT_TOKEN_SAMPLES = 300
 _AUTO = "auto"
 # Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
@@ -174,9 +176,21 @@ def _use_defaults(parsed: argparse.Namespace) -> None:
     if parsed.token_samples is None:
         parsed.token_samples = _DEMO_TOKEN_SAMPLES if is_demo else _DEFAULT_TOKEN_SAMPLES
     parsed.model = _DEMO if is_demo else parsed.model
-    if getattr(parsed, "method", "") is None:
-        parsed.method = "spes" if parsed.patches_per_second else "spes-efficient"
+    if hasattr(parsed, "method"):
+        _choose_method(parsed)
     parsed.patches_per_second = parsed.patches_per_second or _DEFAULT_PATCHES
+
+
+def _choose_method(parsed: argparse.Namespace) -> None:
+    """The efficient scheme, unless what is asked for is the paper's."""
+    if parsed.method is None:
+        is_paper = parsed.patches_per_second or parsed.samples > _EFFICIENT_SAMPLES
+        parsed.method = "spes" if is_paper else "spes-efficient"
+    elif parsed.method == "spes-efficient" and parsed.patches_per_second:
+        raise ArgumentError(
+            "spes-efficient has patches of its own: leave out --patches-per-second, or take "
+            "--method spes."
+        )
 
 
 def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
@@ -310,8 +324,8 @@ def _add_explain(commands: Any) -> None:
     add(
         "--method",
         metavar="NAME",
-        help="what explains (default: spes-efficient, or spes with --patches-per-second); known: "
-        f"{_METHODS}",
+        help="what explains (default: spes-efficient; spes with --patches-per-second or more than "
+        f"{_EFFICIENT_SAMPLES} samples); known: {_METHODS}",
     )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")

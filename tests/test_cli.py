@@ -129,6 +129,12 @@ class TestSampling:
         parameters = self.saved(tmp_path).parameters
         assert (parameters["scheme"], parameters["patches_per_second"]) == ("paper", patches)
 
+    def test_patches_of_its_own(self, capsys, recording, model_folder, tmp_path):
+        given = ("--method", "spes-efficient", "--patches-per-second", "30")
+        status, _, err = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
+        assert status == 2
+        assert "patches of its own" in err
+
     def test_tolerance_stops_early(self, capsys, recording, model_folder, tmp_path):
         given = ("--samples", "5000", "--patches-per-second", "20", "--tolerance", "0.5")
         status, out, _ = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)

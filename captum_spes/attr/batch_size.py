@@ -82,8 +82,6 @@ class AutomaticBatchSize:
             return False
         self.size = min(self.size, size // 2)
         self._largest, self._is_settled = self.size, True
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         return True
 
 
@@ -99,10 +97,13 @@ def batch_size(perturbations_per_eval: int | str) -> BatchSize:
     return FixedBatchSize(whole_number("perturbations_per_eval", perturbations_per_eval, 1))
 
 
+def free_memory() -> None:
+    """Give back what the accelerator keeps for reuse."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU's allocator, and MPS, raise errors of no type of their own.
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in _OUT_OF_MEMORY
-    )
+    # By its words: the CPU's allocator, and MPS, raise errors of no type of their own.
+    is_told = any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_told)

@@ -37,6 +37,8 @@ class Estimate(Protocol):
     """Attributions in the making."""
 
     n_never_perturbed: int
+    # What becomes of elements that no sample perturbed, for a warning.
+    unseen: str
 
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
         """Add samples of one level.

@@ -76,11 +76,18 @@ class GaussianProcess:
 class _GaussianProcessEstimate:
     """Keeps masks and impacts; regression waits until a map is asked for."""
 
+    unseen = "have scores inferred from their surroundings"
+
     def __init__(self, settings: GaussianProcess, estimation: Estimation) -> None:
         self._settings = settings
         self._estimation = estimation
         self._masks: list[list[Tensor]] = [[] for _ in estimation.levels]
         self._impacts: list[list[Tensor]] = [[] for _ in estimation.levels]
+        # Now, so that unusable inputs are told before any sample is spent.
+        self._elements = [
+            _Elements(estimation, example, settings.change_exponent)
+            for example in estimation.examples
+        ]
         self.n_never_perturbed = 0
 
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
@@ -98,7 +105,7 @@ class _GaussianProcessEstimate:
         n_outputs = self._estimation.n_outputs
         self.n_never_perturbed = 0
         for position, example in enumerate(self._estimation.examples):
-            elements = _Elements(self._estimation, example, self._settings.change_exponent)
+            elements = self._elements[position]
             rows = slice(position * n_outputs, (position + 1) * n_outputs)
             own = [(level, masks, impacts[:, rows]) for level, masks, impacts in samples]
             self.n_never_perturbed += elements.never_perturbed(own)
@@ -116,7 +123,7 @@ class _GaussianProcessEstimate:
             is_whole = len(halves) == len(HALVES)
             chosen = slice(None) if is_whole else slice(first_of_half(halves[0], level), None, 2)
             own = torch.cat(masks)[chosen]
-            if len(own):
+            if own.numel():
                 found.append((level, own.double(), torch.cat(impacts)[chosen]))
         return found
 
@@ -158,14 +165,12 @@ class _Elements:
         self.is_feature = torch.zeros(len(self.columns[0]), dtype=torch.bool)
         for column, count in zip(self.columns, self.n_features, strict=True):
             self.is_feature |= column < count
+        pairs = zip(estimation.tensors, map(_with_batch, estimation.removed), strict=True)
         changes = [
-            (tensor[example] - removed[example if len(removed) > 1 else 0])
-            .cpu().double().abs().reshape(-1)
-            for tensor, removed in zip(
-                estimation.tensors, map(_with_batch, estimation.removed), strict=True
-            )
-        ]  # fmt: skip
-        change = torch.cat(changes)
+            _exact(tensor[example]) - _exact(removed[example if len(removed) > 1 else 0])
+            for tensor, removed in pairs
+        ]
+        change = torch.cat([own.abs().reshape(-1) for own in changes]).where(self.is_feature, 0.0)
         if not bool(torch.isfinite(change).all()):
             raise ArgumentError(
                 "GaussianProcess needs finite inputs and baselines; use the default estimator, or "
@@ -176,12 +181,13 @@ class _Elements:
     @property
     def per_finest_feature(self) -> float:
         """Elements of a feature of the finest level, on average."""
-        return float(self.is_feature.sum()) / max(self.n_features)
+        return float(self.is_feature.sum()) / max(1, *self.n_features)
 
     @property
     def scales(self) -> list[int]:
         """The coarsest and the finest level, or one if there is no other."""
-        by_size = sorted(range(len(self.columns)), key=lambda level: self.n_features[level])
+        levels = [level for level, count in enumerate(self.n_features) if count]
+        by_size = sorted(levels, key=lambda level: self.n_features[level])
         return [by_size[0]] if len(by_size) == 1 else [by_size[0], by_size[-1]]
 
     def overlap(self, level: int, scale: int) -> Tensor:
@@ -213,7 +219,7 @@ def _posterior_effects(
     spread = centered.square().mean(0).sqrt()
     targets = centered / spread.where(spread > 0, 1.0)
     removed = [
-        torch.cat([(m - m.mean(0)) @ elements.overlap(level, scale) for level, m, _ in samples])
+        torch.cat([_centered(m) @ elements.overlap(level, scale) for level, m, _ in samples])
         for scale in elements.scales
     ]
     sizes = [float(rows.square().sum(1).mean()) for rows in removed]
@@ -229,6 +235,11 @@ def _posterior_effects(
     for share, rows, size, scale in zip(shares, removed, sizes, elements.scales, strict=True):
         effects += elements.spread((1 - noise) * share / size * (solved.T @ rows), scale)
     return effects * elements.weights * spread[:, None]
+
+
+def _centered(masks: Tensor) -> Tensor:
+    """Within a level: centred over all levels at once, deletion scores were clearly lower."""
+    return masks - (masks.mean(0) if len(masks) > 1 else masks.mean())
 
 
 def _hyperparameters(kernels: list[Tensor], targets: Tensor) -> tuple[tuple[float, ...], float]:
@@ -250,6 +261,10 @@ def _hyperparameters(kernels: list[Tensor], targets: Tensor) -> tuple[tuple[floa
             if loss < best:
                 best, chosen = loss, (shares, noise)
     return chosen
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.cpu().double()
 
 
 def _with_batch(removed: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class MaskedMean:
         estimation (Estimation): What is to be estimated.
     """
 
+    unseen = "have a score of 0"
+
     def __init__(self, estimation: Estimation) -> None:
         self._levels = estimation.levels
         self._examples = estimation.examples

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from captum_spes.errors import ArgumentError
+
 
 def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
     r"""
@@ -31,12 +33,19 @@ def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
 
     Examples::
 
-        >>> split_half_reliability(torch.tensor([[1., 2., 3.]]), torch.tensor([[1., 2., 3.]]))
-        tensor([1.], dtype=torch.float64)
+        >>> first, second = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([[1.0, 3.0, 3.0]])
+        >>> round(float(split_half_reliability(first, second)), 2)
+        0.86
     """
     # Row by row: maps of many outputs are large, and float64 copies of all at once larger.
     rows = zip(first, second, strict=True)
     return torch.tensor([_reliability(a, b) for a, b in rows], dtype=torch.float64)
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """Raise where ``tolerance`` is no share."""
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ArgumentError(f"tolerance must lie strictly between 0 and 1, got {tolerance}.")
 
 
 def samples_for(reliability: float, n_samples: int, wanted: float) -> int:

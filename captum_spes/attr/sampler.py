@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from captum_spes.attr.batch_size import BatchSize
+from captum_spes.attr.batch_size import BatchSize, free_memory
 from captum_spes.attr.evaluation import Evaluation, check_finite, per_sample, scores_of
 from captum_spes.attr.mask_groups import MaskGroup
 from captum_spes.attr.perturbation import perturb
 from captum_spes.attr.sampling import split_evenly
 from captum_spes.attr.segmentation import Segmentation
 
-# Levels take turns in rounds: the first of this many samples each, every further one half as
-# many as all before. Few enough to look at the map after each, and no level far ahead.
+# Levels take turns in rounds: the first of this many samples, at least two of each level, every
+# further one half as many as all before. Few enough to look at the map after each, and no level
+# far ahead.
 _FIRST_ROUND = 32
 _GROWTH = 1.5
 
@@ -63,12 +64,16 @@ class Sampler:
     def _add(self, level: int, masks: list[Tensor]) -> None:
         size = len(masks[0])
         start = time.perf_counter()
+        impacts = None
         try:
             impacts = self._impacts(level, masks)
         except Exception as error:
             if not self._batch.shrinks_after(error, size):
                 raise
-            # The same masks again, so that the result does not depend on memory.
+        if impacts is None:
+            # After the except block, as the error holds on to the memory of the failed batch. The
+            # same masks again, so that the result does not depend on memory.
+            free_memory()
             self._add(level, [mask[: size // 2] for mask in masks])
             self._add(level, [mask[size // 2 :] for mask in masks])
             return
@@ -89,7 +94,7 @@ class Sampler:
 
 def rounds(n_samples: int, n_levels: int, takes_turns: bool) -> Iterator[list[int]]:
     """Samples of each level, round by round; one round, level after level, without turns."""
-    total = n_samples if not takes_turns else min(n_samples, _FIRST_ROUND * n_levels)
+    total = n_samples if not takes_turns else min(n_samples, max(_FIRST_ROUND, 2 * n_levels))
     before = [0] * n_levels
     while True:
         now = split_evenly(total, n_levels)

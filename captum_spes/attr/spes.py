@@ -34,11 +34,11 @@ from captum_spes.attr.evaluation import (
 )
 from captum_spes.attr.mask_groups import MaskGroup, mask_groups
 from captum_spes.attr.perturbation import baseline_tensors
-from captum_spes.attr.reliability import split_half_reliability
+from captum_spes.attr.reliability import check_tolerance, split_half_reliability
 from captum_spes.attr.sampler import Sampler, rounds
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import whole_number
 
 
 class SPES(PerturbationAttribution):
@@ -175,7 +175,8 @@ class SPES(PerturbationAttribution):
                         ``(batch, k)``, the shape ``(batch, k, *input.shape[1:])``; if it
                         returns a scalar per batch, ``(1, *input.shape[1:])``. float32, or
                         float64 where the forward returns float64. Features that no
-                        sample perturbed get 0, with a warning.
+                        sample perturbed get 0 (from a GaussianProcess what their
+                        surroundings suggest), with a warning.
             - **halves** (*tuple*): the same twice, from every second sample each.
 
         Raises:
@@ -206,7 +207,7 @@ class SPES(PerturbationAttribution):
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
         n_samples = whole_number("n_samples", n_samples, 1)
         batch = batch_size(perturbations_per_eval)
-        _check_tolerance(tolerance)
+        check_tolerance(tolerance)
         check_estimator(estimator, n_samples)
         check_inputs(tensors, self.forward_func)
         removed = baseline_tensors(baseline_values, tensors)
@@ -296,12 +297,8 @@ def _noise_share(assemble: Callable[[tuple[int, ...]], tuple[Tensor, ...]], rows
     # Elements that are never perturbed are 0 in both halves, which is no agreement.
     counts = (first != 0) | (second != 0)
     known = (half.where(counts, torch.nan) for half in (first, second))
-    return 1 - float(split_half_reliability(*known).nan_to_num(0.0).mean())
-
-
-def _check_tolerance(tolerance: float | None) -> None:
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ArgumentError(f"tolerance must lie strictly between 0 and 1, got {tolerance}.")
+    # Constant outputs have no noise to ask for.
+    return 1 - float(split_half_reliability(*known).nanmean().nan_to_num(0.0))
 
 
 def _warn_interrupted(n_done: int, n_samples: int) -> None:
@@ -316,7 +313,7 @@ def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
     missed = sum(group.estimate.n_never_perturbed for group in groups)
     if missed:
         warnings.warn(
-            f"{missed} elements were perturbed by no sample and have a score of 0; raise "
+            f"{missed} elements were perturbed by no sample and {groups[0].estimate.unseen}; raise "
             "n_samples or perturb_prob.",
             stacklevel=4,
         )

@@ -231,6 +231,13 @@ def _check(
             f"method_args are for {', '.join(sorted(unknown))}, which is not among the methods: "
             f"{', '.join(method.name for method in methods)}."
         )
+    n_samples = settings.attribute_args.get("n_samples", 0)
+    for method in methods:
+        if method.max_samples is not None and n_samples > method.max_samples:
+            raise ArgumentError(
+                f"{method.name} takes at most {method.max_samples} samples, got {n_samples}; "
+                "compare it in a folder of its own."
+            )
     for utterance in utterances:
         if settings.language is not None and settings.language not in utterance.translations:
             raise ArgumentError(f"{utterance.id} has no translation into {settings.language!r}.")

@@ -19,7 +19,7 @@ from captum.attr import (
     ShapleyValueSampling,
 )
 
-from captum_spes.attr import SPES, BubbleNoise
+from captum_spes.attr import SPES, BubbleNoise, GaussianProcess
 from captum_spes.errors import ArgumentError
 from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
 from captum_spes.speech import CrossAttention, EnergyMap, RandomMap
@@ -40,6 +40,7 @@ class NamedMethod:
         arguments: of ``SpeechToTextAttribution.attribute``, from the patches per second
             asked for; they win over the command's own.
         normalized: whether maps of tokens are normalised before they are averaged.
+        max_samples: the most samples that it takes; None for any number.
         same_maps_as: name of a method with the same maps, which need be made once only.
     """
 
@@ -49,6 +50,7 @@ class NamedMethod:
         default=lambda patches_per_second: {}
     )
     normalized: bool = True
+    max_samples: int | None = None
     same_maps_as: str | None = None
 
 
@@ -66,6 +68,7 @@ _ALL = (
             "scheme": "efficient",
             "patches_per_second": EFFICIENT_PATCHES_PER_SECOND,
         },
+        max_samples=GaussianProcess().max_samples,
     ),
     # Baselines of the paper.
     NamedMethod("feature-wise", SPES, lambda patches: _FEATURE_WISE),

@@ -13,11 +13,11 @@ from torch import Tensor
 from captum_spes.errors import ArgumentError
 from captum_spes.forward.logits import call_logits, output_logits
 
-# Log-probability given to a token whose probability is exactly zero (a logit of -inf):
-# that of the smallest positive float32. It keeps the divergence finite.
-IMPOSSIBLE_LOG_PROB = math.log(torch.finfo(torch.float32).smallest_normal * 2.0**-23)
-# Logits that are compared at a time. A CPU takes one example, whose arrays stay in its cache.
-_LOGITS_PER_CHUNK = {"cpu": 1}
+# How far a logit of -inf counts as below the largest: as the smallest positive float32 is below
+# 1. It keeps the divergence finite.
+_IMPOSSIBLE = math.log(torch.finfo(torch.float32).smallest_normal * 2.0**-23)
+# Logits that are compared at a time, at least one example's. Few on a CPU: they stay in its cache.
+_LOGITS_PER_CHUNK = {"cpu": 2**17}
 _LOGITS_PER_CHUNK_OF_ACCELERATORS = 2**24
 
 
@@ -112,8 +112,8 @@ class KLDivergenceForward:
 
         Returns:
             *Tensor*: ``(batch,)`` or ``(batch, tokens)``, float32. Finite for any finite
-            logits, at most 0; a probability of exactly zero counts as the smallest
-            positive float32.
+            logits, at most 0; a logit of -inf counts as the smallest positive float32 times
+            the probability of the likeliest token.
         """
         if torch.is_grad_enabled() and any(
             isinstance(arg, Tensor) and arg.requires_grad for arg in args
@@ -195,7 +195,8 @@ class _Reference:
         logits = _at_least_float32(logits)
         divergence = self._divergence(logits - logits.amax(-1, keepdim=True), rows)
         if not bool(torch.isfinite(divergence).all()):
-            divergence = self._divergence(_floored(logits.log_softmax(-1)), rows)
+            largest = logits.amax(-1, keepdim=True)
+            divergence = self._divergence(_floored(logits - largest), rows)
         # Rounding can leave -1e-8. clamp keeps a NaN, so that the caller sees it.
         largest_float = torch.finfo(torch.float32).max
         return (0.0 - divergence.clamp(0.0, largest_float)).to(logits.device, torch.float32)
@@ -226,5 +227,5 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def _floored(centered: Tensor) -> Tensor:
-    """Give impossible tokens a log-probability that keeps sums finite."""
-    return torch.where(centered == -math.inf, IMPOSSIBLE_LOG_PROB, centered)
+    """Give impossible tokens a logit that keeps sums finite."""
+    return torch.where(centered == -math.inf, _IMPOSSIBLE, centered)

@@ -76,6 +76,8 @@ class TokenProbabilityForward:
         """
         states = call_logits(self.logits_func, args)
         ids = self._ids_for(states)
+        if self.output_layer is None:
+            return self._score(states, ids)
         scores = [self._score(states[i : i + 1], ids[i : i + 1]) for i in range(len(states))]
         return torch.cat(scores)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -119,6 +120,8 @@ def _noise(result: SpeechToTextAttributionResult) -> list[str]:
     if "reliability" not in result.parameters:
         return []
     found = result.reliability()
+    if math.isnan(found.sentence):
+        return []
     of_tokens = 1 - float(found.spectrogram.nanmean())
     return [
         f"sampling noise: {1 - found.sentence:.0%} of the variance of the sentence's map, "

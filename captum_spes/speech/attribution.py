@@ -13,9 +13,10 @@ from torch import Tensor
 from captum_spes.attr import SPES, GaussianProcess
 from captum_spes.attr.batch_size import batch_size
 from captum_spes.attr.estimation import check_estimator
+from captum_spes.attr.reliability import check_tolerance
 from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
 from captum_spes.masks.scales import (
@@ -184,8 +185,10 @@ class SpeechToTextAttribution:
                         :meth:`captum_spes.SPES.attribute`), in (0, 1); ``n_samples`` is then
                         the most that is spent.
                         Default: None, all of ``n_samples``
-            return_partial (bool, optional): Whether Ctrl-C ends SPES's sampling and gives
-                        the explanation by the samples so far, with a warning.
+            return_partial (bool, optional): Whether Ctrl-C ends SPES's sampling of the side
+                        that is being perturbed and the explanation is that of the samples so
+                        far, with a warning; pressed before the first sample of previous
+                        tokens, without them.
                         Default: False, it raises KeyboardInterrupt
             baselines (str, float or Tensor, optional): The value of removed cells:
                         "mean" (of each mel bin over the speech), "silence", a number, or
@@ -239,8 +242,10 @@ class SpeechToTextAttribution:
         n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
         batch_size(perturbations_per_eval)
         _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
-        estimator = self._estimator(scheme, n_samples, perturb_jointly)
-        if estimator is not None and patches_per_second == PAPER_PATCHES_PER_SECOND:
+        self._check_sampling(tolerance, dtype, perturb_jointly)
+        estimator = self._estimator(scheme, n_samples, perturb_jointly, score)
+        # The default itself: whoever writes the paper's sizes down gets them.
+        if estimator is not None and patches_per_second is PAPER_PATCHES_PER_SECOND:
             patches_per_second = EFFICIENT_PATCHES_PER_SECOND
         if method_args and isinstance(self.attr_method, SpeechAttribution):
             raise ArgumentError(f"{self.attr_method.get_name()} takes no method_args.")
@@ -294,7 +299,7 @@ class SpeechToTextAttribution:
                 speech, sequence, spectrogram_side, token_samples, run, perturb_jointly
             )
         sides = _without_later_tokens(sides, sequence.valid_previous_tokens())
-        found = sampling_quality(*sides)
+        found = sampling_quality(*sides, (torch.cat(masks) >= 0).any(0).cpu())
         if found.get("reliability"):
             warn_if_noise(found["reliability"]["sentence"], found["n_samples_evaluated"])
         output_tokens = self.adapter.token_strings(sequence.explained_ids)
@@ -351,8 +356,22 @@ class SpeechToTextAttribution:
         """
         raise NotImplementedError("attribute_future is not implemented for SpeechToTextAttribution")
 
+    def _check_sampling(
+        self, tolerance: float | None, dtype: torch.dtype | None, perturb_jointly: bool
+    ) -> None:
+        check_tolerance(tolerance)
+        if tolerance is not None and (perturb_jointly or not isinstance(self.attr_method, SPES)):
+            raise ArgumentError(
+                "tolerance is for SPES with both sides perturbed separately, got "
+                f"{self.attr_method.get_name()}."
+            )
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise ArgumentTypeError(
+                f"dtype must be a torch.dtype such as torch.bfloat16, got {dtype!r}."
+            )
+
     def _estimator(
-        self, scheme: str, n_samples: int, perturb_jointly: bool
+        self, scheme: str, n_samples: int, perturb_jointly: bool, score: str | None
     ) -> GaussianProcess | None:
         """How SPES reads the samples of the spectrogram; None for the paper's mean."""
         if scheme not in SCHEMES:
@@ -365,7 +384,8 @@ class SpeechToTextAttribution:
                 f"{self.attr_method.get_name()}"
                 f"{' with perturb_jointly=True' if perturb_jointly else ''}."
             )
-        estimator = GaussianProcess()
+        # Only divergences are never negative.
+        estimator = GaussianProcess(log_impacts=score in (None, "kl"))
         check_estimator(estimator, n_samples)
         return estimator
 
@@ -407,9 +427,13 @@ class SpeechToTextAttribution:
             return _of_maps(
                 attribute_jointly(method, spectrogram_side, token_side, hidden_func, run)
             )
-        return attribute_side(method, spectrogram_side, run), attribute_side(
-            method, token_side, run
-        )
+        spectrogram = attribute_side(method, spectrogram_side, run)
+        try:
+            return spectrogram, attribute_side(method, token_side, run)
+        except KeyboardInterrupt:
+            if not run.return_partial:
+                raise
+            return spectrogram, None
 
     # Forward passes --------------------------------------------------------------------
 

@@ -245,15 +245,21 @@ def _run_spes(method: SPES, side: Side, run: Run) -> SideMaps:
         "perturb_prob": side.perturb_prob,
         "seed": run.seed,
         "design": side.design,
-        "estimator": side.estimator,
-        "tolerance": side.tolerance,
-        "return_partial": run.return_partial,
+        **_if_given(estimator=side.estimator, tolerance=side.tolerance),
+        **_if_given(return_partial=run.return_partial or None),
+        **run.method_args,
     }
-    arguments = {**arguments, **run.method_args, "return_halves": True}
-    maps, halves = method.attribute(side.inputs, **arguments)
+    # A subclass may have the arguments of the public contract alone.
+    if type(method).attribute is not SPES.attribute:
+        return SideMaps(method.attribute(side.inputs, **arguments)[0].cpu())
+    maps, halves = method.attribute(side.inputs, **arguments, return_halves=True)
     first, second = (half[0].cpu() for half in halves)
     # The first evaluation is the unperturbed input.
     return SideMaps(maps[0].cpu(), (first, second), score.n_evaluated - 1)
+
+
+def _if_given(**arguments: Any) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | SideMaps:

@@ -45,16 +45,21 @@ class Reliability:
     n_token_samples: int | None
 
 
-def sampling_quality(spectrogram: SideMaps, tokens: SideMaps | None) -> dict[str, Any]:
-    """What a result keeps of it, in JSON's types; empty for methods that do not sample."""
+def sampling_quality(
+    spectrogram: SideMaps, tokens: SideMaps | None, is_perturbed: Tensor
+) -> dict[str, Any]:
+    """What a result keeps of it, in JSON's types; empty for methods that do not sample.
+
+    Cells that are never perturbed, ``(time, freq)``, are no agreement and do not count.
+    """
     if spectrogram.halves is None or spectrogram.n_samples is None:
         return {}
     token_halves = (None, None) if tokens is None or tokens.halves is None else tokens.halves
     sentences = [
-        sentence_mean(*paired_min_max(*standardize(*pair))).spectrogram_attr.reshape(1, -1)
+        sentence_mean(*paired_min_max(*standardize(*pair))).spectrogram_attr[None, is_perturbed]
         for pair in zip(spectrogram.halves, token_halves, strict=True)
     ]
-    flat = [half.flatten(1) for half in spectrogram.halves]
+    flat = [half[:, is_perturbed] for half in spectrogram.halves]
     errors = [float((a - b).double().std()) / 2 for a, b in zip(*flat, strict=True)]
     return {
         "n_samples_evaluated": spectrogram.n_samples,

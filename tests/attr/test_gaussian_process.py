@@ -192,8 +192,68 @@ class TestSampling:
                 n_samples=20,
             )  # fmt: skip
 
+    def test_one_sample_of_each_level(self):
+        found = attribute(estimator=GaussianProcess(), n_samples=len(LEVELS))
+        assert len(found.unique()) > 1
+
+    def test_a_single_sample(self):
+        with pytest.warns(UserWarning, match="have scores inferred from their surroundings"):
+            found = attribute(estimator=GaussianProcess(), n_samples=1)
+        assert torch.isfinite(found).all()
+
+    def test_an_example_without_features_gets_0(self):
+        mask = torch.stack([squares(4), torch.full_like(squares(4), -1)])
+        found = attribute(
+            lambda x: -torch.expm1(((torch.cat([X, X]).repeat(len(x) // 2, 1, 1) - x) * TRUTH)
+                                   .sum((-1, -2))),
+            torch.cat([X, X]), estimator=GaussianProcess(), feature_mask=mask,
+        )  # fmt: skip
+        assert (found[0] != 0).all()
+        assert (found[1] == 0).all()
+
+    def test_a_level_without_features_is_left_out(self):
+        nothing = torch.full((2, SIDE, SIDE), -1)
+        nothing[1] = squares(4)
+        masks = [torch.stack([squares(4), squares(4)]), nothing]
+        found = attribute(
+            lambda x: -torch.expm1(((torch.cat([X, X]).repeat(len(x) // 2, 1, 1) - x) * TRUTH)
+                                   .sum((-1, -2))),
+            torch.cat([X, X]), estimator=GaussianProcess(), feature_mask=masks,
+        )  # fmt: skip
+        assert torch.isfinite(found).all()
+        assert len(found[0].unique()) == 16
+
+    def test_integer_inputs_do_not_wrap_around(self):
+        inputs = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+
+        def score(x):
+            return -torch.expm1(((x == 10) * TRUTH).sum((-1, -2)))
+
+        found = attribute(score, inputs, baselines=10, estimator=GaussianProcess())
+        expected = attribute(score, inputs.double(), baselines=10, estimator=GaussianProcess())
+        assert torch.allclose(found.double(), expected)
+
 
 class TestBadInput:
+    def test_infinite_padding_is_no_input(self):
+        inputs = X.clone()
+        inputs[0, 0] = -torch.inf
+        masks = [torch.where(ROWS == 0, -1, level) for level in LEVELS]
+        found = attribute(
+            lambda x: divergence(x.clamp(min=-1e3).where(ROWS > 0, X)),
+            inputs, estimator=GaussianProcess(), feature_mask=masks,
+        )  # fmt: skip
+        assert torch.isfinite(found).all()
+
+    def test_infinite_inputs_are_told_before_a_sample_is_spent(self):
+        calls = []
+        inputs = X.clone()
+        inputs[0, 3, 3] = -torch.inf
+        with pytest.raises(ArgumentError, match="finite"):
+            attribute(lambda x: calls.append(1) or x.sum((-1, -2)) * 0, inputs,
+                      estimator=GaussianProcess())  # fmt: skip
+        assert len(calls) == 1
+
     def test_impacts_that_help(self):
         with pytest.raises(ArgumentError, match="log_impacts=False"):
             attribute(lambda x: -divergence(x), estimator=GaussianProcess())

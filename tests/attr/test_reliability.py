@@ -106,6 +106,21 @@ class TestTolerance:
         # Asked at the end of rounds, so that the map may be more precise than asked for.
         assert 1 - 1.3 * tolerance < squared < 1 - 0.4 * tolerance
 
+    def test_many_levels_are_looked_at_early(self):
+        masks = [torch.arange(N_FEATURES) // (2 + i) for i in range(16)]
+        forward = Counted()
+        attribute(forward, feature_mask=masks, n_samples=500, tolerance=0.9)
+        assert forward.samples < 200
+
+    def test_constant_outputs_have_no_noise(self):
+        calls = Counted()
+
+        def both(x):
+            return torch.stack([calls(x), torch.zeros(len(x), dtype=x.dtype)], 1)
+
+        attribute(both, n_samples=50_000, tolerance=0.2)
+        assert calls.samples < 50_000
+
     def test_n_samples_is_the_most(self):
         forward = Counted()
         attribute(forward, n_samples=333, tolerance=0.001)

@@ -61,6 +61,10 @@ class TestMethods:
         assert not comparison.failures
         assert comparison.ids == ["tone"]
 
+    def test_more_samples_than_a_method_takes(self, compare):
+        with pytest.raises(ArgumentError, match="spes-efficient takes at most 10000 samples"):
+            compare(["spes", "spes-efficient"], Settings("tiny", {**QUICK, "n_samples": 20_000}))
+
     def test_names_of_the_command_line_are_those_of_the_methods(self):
         from captum_spes import cli
 
@@ -145,9 +149,10 @@ class TestScores:
         explainer = SpeechToTextAttribution(SPES(network), processor)
         with measured_cost(network) as cost:
             explainer.attribute(audio, **QUICK, perturbations_per_eval=7)
-        # 20 and 20 samples; reference and original of each side; states of the token side.
+        # 20 and 20 samples; reference and original of each side; states of the token side, and
+        # their keys and values.
         assert cost.encoder_passes == 20 + 2 + 1
-        assert cost.decoder_passes == 20 + 2 + 20 + 2
+        assert cost.decoder_passes == 20 + 2 + 20 + 2 + 1
         assert cost.seconds > 0
         assert not any(m._forward_pre_hooks for m in network.modules())
 

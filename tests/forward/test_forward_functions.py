@@ -70,13 +70,20 @@ class TestKLDivergence:
 
         def layer(hidden):
             seen.append(len(hidden))
-            return hidden
+            return hidden @ torch.ones(5, 200_000)
 
         KLDivergenceForward(lambda x: x, X, output_layer=layer)(torch.randn(9, 5))
         assert seen == [1] * 10
 
     def test_zero_on_the_reference(self):
         assert (KLDivergenceForward(logits, X)(X) == 0).all()
+
+    def test_zero_on_a_reference_with_suppressed_tokens(self):
+        table = torch.randn(1, 40, 500)
+        table[..., ::7] = -math.inf
+        forward = KLDivergenceForward(lambda x: x, table)
+        assert (forward(table) == 0).all()
+        assert (forward(table.roll(1, -1)) < -10).all()
 
     def test_without_a_token_dimension(self):
         forward = KLDivergenceForward(lambda x: logits(x)[:, 0], X)

@@ -25,6 +25,7 @@ from captum_spes import (
 )
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
+from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics import deletion_curve, size_curve
 from captum_spes.speech.cross_attention import _rollout
 from captum_spes.speech.models.attention import attention_reader
@@ -416,7 +417,9 @@ class TestJointPerturbation:
 
 class TestEfficientScheme:
     def test_patches_and_regression(self, tiny_model, audio):
-        result = explain(tiny_model, audio, scheme="efficient", patches_per_second=(400, 500, 600))
+        result = explain(
+            tiny_model, audio, scheme="efficient", patches_per_second=PAPER_PATCHES_PER_SECOND
+        )
         assert len(result.feature_masks) == 16
         assert result.parameters["patches_per_second"][0] == 60
         assert result.parameters["scheme"] == "efficient"
@@ -426,8 +429,16 @@ class TestEfficientScheme:
         assert torch.equal(torch.nan_to_num(result.token_attr), torch.nan_to_num(paper.token_attr))
 
     def test_patches_can_be_given(self, tiny_speech2text, audio):
-        result = explain(tiny_speech2text, audio, scheme="efficient", patches_per_second=(20, 60))
-        assert len(result.feature_masks) == 2
+        for patches in ((20, 60), (400, 500, 600), [400, 500, 600]):  # the paper's, written down
+            result = explain(
+                tiny_speech2text, audio, scheme="efficient", patches_per_second=patches
+            )
+            assert result.parameters["patches_per_second"] == list(patches)
+
+    @pytest.mark.parametrize("score", ["probability", "log_probability"])
+    def test_scores_that_can_rise(self, tiny_speech2text, audio, score):
+        result = explain(tiny_speech2text, audio, scheme="efficient", score=score)
+        assert torch.isfinite(result.spectrogram_attr).all()
 
     def test_finds_more_of_what_matters_from_equally_many_samples(self):
         """A trained model: what its map names first is missed more, and the map is smaller."""

@@ -355,6 +355,20 @@ class TestForwardPasses:
                 ).logits[0, -1]
                 assert torch.allclose(found[row], alone, atol=1e-4)
 
+    def test_shared_keys_and_values_change_nothing(self, adapter, speech):
+        """Nor does one pass change them for the next."""
+        target = adapter.force(speech, "the cat", {})
+        keep = (torch.rand(5, len(target.decoder_ids)) > 0.4).float()
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+            shared = adapter.cross_attention(states, target)
+            for rows in (keep, keep[:2], keep):
+                batch = states.expand(len(rows), *states.shape[1:])
+                with adapter.keep_previous_tokens(rows):
+                    expected = adapter.decode(batch, target)
+                    found = adapter.decode(batch, target, shared)
+                assert torch.allclose(found, expected, atol=1e-5)
+
     def test_rows_of_a_batch_are_independent(self, adapter, speech):
         target = adapter.force(speech, "the cat", {})
         other = speech.spectrogram.flip(0)

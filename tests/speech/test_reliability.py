@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.demo import load_demo, load_examples
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech import SpeechToTextAttributionResult
 from tests.speech.explaining import explain
 
@@ -52,6 +52,17 @@ class TestReliability:
         assert found.tokens is None
         assert found.n_token_samples is None
 
+    def test_padding_is_no_agreement(self, tiny_speech2text, audio):
+        first = explain(tiny_speech2text, audio)
+        mask = torch.arange(first.spectrogram.numel()).reshape(first.spectrogram.shape)
+        padded = mask.clone()
+        padded[len(mask) // 2 :] = -1
+        arguments = {"n_samples": 30, "n_token_samples": 0}
+        found = explain(tiny_speech2text, audio, feature_mask=padded, **arguments).reliability()
+        whole = explain(tiny_speech2text, audio, feature_mask=mask, **arguments).reliability()
+        assert found.spectrogram.mean() == pytest.approx(float(whole.spectrogram.mean()), abs=0.2)
+        assert found.sentence < 0.5
+
     def test_is_saved(self, tiny_speech2text, audio, tmp_path):
         result = explain(tiny_speech2text, audio)
         result.save(tmp_path / "a.npz")
@@ -84,6 +95,17 @@ class TestTolerance:
         assert found.spectrogram.mean() >= 0.5
         assert result.parameters["n_samples_evaluated"] == found.n_samples
         assert result.parameters["tolerance"] == 0.5
+
+    @pytest.mark.parametrize("tolerance", [0.0, 1.0, 5])
+    def test_out_of_range_is_told_before_the_model_runs(self, tiny_speech2text, audio, tolerance):
+        for method in (SPES, Saliency):
+            with pytest.raises(ArgumentError, match="tolerance must lie"):
+                explain(tiny_speech2text, audio, method, tolerance=tolerance)
+
+    def test_of_methods_that_do_not_stop(self, tiny_speech2text, audio):
+        for arguments in ({"method": Saliency}, {"perturb_jointly": True}):
+            with pytest.raises(ArgumentError, match="tolerance is for SPES"):
+                explain(tiny_speech2text, audio, tolerance=0.2, **arguments)
 
     def test_previous_tokens_get_all_their_samples(self, tiny_speech2text, audio):
         result = explain(tiny_speech2text, audio, n_samples=20_000, tolerance=0.5)
@@ -122,6 +144,10 @@ class TestPrecision:
             assert value.dtype == weights[name].dtype
             assert torch.equal(value, weights[name])
 
+    def test_a_name_is_no_dtype(self, tiny_speech2text, audio):
+        with pytest.raises(ArgumentTypeError, match=r"must be a torch\.dtype"):
+            explain(tiny_speech2text, audio, dtype="bfloat16")
+
     def test_gradient_methods_take_it_too(self, tiny_speech2text, audio):
         result = explain(tiny_speech2text, audio, Saliency, dtype=torch.bfloat16)
         assert result.spectrogram_attr.abs().sum() > 0
@@ -156,6 +182,42 @@ class TestBatchSize:
         found = explain(tiny_speech2text, audio)
         assert calls
         assert torch.allclose(expected.spectrogram_attr, found.spectrogram_attr, atol=1e-5)
+
+
+def test_ctrl_c_during_previous_tokens_keeps_the_spectrogram(tiny_speech2text, audio, monkeypatch):
+    def interrupted(self, keep):
+        raise KeyboardInterrupt
+
+    from captum_spes.speech.models.speech_to_text import Speech2TextModel
+
+    monkeypatch.setattr(Speech2TextModel, "keep_previous_tokens", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        explain(tiny_speech2text, audio)
+    result = explain(tiny_speech2text, audio, return_partial=True)
+    assert result.token_attr is None
+    assert result.reliability().n_samples == 60
+
+
+class ContractOnly(SPES):
+    """A subclass with the arguments of the public contract alone."""
+
+    def attribute(
+        self, inputs, baselines=None, target=None, additional_forward_args=None, feature_mask=None,
+        n_samples=20_000, perturbations_per_eval=1, show_progress=False, *, perturb_prob=0.5,
+        seed=None, design=None,
+    ):  # fmt: skip
+        return super().attribute(
+            inputs, baselines, target, additional_forward_args, feature_mask, n_samples,
+            perturbations_per_eval, show_progress, perturb_prob=perturb_prob, seed=seed,
+            design=design,
+        )  # fmt: skip
+
+
+def test_subclass_of_spes(tiny_speech2text, audio):
+    result = explain(tiny_speech2text, audio, ContractOnly)
+    assert torch.equal(result.spectrogram_attr, explain(tiny_speech2text, audio).spectrogram_attr)
+    with pytest.raises(ArgumentError, match="does not say"):
+        result.reliability()
 
 
 SLOW_EXPLANATION = """

@@ -243,9 +243,9 @@ class HuggingFaceSpeechModel(ABC):
         return hidden.index_select(1, positions)
 
     def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
-        output = self.model.base_model(
-            encoder_outputs=self.encoder_outputs(states),
-            decoder_input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+        output = self.model.get_decoder()(
+            input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+            encoder_hidden_states=states,
             **caching,
         )
         assert isinstance(output.last_hidden_state, Tensor)
@@ -256,7 +256,9 @@ class HuggingFaceSpeechModel(ABC):
 
     def output_layer(self, hidden: Tensor) -> Tensor:
         layer = self.model.get_output_embeddings()
-        logits = layer(hidden.to(layer.weight.dtype)).float()
+        if isinstance(layer.weight, Tensor):  # a quantized layer has a method of that name
+            hidden = hidden.to(layer.weight.dtype)
+        logits = layer(hidden).float()
         assert isinstance(logits, Tensor)
         return logits
 

@@ -139,7 +139,7 @@ def test_method_arguments(capsys, manifest, model_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--methods", "gradcam"], "unknown method 'gradcam'; known: spes, feature-wise"),
+        (["--methods", "gradcam"], "unknown method 'gradcam'; known: spes, spes-efficient"),
         (["--methods", "spes,spes"], "every method once"),
         (["--reference", "fr"], "line 1: no translation into 'fr'; line 2"),
         (["--model", "./missing"], "no such model folder"),

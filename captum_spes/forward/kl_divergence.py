@@ -193,9 +193,9 @@ class _Reference:
                 f"{tuple(self._probs.shape)}."
             )
         logits = _at_least_float32(logits)
-        divergence = self._divergence(logits - logits.amax(-1, keepdim=True), rows)
+        largest = logits.amax(-1, keepdim=True)
+        divergence = self._divergence(logits - largest, rows)
         if not bool(torch.isfinite(divergence).all()):
-            largest = logits.amax(-1, keepdim=True)
             divergence = self._divergence(_floored(logits - largest), rows)
         # Rounding can leave -1e-8. clamp keeps a NaN, so that the caller sees it.
         largest_float = torch.finfo(torch.float32).max

@@ -187,7 +187,7 @@ def attribute_jointly(
         "baselines": baselines,
         "feature_mask": levels,
         "n_samples": spectrogram.n_samples,
-        "return_partial": run.return_partial,
+        **_if_given(return_partial=run.return_partial or None),
         "perturbations_per_eval": run.perturbations_per_eval,
         "show_progress": run.show_progress,
         "seed": run.seed,

@@ -60,6 +60,19 @@ class TestEstimate:
         found = attribute(linear, estimator=GaussianProcess(log_impacts=False))
         assert agreement(found) > 0.9
 
+    def test_with_many_samples_is_the_expectation_of_the_mean(self):
+        """Of a sum: (1 - p) times what the feature adds, plus p times what all add."""
+        added = torch.zeros(SIDE, SIDE, dtype=torch.float64)
+        for label in squares(4).unique():
+            is_feature = squares(4) == label
+            added[is_feature] = TRUTH[is_feature].sum()
+        expected = 0.7 * added + 0.3 * TRUTH.sum()
+        found = attribute(
+            lambda x: (x * TRUTH).sum((-1, -2)), feature_mask=squares(4), n_samples=2000,
+            perturb_prob=0.3, estimator=GaussianProcess(log_impacts=False),
+        )  # fmt: skip
+        assert (found[0] - expected).abs().max() < 0.05 * (expected.max() - expected.min())
+
     def test_impact_is_in_the_units_of_the_mean(self):
         # The mean of all impacts is what removing an element without effect is worth.
         found = attribute(estimator=GaussianProcess(), n_samples=600)
@@ -172,6 +185,12 @@ class TestSampling:
         assert all(agreement(half) > 0.6 for half in halves)
         assert not torch.allclose(halves[0], halves[1])
         assert not torch.allclose(halves[0], whole)
+
+    @pytest.mark.parametrize("estimator", [None, GaussianProcess()])
+    @pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
+    def test_levels_of_one_sample_fill_both_halves(self, estimator):
+        halves = attribute(estimator=estimator, n_samples=len(LEVELS), return_halves=True)[1]
+        assert all((half != 0).any() for half in halves)
 
     def test_tolerance(self):
         calls = []

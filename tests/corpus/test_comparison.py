@@ -70,6 +70,7 @@ class TestMethods:
 
         assert cli._METHODS.split(", ") == list(METHODS)
         named_methods(cli._DEFAULT_METHODS.split(","))
+        assert METHODS["spes-efficient"].max_samples == cli._EFFICIENT_SAMPLES
 
     def test_unknown_and_repeated_names(self):
         with pytest.raises(ArgumentError, match="unknown method 'gradcam'; known: spes, "):

@@ -218,6 +218,8 @@ def test_subclass_of_spes(tiny_speech2text, audio):
     assert torch.equal(result.spectrogram_attr, explain(tiny_speech2text, audio).spectrogram_attr)
     with pytest.raises(ArgumentError, match="does not say"):
         result.reliability()
+    jointly = explain(tiny_speech2text, audio, ContractOnly, perturb_jointly=True)
+    assert jointly.token_attr is not None
 
 
 SLOW_EXPLANATION = """

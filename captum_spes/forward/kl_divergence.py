@@ -16,9 +16,12 @@ from captum_spes.forward.logits import call_logits, output_logits
 # How far a logit of -inf counts as below the largest: as the smallest positive float32 is below
 # 1. It keeps the divergence finite.
 _IMPOSSIBLE = math.log(torch.finfo(torch.float32).smallest_normal * 2.0**-23)
-# Logits that are compared at a time, at least one example's. Few on a CPU: they stay in its cache.
-_LOGITS_PER_CHUNK = {"cpu": 2**17}
-_LOGITS_PER_CHUNK_OF_ACCELERATORS = 2**24
+# Logits that are computed, and of these compared, at a time; at least one example's. An output
+# layer with a large vocabulary costs the reading of its weight, so it gets several examples; what
+# is compared stays in a CPU's cache if it is little.
+_LOGITS_PER_PROJECTION = {"cpu": 2**21}
+_LOGITS_PER_COMPARISON = {"cpu": 2**17}
+_LOGITS_ON_ACCELERATORS = 2**24
 
 
 class KLDivergenceForward:
@@ -55,8 +58,8 @@ class KLDivergenceForward:
                     Default: False
         output_layer (Callable, optional): Turns what ``logits_func`` returns, then hidden
                     states of shape ``(batch, [tokens,] hidden)``, into logits. It is
-                    called on a part of the batch at a time, so that the logits of the whole
-                    batch, by far the largest array with a large vocabulary, never exist.
+                    called on a few examples at a time, so that the logits of a large batch, by
+                    far the largest array with a large vocabulary, never exist at once.
                     Default: None, ``logits_func`` returns logits
 
     Raises:
@@ -126,10 +129,13 @@ class KLDivergenceForward:
         inputs, rows = (args[:-1], args[-1]) if self.indexed else (args, None)
         states = call_logits(self.logits_func, inputs)
         reference_rows = self._reference_rows(states, rows)
-        scores = [
-            self._reference.scores(output_logits(self.output_layer, states[part]), rows_of_part)
-            for part, rows_of_part in self._chunks(states, reference_rows)
-        ]
+        scores = []
+        for start, part in self._parts(states, _LOGITS_PER_PROJECTION):
+            logits = output_logits(self.output_layer, part)
+            for offset, few in self._parts(logits, _LOGITS_PER_COMPARISON):
+                first = start + offset
+                rows_of_few = reference_rows[first : first + len(few)]
+                scores.append(self._reference.scores(few, rows_of_few))
         return torch.cat(scores)
 
     def _reference_rows(self, states: Tensor, rows: Tensor | None) -> list[int]:
@@ -146,11 +152,11 @@ class KLDivergenceForward:
             "(Lime, KernelShap) explain one example at a time, or see the argument indexed."
         )
 
-    def _chunks(self, states: Tensor, rows: list[int]) -> Iterator[tuple[slice, list[int]]]:
-        limit = _LOGITS_PER_CHUNK.get(states.device.type, _LOGITS_PER_CHUNK_OF_ACCELERATORS)
+    def _parts(self, batch: Tensor, limits: dict[str, int]) -> Iterator[tuple[int, Tensor]]:
+        limit = limits.get(batch.device.type, _LOGITS_ON_ACCELERATORS)
         size = max(1, limit // self._reference.logits_per_example)
-        for start in range(0, len(states), size):
-            yield slice(start, start + size), rows[start : start + size]
+        for start in range(0, len(batch), size):
+            yield start, batch[start : start + size]
 
 
 class _Reference:

@@ -62,10 +62,15 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
         "explainer": explainer,
         "result": result,
     }
-    packages = ("attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech")
+    packages = (
+        "attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech",
+        "analysis", "alignment",
+    )  # fmt: skip
     for name in packages:
         package = sys.modules[f"captum_spes.{name}"]
         names |= {public: getattr(package, public) for public in package.__all__}
+    spoken = (names["Interval"]("the", 0.1, 0.3), names["Interval"]("cat", 0.3, 0.5))
+    names["alignment"] = names["Alignment"](spoken)
     return names
 
 

@@ -6,28 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_spes.alignment import Alignment, Interval
 from captum_spes.speech.audio import load_audio
 
 SAMPLING_RATE = 16_000
-
-
-class Interval(NamedTuple):
-    """A word or a phone, and when it is spoken.
-
-    Attributes:
-        label: the word as in the text, without punctuation, or the phone's name.
-        start: seconds.
-        end: seconds.
-    """
-
-    label: str
-    start: float
-    end: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +47,11 @@ class DemoExample:
     def audio(self) -> NDArray[np.float32]:
         """The samples, ``(samples,)`` at 16 kHz."""
         return load_audio(self.path, SAMPLING_RATE)
+
+    @property
+    def alignment(self) -> Alignment:
+        """When words and phones are spoken."""
+        return Alignment(tuple(self.words), tuple(self.phones))
 
 
 def read_examples(manifest: Path) -> list[DemoExample]:

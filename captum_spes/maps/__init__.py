@@ -1,17 +1,24 @@
 """What is done to maps: normalise, aggregate, read off the strongest places."""
 
 from captum_spes.maps.aggregate import sentence_mean, span_mean
+from captum_spes.maps.bands import Band, band_mean, frequency_bands
 from captum_spes.maps.normalize import Maps, paired_min_max, standardize
 from captum_spes.maps.peaks import Peak, strongest_span
+from captum_spes.maps.spans import frames_within, time_mean
 from captum_spes.maps.words import group_words
 
 __all__ = [
+    "Band",
     "Maps",
     "Peak",
+    "band_mean",
+    "frames_within",
+    "frequency_bands",
     "group_words",
     "paired_min_max",
     "sentence_mean",
     "span_mean",
     "standardize",
     "strongest_span",
+    "time_mean",
 ]

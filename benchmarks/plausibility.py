@@ -1,0 +1,298 @@
+"""Do the maps make sense? The plausibility analyses on the bundled model and on Whisper.
+
+    python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 600
+    python benchmarks/plausibility.py explain english german spanish whisper doubtful
+    python benchmarks/plausibility.py tables --out benchmarks/results/plausibility
+
+`explain` saves explanations under `build/plausibility`; what is there is not made again, so that it
+can be stopped, and its parts run side by side:
+
+* english: the bundled model's transcriptions of the first 60 utterances with every method, and of
+  all that hold *so* or *no* with SPES;
+* german, spanish: its translations of 300 utterances, for the previous tokens;
+* whisper: real clips with every method;
+* doubtful: what Whisper writes for noise and silence, and real clips that end half-way, with the
+  whole text as target: words of the second half are not in the audio.
+
+`tables` analyses them. Models run in bfloat16, masks have the seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from captum_spes import SpeechToTextAttribution
+from captum_spes.alignment import align_result, read_alignments
+from captum_spes.analysis import (
+    align_results,
+    compare_profiles,
+    frequency_profiles,
+    hallucination_check,
+    intermediate_explanations,
+    load_results,
+    plot_hallucination_check,
+    plot_positions,
+    plot_profiles,
+    plot_time,
+    plot_token_evidence,
+    position_analysis,
+    time_analysis,
+    token_evidence,
+    word_evidence,
+)
+from captum_spes.corpus import named_methods
+from captum_spes.demo import load_demo
+from captum_spes.demo.examples import read_examples
+from captum_spes.speech.audio import load_audio
+from captum_spes.speech.models import load_model
+
+SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))
+METHODS = "spes-efficient,saliency,integrated-gradients,cross-attention,energy,random"
+RATE = 16_000
+N_ENGLISH, N_TRANSLATED, N_WHISPER, N_CUT, N_NOISE = 60, 300, 12, 12, 12
+
+
+class Explaining:
+    """Explanations of one model, saved."""
+
+    def __init__(self, model, processor, folder, settings):
+        self.model, self.processor = model, processor
+        self.folder, self.settings = folder, settings
+
+    def __call__(self, name, audio, method_name="spes-efficient", *, group="", **arguments):
+        target = self.folder / (group or method_name) / f"{name}.npz"
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (method,) = named_methods([method_name])
+        explainer = SpeechToTextAttribution(method.make(self.model), self.processor)
+        settings = {"seed": 0, **self.settings, **method.arguments((60, 120)), **arguments}
+        if method_name == "integrated-gradients":
+            settings["method_args"] = {"n_steps": 20}
+        result = explainer.attribute(audio, **settings)
+        result.save(target)
+        print(target, result.text, flush=True)
+
+
+def explain_english(folder, corpus):
+    examples = read_examples(corpus)
+    explain = Explaining(*bundled(), folder, {"n_samples": 1_000, "n_token_samples": 1_000})
+    minimal_pair = [e for e in examples if {"so", "no"} & {w.label.lower() for w in e.words}]
+    for example in {e.name: e for e in [*examples[:N_ENGLISH], *minimal_pair]}.values():
+        explain(example.name, example.path)
+    for method in METHODS.split(",")[1:]:
+        for example in examples[:N_ENGLISH]:
+            explain(example.name, example.path, method)
+
+
+def explain_translations(folder, corpus, language):
+    # The few samples of the spectrogram are not looked at.
+    explain = Explaining(*bundled(), folder, {"n_samples": 20, "n_token_samples": 1_000})
+    for example in read_examples(corpus)[:N_TRANSLATED]:
+        explain(example.name, example.path, gen_args={"target_language": language})
+
+
+def explain_whisper(folder, manifest):
+    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200})
+    for method in METHODS.split(","):
+        for clip in clips(manifest)[:N_WHISPER]:
+            explain(clip["id"], clip["audio"], method)
+
+
+def explain_doubtful(folder, manifest):
+    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200})
+    for clip in clips(manifest)[:N_CUT]:
+        samples = load_audio(clip["audio"], RATE)
+        explain(
+            clip["id"], samples[: len(samples) // 2], group="cut", target=clip["whisper_tiny_en"]
+        )
+    for number in range(N_NOISE):
+        generator = np.random.default_rng(number)
+        loudness = (0.3, 0.03, 0.003)[number % 3]
+        noise = generator.standard_normal(3 * RATE).astype(np.float32)
+        if number % 2:  # below 300 Hz mostly, as a room sounds
+            noise = np.convolve(noise, np.full(50, 0.02, np.float32), "same")
+        explain(f"noise-{number:02}", (loudness * noise).clip(-1, 1), group="noise")
+
+
+def bundled():
+    model, processor, _ = load_demo()
+    return model.to(torch.bfloat16), processor
+
+
+def whisper():
+    return load_model(SHARED / "models" / "whisper-tiny.en", dtype=torch.bfloat16)
+
+
+def clips(manifest):
+    """Short clips that Whisper writes without an error."""
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return [
+        {**entry, "audio": manifest.parent / entry["file"]}
+        for entry in entries
+        if entry["seconds"] < 6 and entry["wer_tiny_en"] == 0 and entry["words"]
+    ]
+
+
+def tables(parsed):
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    alignments = {
+        "english": read_alignments(parsed.corpus),
+        "whisper": read_alignments(parsed.manifest),
+    }
+    for part, of_part in alignments.items():
+        compare_methods(parsed, part, of_part)
+    frequencies(parsed, alignments["english"])
+    hallucinations(parsed, alignments["whisper"])
+    for part in ("english", "whisper"):
+        found = token_evidence(load_results(parsed.folder / part / "spes-efficient"))
+        write(parsed.out, f"kurtosis_{part}", found.tests, plot_token_evidence(found))
+    for part in ("english", "german", "spanish", "whisper"):
+        previous_tokens(parsed, part)
+
+
+def compare_methods(parsed, part, alignments):
+    import pandas
+
+    rows = []
+    names = METHODS.split(",")
+    ids = {p.stem for p in (parsed.folder / part / names[-1]).glob("*.npz")}
+    for method in names:
+        results = load_results(parsed.folder / part / method)
+        aligned = align_results({i: r for i, r in results.items() if i in ids}, alignments)
+        found = time_analysis(aligned.results)
+        if method == names[0]:
+            write(parsed.out, f"time_{part}", found.tests, plot_time(found))
+            print("unmatched:", {i: w for i, w in aligned.unmatched_written.items() if w})
+            print("dropped:", {**aligned.dropped, **found.dropped})
+        tests = found.tests.set_index("question")
+        words, points = tests.iloc[0], tests.loc["pointing > chance"]
+        rows.append(
+            {
+                "method": method,
+                "words": words["n"],
+                "utterances": words["utterances"],
+                "inside - outside": words["mean"],
+                "Cohen's d": words["effect_size"],
+                "p": words["p_corrected"],
+                "pointing (%)": 100 * points["effect_size"],
+                "chance (%)": 100 * found.table["chance"].mean(),
+                "ROC-AUC": found.table["auc"].mean(),
+                "order (rho)": tests.iloc[-1]["mean"],
+            }
+        )
+    write(parsed.out, f"methods_{part}", pandas.DataFrame(rows))
+
+
+def frequencies(parsed, alignments):
+    results = load_results(parsed.folder / "english" / "spes-efficient")
+    aligned = align_results(results, alignments)
+    genders = {e.name: e.gender for e in read_examples(parsed.corpus)}
+    profiles = frequency_profiles(aligned.results, groups=genders)
+    pair = compare_profiles(profiles, "so", "no")
+    write(parsed.out, "so_and_no", pair.tests, plot_profiles(pair, ["so", "no"]))
+    paper = [0, 200, 400, 800, 1500, 4000, 8000]
+    coarse = frequency_profiles(aligned.results, groups=genders, bands=paper)
+    write(parsed.out, "so_and_no_coarse", compare_profiles(coarse, "so", "no").tests)
+    only_so = type(coarse)(coarse.table.query("unit == 'so'"), coarse.tests, coarse.dropped)
+    write(parsed.out, "so_by_gender", compare_profiles(only_so, "female", "male", by="group").tests)
+    phones = frequency_profiles(aligned.results, alignments=aligned.alignments)
+    write(
+        parsed.out, "phones", compare_profiles(phones, "s", "m").tests,
+        plot_profiles(phones, ["s", "S", "i:", "u:", "m", "n"]),
+    )  # fmt: skip
+
+
+def hallucinations(parsed, alignments):
+    import pandas
+
+    intact = align_results(load_results(parsed.folder / "whisper" / "spes-efficient"), alignments)
+    cut = load_results(parsed.folder / "doubtful" / "cut")
+    noise = load_results(parsed.folder / "doubtful" / "noise")
+    kept = {f"{i}, cut": result for i, result in cut.items()}
+    words = word_evidence({**intact.results, **kept, **noise})
+    truth = [_is_said(row, intact.results, kept, alignments) for row in words.table.itertuples()]
+    known = [t is not None for t in truth]
+    words = type(words)(words.table[known].reset_index(drop=True), words.tests, words.dropped)
+    check = hallucination_check(words, [t for t in truth if t is not None])
+    write(parsed.out, "hallucinations", check.tests, plot_hallucination_check(check))
+    kind = check.table["utterance"].map(
+        lambda i: "noise" if i in noise else "cut" if i in kept else "intact"
+    )
+    evidence = ["impact", "peak_impact", "kurtosis", "speech_share"]
+    medians = check.table.groupby([kind, "supported"])[evidence].median()
+    counts = check.table.groupby([kind, "supported"]).size().rename("words")
+    write(parsed.out, "evidence", pandas.concat([counts, medians], axis=1).reset_index())
+    only_cut = check.table[kind == "cut"].reset_index(drop=True)
+    within = hallucination_check(
+        type(words)(only_cut, words.tests, {}), only_cut["supported"].tolist()
+    )
+    write(parsed.out, "hallucinations_cut", within.tests)
+
+
+def _is_said(row, intact, kept, alignments):
+    """Whether a word is in the audio; None where that cannot be told (cut within it)."""
+    if row.utterance in intact:
+        return intact[row.utterance].words[row.position].start is not None or None
+    if row.utterance not in kept:
+        return False
+    result = kept[row.utterance]
+    word = align_result(result, alignments[row.utterance.removesuffix(", cut")]).result
+    times = {w.token_indices[0]: w for w in word.words}
+    found = times.get(result.words[row.position].token_indices[0])
+    if found is None or found.start is None:
+        return None
+    if found.end <= result.seconds:
+        return True
+    return False if found.start >= result.seconds else None
+
+
+def previous_tokens(parsed, part):
+    found = position_analysis(load_results(parsed.folder / part / "spes-efficient"))
+    write(parsed.out, f"positions_{part}", found.tests, plot_positions(found))
+    write(parsed.out, f"intermediate_{part}", intermediate_explanations(found))
+
+
+def write(folder, name, table, figure=None):
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
+    if figure is not None:
+        figure.savefig(folder / f"{name}.png", dpi=100)
+    print(f"\n{name}\n{table.to_string()}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("build/plausibility"))
+    parser.add_argument("--corpus", type=Path, default=Path("build/corpus/test/manifest.jsonl"))
+    parser.add_argument("--manifest", type=Path, default=SHARED / "speech" / "manifest.jsonl")
+    commands = parser.add_subparsers(required=True, dest="command")
+    explain = commands.add_parser("explain")
+    explain.add_argument("parts", nargs="+", choices=PARTS)
+    commands.add_parser("tables").add_argument("--out", type=Path, required=True)
+    parsed = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if parsed.command == "tables":
+        tables(parsed)
+        return
+    for part in parsed.parts:
+        PARTS[part](parsed.folder / part, parsed)
+
+
+PARTS = {
+    "english": lambda folder, parsed: explain_english(folder, parsed.corpus),
+    "german": lambda folder, parsed: explain_translations(folder, parsed.corpus, "de"),
+    "spanish": lambda folder, parsed: explain_translations(folder, parsed.corpus, "es"),
+    "whisper": lambda folder, parsed: explain_whisper(folder, parsed.manifest),
+    "doubtful": lambda folder, parsed: explain_doubtful(folder, parsed.manifest),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""How a written word sounds out: what is compared when words are matched."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from importlib import import_module
+
+_APOSTROPHES = "'’ʼ"
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(st|nd|rd|th)?")
+
+
+def spoken_forms(word: str, language: str = "en") -> list[tuple[str, ...]]:
+    r"""
+    The ways to spell a written word in letters alone, one piece per spoken word.
+
+    Case, punctuation and apostrophes go; what hyphens join comes apart; numbers are written
+    out, those of four digits also as a year.
+
+    Args:
+
+        word (str): A word, with or without punctuation.
+        language (str, optional): Of the numbers, a code that num2words knows.
+                    Default: "en"
+
+    Returns:
+        *list* of tuples of str, the likeliest first; one empty tuple for what is not spoken.
+
+    Raises:
+        ImportError: the word holds a number, and num2words is not installed.
+
+    Examples::
+
+        >>> spoken_forms("It's")
+        [('its',)]
+        >>> spoken_forms("1961")[-1]
+        ('nineteen', 'sixty', 'one')
+    """
+    number = _NUMBER.fullmatch(word.strip('.,;:!?"“”«»()[]'))
+    if number is None:
+        return [_pieces(word)]
+    digits = number.group().replace(",", "")
+    if number.group(1):
+        return _both_ways(_written_out(digits.removesuffix(number.group(1)), "ordinal", language))
+    forms = _both_ways(_written_out(digits, "cardinal", language))
+    if len(digits) == 4 and digits.isdigit():
+        forms += _both_ways(_written_out(digits, "year", language))
+    return forms
+
+
+def _pieces(word: str) -> tuple[str, ...]:
+    for apostrophe in _APOSTROPHES:
+        word = word.replace(apostrophe, "")
+    letters = "".join(
+        character if unicodedata.category(character)[0] in "LMN" else " " for character in word
+    )
+    return tuple(unicodedata.normalize("NFC", letters).casefold().split())
+
+
+def _both_ways(text: str) -> list[tuple[str, ...]]:
+    """A hundred and five, a hundred five."""
+    pieces = _pieces(text)
+    short = tuple(piece for piece in pieces if piece != "and")
+    return [pieces] if short == pieces else [pieces, short]
+
+
+def _written_out(digits: str, kind: str, language: str) -> str:
+    try:
+        num2words = import_module("num2words").num2words
+    except ImportError as error:
+        raise ImportError(
+            "matching numbers needs num2words: pip install 'captum-spes[alignment]'"
+        ) from error
+    value = float(digits) if "." in digits else int(digits)
+    return str(num2words(value, to=kind, lang=language))

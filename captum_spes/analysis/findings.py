@@ -1,0 +1,186 @@
+"""What an analysis finds, and the tests that all analyses share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech import SpeechToTextAttributionResult
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Results = Mapping[str, SpeechToTextAttributionResult]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What an analysis finds.
+
+    Attributes:
+        table: one row per observation (a word, a token), with its ``utterance``.
+        tests: one row per question: ``test``, ``alternative`` (one or two sides), number of
+            observations ``n`` and of ``utterances``, ``mean`` with its 95 % interval (``low``,
+            ``high``), ``effect_size`` and which one it is (``effect``), ``statistic``, ``p``, and
+            ``p_corrected`` for all questions of the table (Benjamini and Hochberg).
+        dropped: utterances without a row, and why.
+    """
+
+    table: DataFrame
+    tests: DataFrame
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> DataFrame:
+    """A DataFrame, or an error that names what to install."""
+    try:
+        pandas = import_module("pandas")
+    except ImportError as error:
+        raise ImportError(
+            "the analyses need pandas: pip install 'captum-spes[analysis]'"
+        ) from error
+    frame: DataFrame = pandas.DataFrame(list(rows), columns=columns)
+    return frame
+
+
+def check_results(results: Results) -> None:
+    """Refuse what no analysis can read: nothing at all, or several methods mixed."""
+    if not results:
+        raise ArgumentError("there is no explanation to analyse.")
+    methods = sorted({result.method for result in results.values()})
+    if len(methods) > 1:
+        raise ArgumentError(
+            f"the explanations are of several methods ({', '.join(methods)}): analyse one at a "
+            "time."
+        )
+
+
+def mean_test(
+    question: str,
+    values: ArrayLike,
+    utterances: Sequence[str],
+    *,
+    alternative: str = "greater",
+) -> dict[str, Any]:
+    r"""
+    Test whether a mean differs from 0 (Student's t, one sample).
+
+    Args:
+
+        question (str): What is asked, for the table.
+        values (array of shape (n,)): Differences, or whatever is 0 if there is nothing.
+        utterances (sequence of str): That each value comes from.
+        alternative (str, optional): "greater", "less" or "two-sided".
+                    Default: "greater"
+
+    Returns:
+        *dict*: a row of ``Findings.tests``, before correction. The effect size is Cohen's d: the
+        mean in standard deviations. NaN where there are fewer than two values.
+
+    Examples::
+
+        >>> row = mean_test("above 0?", [1.0, 2.0, 3.0], ["a", "a", "b"])
+        >>> row["n"], row["utterances"], row["effect_size"]
+        (3, 2, 2.0)
+    """
+    sample = np.asarray(values, dtype=float)
+    row = _row(question, "t-test, one sample", alternative, len(sample), len(set(utterances)))
+    if len(sample) < 2:
+        return row
+    result = stats.ttest_1samp(sample, 0.0, alternative=alternative)
+    interval = stats.ttest_1samp(sample, 0.0).confidence_interval()
+    deviation = sample.std(ddof=1)
+    return row | {
+        "mean": float(sample.mean()),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "effect": "Cohen's d",
+        "effect_size": float(sample.mean() / deviation) if deviation else np.nan,
+        "statistic": float(result.statistic),
+        "p": float(result.pvalue),
+    }
+
+
+def rank_test(
+    question: str,
+    first: ArrayLike,
+    second: ArrayLike,
+    utterances: Sequence[str],
+    *,
+    alternative: str = "greater",
+) -> dict[str, Any]:
+    r"""
+    Test whether values of one group tend to lie above those of another (Mann and Whitney).
+
+    Args:
+
+        question (str): What is asked, for the table.
+        first (array of shape (n,)): One group.
+        second (array of shape (m,)): The other.
+        utterances (sequence of str): That the values come from.
+        alternative (str, optional): "greater" (the first is), "less" or "two-sided".
+                    Default: "greater"
+
+    Returns:
+        *dict*: a row of ``Findings.tests``, before correction. The effect size is the probability
+        that a value of the first group lies above one of the second (ROC-AUC); ``mean`` is
+        the difference of the medians, without interval.
+
+    Examples::
+
+        >>> rank_test("above?", [3.0, 4.0], [1.0, 2.0], ["a", "b"])["effect_size"]
+        1.0
+    """
+    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    n = len(one) + len(other)
+    row = _row(question, "Mann-Whitney", alternative, n, len(set(utterances)))
+    if min(len(one), len(other)) < 2:
+        return row
+    result = stats.mannwhitneyu(one, other, alternative=alternative)
+    return row | {
+        "mean": float(np.median(one) - np.median(other)),
+        "effect": "ROC-AUC",
+        "effect_size": roc_auc(one, other),
+        "statistic": float(result.statistic),
+        "p": float(result.pvalue),
+    }
+
+
+def roc_auc(positives: ArrayLike, negatives: ArrayLike) -> float:
+    """The probability that a positive scores higher than a negative, ties counted half."""
+    one, other = np.asarray(positives, dtype=float), np.asarray(negatives, dtype=float)
+    if not len(one) or not len(other):
+        return float("nan")
+    return float(stats.mannwhitneyu(one, other).statistic / (len(one) * len(other)))
+
+
+def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Tests as a table, corrected for how many there are (false discovery rate)."""
+    tests = table(rows, list(_row("", "", "", 0, 0)))
+    tests["p_corrected"] = np.nan
+    known = tests["p"].notna()
+    if known.any():
+        values = tests.loc[known, "p"].to_numpy(dtype=float)
+        tests.loc[known, "p_corrected"] = stats.false_discovery_control(values)
+    tests["correction"] = f"Benjamini-Hochberg, {int(known.sum())} tests"
+    return tests
+
+
+def _row(question: str, test: str, alternative: str, n: int, utterances: int) -> dict[str, Any]:
+    unknown = dict.fromkeys(("mean", "low", "high", "effect_size", "statistic", "p"), np.nan)
+    return {
+        "question": question,
+        "test": test,
+        "alternative": alternative,
+        "n": n,
+        "utterances": utterances,
+        "effect": "",
+        **unknown,
+    }

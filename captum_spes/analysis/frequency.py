@@ -1,0 +1,246 @@
+"""Which frequencies words, phones and speakers rest on. (arXiv 2411.01710, section 8.2)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from captum_spes.alignment import Alignment, Interval
+from captum_spes.analysis.findings import Findings, Results, check_results, corrected, table
+from captum_spes.errors import ArgumentError
+from captum_spes.maps import Band, band_mean, frames_within, frequency_bands
+from captum_spes.speech import SpeechToTextAttributionResult, Word
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames")
+
+
+def frequency_profiles(
+    results: Results,
+    *,
+    alignments: Mapping[str, Alignment] | None = None,
+    groups: Mapping[str, str] | None = None,
+    bands: str | Sequence[float] | Sequence[Band] | Mapping[str, tuple[float, float]] = "bark",
+) -> Findings:
+    r"""
+    Read off how high a word's, or a phone's, saliency rises at each frequency.
+
+    A profile is the maximum over the frames of the unit per mel bin (Figure 7 of the paper), from
+    the mean of the normalised maps of the word's tokens; then the mean over the mel bins of each
+    band.
+
+    Args:
+
+        results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
+                    utterance, whose words have times: see :func:`align_results`.
+        alignments (mapping of str to Alignment, optional): With it units are phones, each in the
+                    map of the word that it is a part of.
+                    Default: None, units are words
+        groups (mapping of str to str, optional): Group of each utterance, its speaker or their
+                    gender for example.
+                    Default: None
+        bands (str, sequence, or mapping, optional): As :func:`frequency_bands` takes, its result,
+                    or "bins" for the mel bins themselves.
+                    Default: "bark"
+
+    Returns:
+        *Findings*: one row per unit: ``utterance``, ``unit`` (the word in small letters, or the
+        phone), ``word``, ``group``, ``start`` and ``end`` in seconds, number of ``frames``, and a
+        column per band, called after it. No tests: see :func:`compare_profiles`.
+
+    Raises:
+        ArgumentError: there is no result, methods are mixed, or models with different mel bins.
+        ImportError: pandas is not installed.
+
+    Examples::
+
+        >>> aligned = align_results({"speech": result}, {"speech": alignment})
+        >>> found = frequency_profiles(aligned.results, bands=[0, 1000, 8000])
+        >>> found.table.columns[-2:].tolist()
+        ['0-1000 Hz', '1000-8000 Hz']
+    """
+    check_results(results)
+    frequencies = _mel_frequencies(results)
+    cut = _bands(bands, frequencies)
+    rows, dropped = [], {}
+    for name, result in results.items():
+        alignment = None if alignments is None else alignments.get(name)
+        group = None if groups is None else groups.get(name)
+        of_result = [
+            {"utterance": name, "group": group, **row}
+            for row in _profiles(result, alignment, alignments is None, cut)
+        ]
+        if not of_result:
+            dropped[name] = "no unit with a time that lies within the recording"
+        rows += of_result
+    columns = [*_DESCRIPTION, *(band.name for band in cut)]
+    return Findings(table(rows, columns), corrected([]), dropped)
+
+
+def compare_profiles(
+    profiles: Findings,
+    first: str,
+    second: str,
+    *,
+    by: str = "unit",
+    n_resamples: int = 9_999,
+    seed: int = 0,
+) -> Findings:
+    r"""
+    Test in which bands the profiles of two words, phones or groups differ.
+
+    Args:
+
+        profiles (Findings): What :func:`frequency_profiles` returns.
+        first (str): A word, a phone or a group, for example "so".
+        second (str): Another, for example "no".
+        by (str, optional): The column that holds the two: "unit" or "group".
+                    Default: "unit"
+        n_resamples (int, optional): Permutations of the labels.
+                    Default: 9999
+        seed (int, optional): Of the permutations.
+                    Default: 0
+
+    Returns:
+        *Findings*: the profiles of the two, and a test per band: difference of the means
+        (``mean``, first minus second, with 95 % bootstrap interval), a two-sided permutation test
+        of it and Cohen's d. Bands without mel bins are left out.
+
+    Raises:
+        ArgumentError: one of the two occurs less than twice.
+
+    Examples::
+
+        >>> aligned = align_results({"speech": result}, {"speech": alignment})
+        >>> profiles = frequency_profiles(aligned.results, bands=[0, 1000, 8000])
+        >>> compare_profiles(profiles, "the", "cat")
+        Traceback (most recent call last):
+        captum_spes.errors.ArgumentError: 'the' occurs 1 times, 'cat' 1 times; ...
+    """
+    frame = profiles.table
+    one, other = frame[frame[by] == first], frame[frame[by] == second]
+    if min(len(one), len(other)) < 2:
+        raise ArgumentError(
+            f"{first!r} occurs {len(one)} times, {second!r} {len(other)} times; a comparison "
+            "needs each at least twice."
+        )
+    both = frame[frame[by].isin([first, second])]
+    utterances = both["utterance"].nunique()
+    rows = [
+        _difference(
+            f"{first} - {second}, {name}", one[name], other[name], utterances, n_resamples, seed
+        )
+        for name in frame.columns[len(_DESCRIPTION) :]
+        if not both[name].isna().any()
+    ]
+    return Findings(both, corrected(rows), profiles.dropped)
+
+
+def profile_columns(profiles: DataFrame) -> list[str]:
+    """The columns of bands in a table of profiles."""
+    return list(profiles.columns[len(_DESCRIPTION) :])
+
+
+def _difference(
+    question: str,
+    one: DataFrame,
+    other: DataFrame,
+    utterances: int,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    samples = one.to_numpy(dtype=float), other.to_numpy(dtype=float)
+    tested = stats.permutation_test(
+        samples, _mean_difference, vectorized=True, n_resamples=n_resamples,
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    interval = stats.bootstrap(
+        samples, _mean_difference, vectorized=True, method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    degrees = len(one) + len(other) - 2
+    pooled = np.sqrt(sum(s.var(ddof=1) * (len(s) - 1) for s in samples) / degrees)
+    difference = float(tested.statistic)
+    return {
+        "question": question,
+        "test": f"permutation test of the means, {n_resamples:,} permutations",
+        "alternative": "two-sided",
+        "n": len(one) + len(other),
+        "utterances": utterances,
+        "mean": difference,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "effect": "Cohen's d",
+        "effect_size": difference / pooled if pooled else np.nan,
+        "statistic": difference,
+        "p": float(tested.pvalue),
+    }
+
+
+def _mean_difference(one: Any, other: Any, axis: int = -1) -> Any:
+    return np.mean(one, axis=axis) - np.mean(other, axis=axis)
+
+
+def _mel_frequencies(results: Results) -> Tensor:
+    first, *others = results.values()
+    if any(not torch.equal(first.mel_frequencies, o.mel_frequencies) for o in others):
+        raise ArgumentError("the explanations are of models with different mel bins.")
+    return first.mel_frequencies
+
+
+def _bands(bands: Any, frequencies: Tensor) -> list[Band]:
+    if bands == "bins":
+        # From each middle to the next; the last has no neighbour above.
+        edges = [*frequencies.tolist(), float("inf")]
+        return [Band(f"{low:.0f} Hz", low, high) for low, high in pairwise(edges)]
+    if not isinstance(bands, str | Mapping) and all(isinstance(b, Band) for b in bands):
+        return list(bands)
+    return frequency_bands(bands)
+
+
+def _profiles(
+    result: SpeechToTextAttributionResult,
+    alignment: Alignment | None,
+    is_of_words: bool,
+    bands: Sequence[Band],
+) -> Iterator[dict[str, Any]]:
+    maps = None
+    for index, word in enumerate(result.words):
+        if word.start is None or word.end is None:
+            continue
+        for unit in _units(word, alignment, is_of_words):
+            inside = frames_within(result.frame_times, unit.start, unit.end)
+            if not inside.any():
+                continue
+            maps = result.word_attr().spectrogram_attr if maps is None else maps
+            profile = band_mean(maps[index][inside].amax(0), result.mel_frequencies, bands)
+            yield {
+                "unit": unit.label,
+                "word": word.word,
+                "start": unit.start,
+                "end": unit.end,
+                "frames": int(inside.sum()),
+                **_named(profile.double().numpy(), bands),
+            }
+
+
+def _units(word: Word, alignment: Alignment | None, is_of_words: bool) -> Sequence[Interval]:
+    assert word.start is not None
+    assert word.end is not None
+    spoken = Interval(word.word.casefold(), word.start, word.end)
+    if is_of_words:
+        return (spoken,)
+    return () if alignment is None else alignment.phones_of(spoken)
+
+
+def _named(profile: NDArray[np.float64], bands: Sequence[Band]) -> dict[str, float]:
+    return {band.name: float(value) for band, value in zip(bands, profile, strict=True)}

@@ -1,0 +1,128 @@
+"""Reading explanations, and giving their words times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from captum_spes.alignment import Alignment, align_result
+from captum_spes.errors import ArgumentError
+from captum_spes.speech import SpeechToTextAttributionResult
+
+
+@dataclass(frozen=True)
+class AlignedResults:
+    """Explanations whose words have times.
+
+    Attributes:
+        results: by utterance, those that have an alignment.
+        alignments: theirs.
+        unmatched_written: by utterance, words of the output that were not spoken as written.
+        unmatched_spoken: by utterance, spoken words that the output lacks.
+        dropped: utterances without an alignment, or without any matched word, and why.
+    """
+
+    results: Mapping[str, SpeechToTextAttributionResult]
+    alignments: Mapping[str, Alignment]
+    unmatched_written: Mapping[str, tuple[str, ...]]
+    unmatched_spoken: Mapping[str, tuple[str, ...]]
+    dropped: Mapping[str, str]
+
+
+def load_results(
+    path: str | PathLike[str],
+) -> dict[str, SpeechToTextAttributionResult]:
+    r"""
+    Read saved explanations.
+
+    Args:
+
+        path (str or path): One saved explanation, or a folder that holds some, as
+                    ``captum-spes explain --out`` writes: in one folder per recording.
+
+    Returns:
+        *dict* of :class:`SpeechToTextAttributionResult` by utterance: the name of the file
+        without suffix, or of its folder where the file is called ``explanation.npz``.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ArgumentError: there is no explanation, one is damaged, or two have one name.
+
+    Examples::
+
+        >>> list(load_results("explanation.npz"))
+        ['explanation']
+    """
+    place = Path(path)
+    if not place.exists():
+        raise FileNotFoundError(f"no such explanation: {place}")
+    files = [place] if place.is_file() else sorted(place.rglob("*.npz"))
+    if not files:
+        raise ArgumentError(f"{place} holds no saved explanation (.npz).")
+    results: dict[str, SpeechToTextAttributionResult] = {}
+    for file in files:
+        is_in_own_folder = file.stem == "explanation" and file != place
+        name = file.parent.name if is_in_own_folder else file.stem
+        if name in results:
+            raise ArgumentError(f"{file}: there is an explanation of {name!r} already.")
+        results[name] = SpeechToTextAttributionResult.load(file)
+    return results
+
+
+def align_results(
+    results: Mapping[str, SpeechToTextAttributionResult],
+    alignments: Mapping[str, Alignment],
+    *,
+    language: str = "en",
+) -> AlignedResults:
+    r"""
+    Give the words of explanations the times at which they are spoken.
+
+    Args:
+
+        results (mapping of str to SpeechToTextAttributionResult): By utterance.
+        alignments (mapping of str to Alignment): Likewise; those of other utterances are ignored.
+        language (str, optional): Of numbers in the texts.
+                    Default: "en"
+
+    Returns:
+        *AlignedResults*: what could not be aligned or matched is named, not guessed.
+
+    Raises:
+        ArgumentError: no explanation has an alignment.
+
+    Examples::
+
+        >>> aligned = align_results({"speech": result}, {"speech": alignment})
+        >>> aligned.unmatched_spoken["speech"]
+        ()
+    """
+    aligned = {
+        name: align_result(result, alignments[name], language=language)
+        for name, result in results.items()
+        if name in alignments
+    }
+    if not aligned:
+        raise ArgumentError(
+            f"none of the explanations ({_few(results)}) has an alignment; there are alignments "
+            f"of {_few(alignments)}."
+        )
+    dropped = {name: "no alignment" for name in results if name not in alignments}
+    for name, found in aligned.items():
+        if all(word.start is None for word in found.result.words):
+            dropped[name] = "no word of the output was spoken as it is written"
+    kept = [name for name in aligned if name not in dropped]
+    return AlignedResults(
+        {name: aligned[name].result for name in kept},
+        {name: alignments[name] for name in kept},
+        {name: found.unmatched_written for name, found in aligned.items()},
+        {name: found.unmatched_spoken for name, found in aligned.items()},
+        dropped,
+    )
+
+
+def _few(names: Mapping[str, object]) -> str:
+    shown = ", ".join(list(names)[:3])
+    return f"{shown}, ..." if len(names) > 3 else shown or "nothing"

@@ -1,0 +1,144 @@
+"""Which previous tokens explain a token. (arXiv 2411.01710, section 8.4)"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from captum_spes.analysis.findings import (
+    Findings,
+    Results,
+    check_results,
+    corrected,
+    mean_test,
+    table,
+)
+from captum_spes.errors import ArgumentError
+from captum_spes.speech import SpeechToTextAttributionResult
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_START, _BETWEEN, _LAST = "start", "between", "last"
+_COLUMNS = ("utterance", "token", "position", _START, _BETWEEN, _LAST, "top", "top_token")
+_SHOWN_TOKENS = 5
+
+
+def position_analysis(results: Results) -> Findings:
+    r"""
+    Compare what the start, the last and the other previous tokens are worth (Figure 11 of the
+    paper).
+
+    Args:
+
+        results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
+                    utterance, with attributions of previous tokens.
+
+    Returns:
+        *Findings*: one row per token with at least one previous token between the prompt and the
+        last one: the normalised saliency of the ``start`` (the mean of the prompt's tokens),
+        ``between`` (the mean of those) and the ``last`` token; which of these holds the highest
+        single one (``top``), and that token. Tests, over tokens, one-sided as in the paper: last
+        above start, last above between, start above between.
+
+    Raises:
+        ArgumentError: there is no result, methods are mixed, or none has attributions of previous
+            tokens.
+        ImportError: pandas is not installed.
+
+    Examples::
+
+        >>> position_analysis({"speech": result}).table.columns[-2:].tolist()
+        ['top', 'top_token']
+    """
+    check_results(results)
+    rows, dropped = [], {}
+    for name, result in results.items():
+        if result.token_attr is None:
+            dropped[name] = "no attributions of previous tokens"
+            continue
+        of_result = list(_positions(result))
+        if not of_result:
+            dropped[name] = "no token with a previous one between the prompt and the last"
+        rows += [{"utterance": name, **row} for row in of_result]
+    if len(dropped) == len(results):
+        raise ArgumentError(f"no explanation can be analysed: {'; '.join(set(dropped.values()))}.")
+    tokens = table(rows, _COLUMNS)
+    pairs = ((_LAST, _START), (_LAST, _BETWEEN), (_START, _BETWEEN))
+    tests = [
+        mean_test(f"{high} > {low}", tokens[high] - tokens[low], tokens["utterance"].tolist())
+        for high, low in pairs
+    ]
+    return Findings(tokens, corrected(tests), dropped)
+
+
+def intermediate_explanations(
+    positions: Findings, *, min_share: float = 0.25, min_count: int = 5
+) -> DataFrame:
+    r"""
+    List the tokens that are often explained best by a token from the middle of what was written
+    (Table 10 of the paper).
+
+    Args:
+
+        positions (Findings): What :func:`position_analysis` returns.
+        min_share (float, optional): Share of a token's occurrences that have an intermediate
+                    token on top, at least.
+                    Default: 0.25
+        min_count (int, optional): Occurrences of a token, at least.
+                    Default: 5
+
+    Returns:
+        *DataFrame*, the highest share first: ``token``, ``count``, ``intermediate`` (how often one
+        is on top), ``share``, and ``explained_by``, those tokens with their counts.
+
+    Examples::
+
+        >>> positions = position_analysis({"speech": result})
+        >>> intermediate_explanations(positions).columns.tolist()
+        ['token', 'count', 'intermediate', 'share', 'explained_by']
+    """
+    rows = []
+    frame = positions.table.assign(token=positions.table["token"].str.strip())
+    for token, group in frame.groupby("token", sort=False):
+        between = group[group["top"] == _BETWEEN]
+        share = len(between) / len(group)
+        if len(group) < min_count or share < min_share:
+            continue
+        counts = Counter(between["top_token"].str.strip()).most_common(_SHOWN_TOKENS)
+        rows.append(
+            {
+                "token": token,
+                "count": len(group),
+                "intermediate": len(between),
+                "share": share,
+                "explained_by": ", ".join(f"{other} ({count})" for other, count in counts),
+            }
+        )
+    rows.sort(key=lambda row: (-row["share"], -row["count"], row["token"]))
+    return table(rows, ["token", "count", "intermediate", "share", "explained_by"])
+
+
+def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
+    saliency = result.normalized().token_attr
+    assert saliency is not None
+    n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
+    for index, row in enumerate(saliency):
+        n_previous = n_prompt + index
+        if index < 2:
+            continue
+        values = row[:n_previous].double()
+        best = int(torch.argmax(values))
+        top = _START if best < n_prompt else _LAST if best == n_previous - 1 else _BETWEEN
+        yield {
+            "token": result.output_tokens[index],
+            "position": index,
+            _START: float(values[:n_prompt].mean()),
+            _BETWEEN: float(values[n_prompt:-1].mean()),
+            _LAST: float(values[-1]),
+            "top": top,
+            "top_token": result.previous_tokens[best],
+        }

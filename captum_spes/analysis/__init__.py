@@ -1,6 +1,11 @@
 """From maps to statements: time, frequency, evidence in the audio, previous tokens."""
 
-from captum_spes.analysis.evidence import hallucination_check, token_evidence, word_evidence
+from captum_spes.analysis.evidence import (
+    hallucination_check,
+    token_evidence,
+    was_spoken,
+    word_evidence,
+)
 from captum_spes.analysis.figures import (
     plot_hallucination_check,
     plot_positions,
@@ -10,7 +15,7 @@ from captum_spes.analysis.figures import (
 )
 from captum_spes.analysis.findings import Findings, mean_test, rank_test, roc_auc
 from captum_spes.analysis.frequency import compare_profiles, frequency_profiles
-from captum_spes.analysis.inputs import AlignedResults, align_results, load_results
+from captum_spes.analysis.inputs import AlignedResults, align_results, load_results, read_groups
 from captum_spes.analysis.previous_tokens import intermediate_explanations, position_analysis
 from captum_spes.analysis.time import time_analysis
 
@@ -31,8 +36,10 @@ __all__ = [
     "plot_token_evidence",
     "position_analysis",
     "rank_test",
+    "read_groups",
     "roc_auc",
     "time_analysis",
     "token_evidence",
+    "was_spoken",
     "word_evidence",
 ]

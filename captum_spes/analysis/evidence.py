@@ -174,6 +174,29 @@ def hallucination_check(
     return Findings(frame, tests, words.dropped)
 
 
+def was_spoken(words: Findings, results: Results) -> list[bool]:
+    r"""
+    Tell for each row of :func:`word_evidence` whether the word was matched to a spoken one.
+
+    Args:
+
+        words (Findings): What :func:`word_evidence` returns.
+        results (mapping of str to SpeechToTextAttributionResult): The explanations that it was
+                    given, with times: see :func:`align_results`.
+
+    Returns:
+        *list[bool]*
+
+    Examples::
+
+        >>> aligned = align_results({"speech": result}, {"speech": alignment})
+        >>> was_spoken(word_evidence(aligned.results), aligned.results)
+        [True, True]
+    """
+    places = zip(words.table["utterance"], words.table["position"], strict=True)
+    return [results[name].words[position].start is not None for name, position in places]
+
+
 def _interval(frame: DataFrame, name: str, n_resamples: int, seed: int) -> tuple[float, float]:
     """Words of an utterance stand together in each resampled corpus."""
     groups = [group for _, group in frame.groupby("utterance", sort=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -121,6 +122,41 @@ def align_results(
         {name: found.unmatched_spoken for name, found in aligned.items()},
         dropped,
     )
+
+
+def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
+    r"""
+    Read what group each utterance belongs to.
+
+    Args:
+
+        path (str or path): JSONL, one object a line with its ``id`` (or ``name``): a manifest.
+        field (str): Which of its fields names the group, for example "gender".
+
+    Returns:
+        *dict* of str by utterance, without those that lack the field.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArgumentError: it is no JSONL, or no line has the field.
+
+    Examples::
+
+        >>> _ = open("speakers.jsonl", "w").write('{"id": "speech", "gender": "female"}')
+        >>> read_groups("speakers.jsonl", "gender")
+        {'speech': 'female'}
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file of groups: {file}")
+    try:
+        lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
+        groups = {line.get("id") or line["name"]: line[field] for line in lines if field in line}
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error
+    if not groups:
+        raise ArgumentError(f"no line of {file} has the field {field!r}.")
+    return {name: str(group) for name, group in groups.items()}
 
 
 def _few(names: Mapping[str, object]) -> str:

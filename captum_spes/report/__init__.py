@@ -1,5 +1,6 @@
 """Explanations and comparisons for people: text, tables and files."""
 
+from captum_spes.report.analysis import write_analysis
 from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
 from captum_spes.report.files import write_explanation
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
@@ -10,6 +11,7 @@ __all__ = [
     "comparison_table",
     "explanation_text",
     "summarize_tokens",
+    "write_analysis",
     "write_comparison",
     "write_explanation",
 ]

@@ -66,11 +66,11 @@ class TestMethods:
             compare(["spes", "spes-efficient"], Settings("tiny", {**QUICK, "n_samples": 20_000}))
 
     def test_names_of_the_command_line_are_those_of_the_methods(self):
-        from captum_spes import cli
+        from captum_spes.cli import options
 
-        assert cli._METHODS.split(", ") == list(METHODS)
-        named_methods(cli._DEFAULT_METHODS.split(","))
-        assert METHODS["spes-efficient"].max_samples == cli._EFFICIENT_SAMPLES
+        assert options.METHODS.split(", ") == list(METHODS)
+        named_methods(options.DEFAULT_METHODS.split(","))
+        assert METHODS["spes-efficient"].max_samples == options.EFFICIENT_SAMPLES
 
     def test_unknown_and_repeated_names(self):
         with pytest.raises(ArgumentError, match="unknown method 'gradcam'; known: spes, "):

@@ -1,0 +1,87 @@
+"""``captum-spes analyse``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from captum_spes.cli.options import print_text
+from captum_spes.errors import ArgumentError
+
+
+def add_analyse(commands: Any) -> None:
+    analyse = commands.add_parser(
+        "analyse",
+        help="what maps say of time, frequency, evidence in the audio and previous tokens",
+        description="Analyse saved explanations of one method: tables (CSV), figures and a summary "
+        "of all tests. With the times at which words are spoken: whether maps lie there, which "
+        "frequencies words and phones rest on, and whether words that were not said can be told.",
+    )
+    add = analyse.add_argument
+    add(
+        "results",
+        type=Path,
+        metavar="RESULTS",
+        help="a saved explanation, or a folder that holds some, as explain --out writes",
+    )
+    add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
+    add(
+        "--alignments",
+        type=Path,
+        metavar="PATH",
+        help="times of the words: what align writes, TextGrid, CTM or JSON, or a folder of such "
+        "files; by the name of the utterance",
+    )
+    add(
+        "--group-by",
+        metavar="FIELD",
+        help="compare the frequencies of groups by this field of --alignments, which must be "
+        "JSONL: gender, for example",
+    )
+    add(
+        "--compare",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FIRST", "SECOND"),
+        help="test in which bands two words differ, for example so no; can be repeated",
+    )
+    add(
+        "--bands",
+        choices=("bark", "erb", "hz", "voice"),
+        default="bark",
+        help="frequency bands (default: %(default)s)",
+    )
+    add(
+        "--language",
+        default="en",
+        metavar="CODE",
+        help="of numbers in the texts (default: %(default)s)",
+    )
+    analyse.set_defaults(run=_analyse)
+
+
+def _analyse(parsed: argparse.Namespace) -> None:
+    from captum_spes.alignment import read_alignments
+    from captum_spes.analysis import load_results, read_groups
+    from captum_spes.report import write_analysis
+
+    needs_times = {"--group-by": parsed.group_by, "--compare": parsed.compare}
+    for option, value in needs_times.items():
+        if value and parsed.alignments is None:
+            raise ArgumentError(f"{option} needs --alignments, the times of the words.")
+    alignments = None if parsed.alignments is None else read_alignments(parsed.alignments)
+    groups = None if parsed.group_by is None else read_groups(parsed.alignments, parsed.group_by)
+    results = load_results(parsed.results)
+    written = write_analysis(
+        results,
+        parsed.out,
+        alignments=alignments,
+        groups=groups,
+        compare=[tuple(word.casefold() for word in pair) for pair in parsed.compare],
+        bands=parsed.bands,
+        language=parsed.language,
+    )
+    print_text((parsed.out / "summary.md").read_text(encoding="utf-8"))
+    print_text(f"written: {', '.join(str(path) for path in written)}")

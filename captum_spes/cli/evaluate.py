@@ -1,0 +1,139 @@
+"""``captum-spes evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from captum_spes.cli.options import (
+    AUTO,
+    DEFAULT_METHODS,
+    METHODS,
+    STEPS_PER_EVAL,
+    add_model_options,
+    json_object,
+    positive,
+    print_text,
+)
+from captum_spes.cli.settings import (
+    attribute_arguments,
+    generation_arguments,
+    load,
+    use_defaults,
+)
+from captum_spes.errors import ArgumentError
+
+
+def add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="compare methods on a corpus by deletion, insertion and size",
+        description="Explain every recording of a manifest with every method and compare: table "
+        "(CSV, Markdown), curves, and all scores. A run that was stopped goes on where it was. A "
+        'line of the manifest: {"id": "a", "audio": "a.flac", "text": "what is said", '
+        '"translations": {"de": "..."}}, the last being optional.',
+    )
+    add = evaluate.add_argument
+    add("manifest", type=Path, metavar="MANIFEST", help="JSONL, one recording a line")
+    add(
+        "--methods",
+        default=DEFAULT_METHODS,
+        metavar="NAME,...",
+        help="what to compare, the first being what others are compared with (default: "
+        f"{DEFAULT_METHODS}); known: {METHODS}",
+    )
+    add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
+    add(
+        "--reference",
+        metavar="LANGUAGE",
+        help="score against this translation of the manifest (default: the text)",
+    )
+    add(
+        "--metric",
+        choices=("wer_capped", "wer", "bleu"),
+        help="score of what is written (default: wer_capped, at most 100; bleu with --reference)",
+    )
+    add(
+        "--normalize-text",
+        action="store_true",
+        help="score without case and punctuation (the paper keeps both)",
+    )
+    add("--limit", type=positive, metavar="N", help="the first N recordings only")
+    add(
+        "--max-new-tokens",
+        type=positive,
+        metavar="N",
+        help="stop the model after N tokens (default: its own limit)",
+    )
+    add(
+        "--method-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help="further arguments of methods' own attribute, for example "
+        '\'{"integrated-gradients": {"n_steps": 20}}\'',
+    )
+    add_model_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(parsed: argparse.Namespace) -> None:
+    from captum_spes.corpus import Settings, compare_methods, named_methods, read_manifest
+    from captum_spes.corpus.provenance import write_provenance
+    from captum_spes.report import write_comparison
+
+    methods = named_methods([name.strip() for name in parsed.methods.split(",")])
+    utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
+    use_defaults(parsed)
+    model, processor = load(parsed)
+    _check_reference(parsed, writes_any_language=model.config.model_type == "canary")
+    settings = Settings(
+        model=parsed.model,
+        attribute_args=attribute_arguments(parsed),
+        method_args=parsed.method_args,
+        gen_args=generation_arguments(parsed),
+        language=parsed.reference,
+        metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
+        batch_size=STEPS_PER_EVAL if parsed.batch_size == AUTO else parsed.batch_size,
+    )
+    comparison = compare_methods(
+        model,
+        processor,
+        utterances,
+        methods,
+        settings,
+        parsed.out,
+        text_normalizer=_text_normalizer(parsed.normalize_text),
+        show_progress=not parsed.quiet,
+    )
+    for utterance, method, error in comparison.failures:
+        print(f"captum-spes: {utterance}, {method}: {error}", file=sys.stderr)
+    if not comparison.ids:
+        raise ArgumentError("no utterance was measured with every method; nothing to compare.")
+    written = write_comparison(comparison, parsed.out)
+    written.append(write_provenance(parsed.out, parsed.arguments))
+    print_text(f"\n{(parsed.out / 'table.md').read_text(encoding='utf-8')}")
+    print_text(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:
+    """What is written and what it is scored against must be of one language."""
+    written = parsed.target_language or parsed.language or "en"
+    if writes_any_language and (parsed.reference or parsed.language or "en") != written:
+        raise ArgumentError(
+            f"the model writes {written!r} and would be scored against "
+            f"{parsed.reference or 'the text of what is said'!r}: give --target-language and "
+            "--reference the same language."
+        )
+    if parsed.task == "translate" and parsed.reference is None:
+        raise ArgumentError("--task translate needs --reference, the language of the translation.")
+
+
+def _text_normalizer(is_wanted: bool) -> Any:
+    if not is_wanted:
+        return str
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+
+    return BasicTextNormalizer()

@@ -1,0 +1,146 @@
+"""``captum-spes explain``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from captum_spes.cli.options import (
+    EFFICIENT_SAMPLES,
+    METHODS,
+    add_model_options,
+    print_text,
+    share,
+)
+from captum_spes.cli.settings import (
+    attribute_arguments,
+    generation_arguments,
+    load,
+    use_defaults,
+)
+from captum_spes.errors import ArgumentError
+
+
+def add_explain(commands: Any) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="which time-frequency patterns and previous tokens each token rests on",
+        description="Explain recordings; with none, a bundled one. The paper's own settings, "
+        "which take hours on a CPU with models larger than the bundled one: "
+        "--samples 20000 --token-samples 2000 --patches-per-second 400 500 600",
+    )
+    add = explain.add_argument
+    add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
+    add(
+        "--method",
+        metavar="NAME",
+        help="what explains (default: spes-efficient; spes with --patches-per-second or more than "
+        f"{EFFICIENT_SAMPLES} samples); known: {METHODS}",
+    )
+    add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
+    add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
+    add(
+        "--tolerance",
+        type=share,
+        metavar="SHARE",
+        help="stop when at most this share of the tokens' maps is sampling noise, between 0 and 1; "
+        "--samples is then the most that is spent",
+    )
+    add(
+        "--return-partial",
+        action="store_true",
+        help="on Ctrl-C explain with the samples so far instead of giving up",
+    )
+    add_model_options(explain)
+    explain.set_defaults(run=_explain)
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    _check_model(parsed)
+    use_defaults(parsed)
+    for file in parsed.audio:
+        if not file.exists():
+            raise FileNotFoundError(f"no such audio file: {file}")
+    folders = _output_folders(parsed.audio, parsed.out)
+
+    method, explainer = _method_and_explainer(parsed)
+    recordings = [_checked_audio(explainer, file) for file in parsed.audio]
+
+    from captum_spes.report import explanation_text, write_explanation
+
+    for file, samples, folder in zip(parsed.audio, recordings, folders, strict=True):
+        result = explainer.attribute(
+            samples,
+            sampling_rate=explainer.adapter.sampling_rate,
+            target=parsed.target,
+            gen_args=generation_arguments(parsed),
+            **{**attribute_arguments(parsed), **method.arguments(parsed.patches_per_second)},
+            tolerance=parsed.tolerance,
+            return_partial=parsed.return_partial,
+            show_progress=not parsed.quiet,
+        )
+        # Files first: what was computed must not be lost to a closed pipe.
+        written = [] if folder is None else write_explanation(result, folder)
+        print_text(f"\n{file}\n{explanation_text(result)}")
+        if written:
+            print_text(f"\nwritten: {', '.join(str(path) for path in written)}")
+
+
+def _check_model(parsed: argparse.Namespace) -> None:
+    if parsed.audio and parsed.model is None:
+        raise ArgumentError(
+            "no model: give --model with a hub name or a folder, or --model demo for the "
+            "bundled one, which understands the bundled recordings only."
+        )
+    if not parsed.audio:
+        from captum_spes.demo import load_examples
+
+        parsed.audio = [load_examples()[0].path]
+
+
+def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    from captum_spes import SpeechToTextAttribution
+    from captum_spes.corpus import named_methods
+
+    (method,) = named_methods([parsed.method])
+    if method.same_maps_as:
+        raise ArgumentError(
+            f"{method.name} has the maps of {method.same_maps_as} and differs in evaluate only."
+        )
+    model, processor = load(parsed)
+    return method, SpeechToTextAttribution(method.make(model), processor)
+
+
+def _checked_audio(explainer: Any, file: Path) -> Any:
+    """Read every file before explaining the first, so that a bad one costs no time."""
+    from captum_spes.speech.audio import check_audio, load_audio
+
+    adapter = explainer.adapter
+    try:
+        samples = load_audio(file, adapter.sampling_rate)
+        check_audio(samples, adapter.sampling_rate, adapter.max_seconds)
+    except ArgumentError as error:
+        raise ArgumentError(
+            str(error) if str(file) in str(error) else f"{file}: {error}"
+        ) from error
+    return samples
+
+
+def _output_folders(files: list[Path], out: Path | None) -> list[Path | None]:
+    """One folder per recording, named after it; made now, so that a bad path fails early."""
+    folders: list[Path | None] = []
+    for file in files:
+        if out is None:
+            folders.append(None)
+            continue
+        folder, number = out / file.stem, 1
+        while folder in folders:
+            number += 1
+            folder = out / f"{file.stem}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise ArgumentError(f"cannot write into {folder}.")
+        folders.append(folder)
+    return folders

@@ -151,12 +151,13 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         raise FileNotFoundError(f"no such file of groups: {file}")
     try:
         lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
-        groups = {line.get("id") or line["name"]: line[field] for line in lines if field in line}
+        groups = {line.get("id") or line["name"]: line.get(field) for line in lines}
     except (ValueError, KeyError, AttributeError) as error:
         raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error
-    if not groups:
+    known = {name: str(group) for name, group in groups.items() if group is not None}
+    if not known:
         raise ArgumentError(f"no line of {file} has the field {field!r}.")
-    return {name: str(group) for name, group in groups.items()}
+    return known
 
 
 def _few(names: Mapping[str, object]) -> str:

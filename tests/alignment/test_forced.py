@@ -1,0 +1,73 @@
+"""The forced aligner finds words and phones of real and of synthesised speech."""
+
+import numpy as np
+import pytest
+
+from captum_spes.alignment import force_align
+from captum_spes.demo import load_examples
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.audio import load_audio
+
+pytest.importorskip("pocketsphinx")
+
+
+@pytest.fixture(scope="module")
+def example():
+    return next(example for example in load_examples() if example.name == "test-00121")
+
+
+def test_times_of_synthesised_speech(example):
+    """Where the synthesiser says that words are spoken."""
+    found = force_align(example.path, example.text)
+    assert [word.label for word in found.words] == [word.label.lower() for word in example.words]
+    late = [abs(a.start - b.start) for a, b in zip(found.words, example.words, strict=True)]
+    assert max(late) < 0.05
+
+
+@pytest.mark.parametrize("name", ["jfk", "so-024020291", "so-022510300", "librivox-0930"])
+def test_times_of_real_speech(speech_clips, name):
+    clip = speech_clips[name]
+    found = force_align(clip["path"], clip["text"])
+    expected = [(w["word"], w["start"], w["end"]) for w in clip["words"]]
+    assert [word.label for word in found.words] == [word for word, _, _ in expected]
+    times = np.array([word[1:] for word in found.words])
+    assert np.abs(times - np.array([word[1:] for word in expected])).max() < 0.05
+    # Phones fill their words.
+    for word in found.words:
+        phones = found.phones_of(word)
+        assert (phones[0].start, phones[-1].end) == (word.start, word.end)
+
+
+def test_case_punctuation_and_arrays_do_not_matter(example):
+    samples = load_audio(example.path, 16_000)
+    assert force_align(samples, example.text.upper() + " ...") == force_align(
+        example.path, example.text
+    )
+
+
+def test_own_pronunciations(example):
+    said = example.text.replace("grandmother", "granmuvver")
+    with pytest.raises(ArgumentError, match="lacks granmuvver; give pronunciations"):
+        force_align(example.path, said)
+    phones = "G R AE N D M AH DH ER"
+    found = force_align(example.path, said, pronunciations={"granmuvver": phones})
+    assert [p.label for p in found.phones_of(found.words[1])] == phones.split()
+
+
+def test_bad_input(example, audio):
+    with pytest.raises(ArgumentError, match="does not fit the recording"):
+        force_align(audio, "one two three four five six seven eight nine ten")
+    with pytest.raises(ArgumentError, match="no word to align"):
+        force_align(example.path, " ... ")
+    with pytest.raises(ArgumentError, match="16000 Hz, got 8000"):
+        force_align(audio, "one", 8_000)
+    with pytest.raises(ArgumentError, match="NaN"):
+        force_align(np.full(16_000, np.nan, np.float32), "one")
+    with pytest.raises(FileNotFoundError):
+        force_align("missing.wav", "one")
+
+
+def test_missing_library_is_named(example, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
+    with pytest.raises(ImportError, match=r"pip install 'captum-spes\[alignment\]'"):
+        force_align(example.path, example.text)

@@ -1,0 +1,59 @@
+"""Explanations are read, and their words get times."""
+
+import pytest
+
+from captum_spes.alignment import Alignment, Interval
+from captum_spes.analysis import align_results, load_results, read_groups
+from captum_spes.errors import ArgumentError
+from tests.analysis.planted import planted_result
+
+SPOKEN = Alignment((Interval("so", 0.1, 0.3),))
+
+
+def test_results_of_a_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    planted_result([" so"]).save(tmp_path / "a" / "explanation.npz")
+    planted_result([" no"]).save(tmp_path / "b.npz")
+    found = load_results(tmp_path)
+    assert {name: result.text for name, result in found.items()} == {"a": " so", "b": " no"}
+    assert list(load_results(tmp_path / "a" / "explanation.npz")) == ["explanation"]
+    planted_result([" no"]).save(tmp_path / "a.npz")
+    with pytest.raises(ArgumentError, match="'a' already"):
+        load_results(tmp_path)
+
+
+def test_no_results(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such explanation"):
+        load_results(tmp_path / "x")
+    with pytest.raises(ArgumentError, match="no saved explanation"):
+        load_results(tmp_path)
+    (tmp_path / "broken.npz").write_bytes(b"no")
+    with pytest.raises(ArgumentError, match=r"broken\.npz"):
+        load_results(tmp_path)
+
+
+def test_what_has_no_times_is_named():
+    texts = {"a": [" so", "."], "b": [" no"], "c": [" so"]}
+    results = {name: planted_result(tokens) for name, tokens in texts.items()}
+    found = align_results(results, {"a": SPOKEN, "b": SPOKEN, "z": SPOKEN})
+    assert list(found.results) == list(found.alignments) == ["a"]
+    assert found.results["a"].words[0].start == 0.1
+    assert found.dropped["c"] == "no alignment"
+    assert "spoken as it is written" in found.dropped["b"]
+    assert found.unmatched_written == {"a": (), "b": ("no",)}
+    assert found.unmatched_spoken == {"a": (), "b": ("so",)}
+    with pytest.raises(ArgumentError, match=r"\(a, b, c\) has an alignment; .* of z\."):
+        align_results(results, {"z": SPOKEN})
+
+
+def test_groups(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"id": "a", "speaker": 3}\n\n{"name": "b", "speaker": 4}\n{"id": "c"}\n')
+    assert read_groups(path, "speaker") == {"a": "3", "b": "4"}
+    with pytest.raises(ArgumentError, match="field 'gender'"):
+        read_groups(path, "gender")
+    path.write_text("[1]")
+    with pytest.raises(ArgumentError, match="no JSONL"):
+        read_groups(path, "speaker")
+    with pytest.raises(FileNotFoundError):
+        read_groups(tmp_path / "x", "speaker")

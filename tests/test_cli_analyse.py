@@ -1,0 +1,168 @@
+"""The command line from recordings to tables of the plausibility analyses."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from captum_spes.alignment import read_alignments
+from captum_spes.cli import main
+from captum_spes.demo import MANIFEST, load_examples
+from tests.analysis.planted import planted_result
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    """Three bundled recordings, really explained."""
+    folder = tmp_path_factory.mktemp("explained")
+    recordings = [example.path for example in load_examples()[:3]]
+    status = main(
+        ["explain", *map(str, recordings), "--model", "demo", "--out", str(folder), "--quiet",
+         "--samples", "300", "--token-samples", "200"]
+    )  # fmt: skip
+    assert status == 0
+    return folder
+
+
+@pytest.mark.slow
+class TestAnalyse:
+    def test_maps_lie_where_the_words_are_spoken(self, capsys, explained, tmp_path):
+        out = tmp_path / "analysed"
+        status, printed, _ = run(
+            capsys, "analyse", explained, "--out", out, "--alignments", MANIFEST,
+            "--group-by", "gender",
+        )  # fmt: skip
+        assert status == 0
+        names = {path.name for path in out.iterdir()}
+        for name in ("token_evidence", "word_times", "previous_tokens"):
+            assert {f"{name}.csv", f"{name}_tests.csv", f"{name}.png"} <= names
+        assert {
+            "summary.md",
+            "word_profiles.png",
+            "phone_profiles.png",
+            "word_evidence.csv",
+        } <= names
+        tests = pd.read_csv(out / "word_times_tests.csv").set_index("question")
+        words = tests.loc["inside > outside, words"]
+        assert words["n"] > 15
+        assert words["p_corrected"] < 0.01
+        assert tests.loc["pointing > chance", "p_corrected"] < 0.01
+        assert tests.loc["centres follow the words (rho > 0)", "mean"] > 0.8
+        summary = (out / "summary.md").read_text()
+        assert printed.strip().startswith(summary.strip())
+        assert "# Analyses of 3 explanations by SPES" in summary
+        assert "3 utterances have times" in summary
+
+    def test_without_times(self, capsys, explained, tmp_path):
+        status, printed, _ = run(capsys, "analyse", explained, "--out", tmp_path / "a")
+        assert status == 0
+        names = {path.name for path in (tmp_path / "a").iterdir()}
+        assert "word_evidence.csv" in names
+        assert "word_times.csv" not in names
+        assert "Kurtosis" in printed
+
+    def test_utterances_without_times_are_named(self, capsys, explained, tmp_path):
+        lines = MANIFEST.read_text().splitlines()[:2]
+        (tmp_path / "two.jsonl").write_text("\n".join(lines))
+        status, printed, _ = run(
+            capsys, "analyse", explained, "--out", tmp_path / "a",
+            "--alignments", tmp_path / "two.jsonl",
+        )  # fmt: skip
+        assert status == 0
+        left_out = load_examples()[2].path.stem
+        assert f"* {left_out}: no alignment" in printed
+
+    def test_hallucinations_where_the_audio_lacks_words(self, capsys, explained, tmp_path):
+        """One recording's words are given as those of another."""
+        first, second, _ = (example.path.stem for example in load_examples()[:3])
+        lines = [json.loads(line) for line in MANIFEST.read_text().splitlines()[:3]]
+        lines[0]["words"] = lines[0]["words"][: len(lines[0]["words"]) // 2]
+        (tmp_path / "times.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        out = tmp_path / "a"
+        status, _, _ = run(
+            capsys, "analyse", explained, "--out", out, "--alignments", tmp_path / "times.jsonl"
+        )
+        assert status == 0
+        words = pd.read_csv(out / "word_evidence.csv")
+        assert not words.loc[words["utterance"] == first, "supported"].all()
+        assert words.loc[words["utterance"] == second, "supported"].all()
+        assert {"auc_low", "auc_high"} <= set(pd.read_csv(out / "word_evidence_tests.csv"))
+
+
+class TestAlign:
+    def test_a_manifest(self, capsys, tmp_path):
+        pytest.importorskip("pocketsphinx")
+        example = next(e for e in load_examples() if e.name == "test-00121")
+        shutil.copy(example.path, tmp_path / "a.flac")
+        lines = [
+            {"id": "a", "audio": "a.flac", "text": example.text},
+            {"id": "b", "audio": "a.flac", "text": "a zxcvq"},
+        ]
+        (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        out = tmp_path / "times.jsonl"
+        status, printed, errors = run(
+            capsys, "align", tmp_path / "m.jsonl", "--out", out, "--quiet"
+        )
+        assert status == 0
+        assert "aligned 1 of 2" in printed
+        assert "b: the dictionary lacks zxcvq" in errors
+        assert [w.label for w in read_alignments(out)["a"].words] == [
+            w.label.lower() for w in example.words
+        ]
+
+    def test_nothing_aligned(self, capsys, tmp_path):
+        pytest.importorskip("pocketsphinx")
+        shutil.copy(load_examples()[0].path, tmp_path / "a.flac")
+        (tmp_path / "m.jsonl").write_text(json.dumps({"audio": "a.flac", "text": "zxcvq"}))
+        status, _, errors = run(
+            capsys, "align", tmp_path / "m.jsonl", "--out", tmp_path / "t.jsonl", "--quiet"
+        )
+        assert status == 2
+        assert "no recording could be aligned" in errors
+        assert not (tmp_path / "t.jsonl").exists()
+
+
+class TestWrongUse:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["missing", "--out", "o"], "no such explanation: missing"),
+            ([".", "--out", "o"], "holds no saved explanation"),
+            (["a.npz", "--out", "o", "--compare", "so", "no"], "--compare needs --alignments"),
+            (["a.npz", "--out", "o", "--group-by", "gender"], "--group-by needs --alignments"),
+            (["a.npz", "--out", "o", "--alignments", "x.json"], "no such alignment: x.json"),
+            (["a.npz", "--out", "file"], "file"),
+        ],
+    )
+    def test_one_clear_line(self, capsys, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        if "a.npz" in arguments:
+            planted_result([" so", " no"]).save("a.npz")
+        (tmp_path / "file").write_text("")
+        status, _, errors = run(capsys, "analyse", *arguments)
+        assert status == 2
+        assert errors.startswith("captum-spes: error: ")
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1
+
+    def test_a_word_that_does_not_occur(self, capsys, tmp_path):
+        for name in "ab":
+            planted_result([" so", " no"]).save(tmp_path / f"{name}.npz")
+        times = {"words": [["so", 0.1, 0.3], ["no", 0.5, 0.7]]}
+        for name in "ab":
+            (tmp_path / f"{name}.json").write_text(json.dumps(times))
+        arguments = ["analyse", tmp_path, "--out", tmp_path / "o", "--alignments", tmp_path]
+        status, _, errors = run(capsys, *arguments, "--compare", "So", "yes")
+        assert status == 2
+        assert "'so' occurs 2 times, 'yes' 0 times" in errors
+        status, printed, _ = run(capsys, *arguments, "--compare", "So", "No")
+        assert status == 0
+        assert "so - no, " in printed
+        assert (tmp_path / "o" / "so_and_no.png").exists()

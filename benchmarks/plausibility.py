@@ -93,8 +93,7 @@ def explain_english(folder, corpus):
 
 
 def explain_translations(folder, corpus, language):
-    # The few samples of the spectrogram are not looked at.
-    explain = Explaining(*bundled(), folder, {"n_samples": 20, "n_token_samples": 1_000})
+    explain = Explaining(*bundled(), folder, {"n_samples": 200, "n_token_samples": 1_000})
     for example in read_examples(corpus)[:N_TRANSLATED]:
         explain(example.name, example.path, gen_args={"target_language": language})
 

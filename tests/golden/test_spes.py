@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from captum_spes import SPES, KLDivergenceForward, TokenProbabilityForward, slic_feature_mask
-from captum_spes.maps import group_words, paired_min_max, sentence_mean, span_mean, standardize
+from captum_spes.maps import (
+    Band,
+    band_mean,
+    group_words,
+    paired_min_max,
+    sentence_mean,
+    span_mean,
+    standardize,
+    time_mean,
+)
 from captum_spes.masks.scales import requested_patches
 from captum_spes.metrics import deletion_masks
 from captum_spes.metrics.perturbation import perturbed
@@ -299,6 +308,17 @@ class TestAggregation:
         assert [word for word, _ in words] == texts["words"][1:]
         spans = [[indices[0] + 1, indices[-1] + 1] for _, indices in words]
         assert spans == texts["word_indices"][1:]
+
+    @pytest.mark.parametrize("case", ["0", "1", "2"])
+    def test_spans_of_time_and_the_whole_frequency_range(self, golden, case):
+        """Golden spans hold their last frame; a frame of index i lasts from i to i + 1 here."""
+        arrays, texts = golden("aggregation.npz"), golden("aggregation.json")[case]
+        maps = arrays[f"{case}_spec"]
+        times, frequencies = (torch.arange(n) + 0.5 for n in maps.shape[1:])
+        spans = [(first, last + 1) for first, last in texts["time_spans"]]
+        close(time_mean(maps, times, spans), arrays[f"{case}_timespans_spec"], 1e-6)
+        whole = [Band("all", 0, 1e6)]
+        close(band_mean(maps, frequencies, whole), arrays[f"{case}_freqmean_spec"], 1e-6)
 
 
 class TestDeletionOrder:

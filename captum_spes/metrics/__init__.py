@@ -1,5 +1,6 @@
 """Measures of explanations."""
 
+from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
 from captum_spes.metrics.curves import Curve, Interval, auc, plot_curves
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.perturbation import Example, deletion_curve, insertion_curve
@@ -7,6 +8,7 @@ from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.text import corpus_score, word_error_rate
 
 __all__ = [
+    "Agreement",
     "Curve",
     "Example",
     "Interval",
@@ -15,6 +17,7 @@ __all__ = [
     "deletion_curve",
     "deletion_masks",
     "insertion_curve",
+    "inter_seed_agreement",
     "plot_curves",
     "size_curve",
     "word_error_rate",

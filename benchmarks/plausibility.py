@@ -62,9 +62,10 @@ N_ENGLISH, N_TRANSLATED, N_WHISPER, N_CUT, N_NOISE = 60, 300, 12, 12, 12
 class Explaining:
     """Explanations of one model, saved."""
 
-    def __init__(self, model, processor, folder, settings):
+    def __init__(self, model, processor, folder, settings, gradient_steps=20):
         self.model, self.processor = model, processor
         self.folder, self.settings = folder, settings
+        self.gradient_steps = gradient_steps
 
     def __call__(self, name, audio, method_name="spes-efficient", *, group="", **arguments):
         target = self.folder / (group or method_name) / f"{name}.npz"
@@ -75,7 +76,7 @@ class Explaining:
         explainer = SpeechToTextAttribution(method.make(self.model), self.processor)
         settings = {"seed": 0, **self.settings, **method.arguments((60, 120)), **arguments}
         if method_name == "integrated-gradients":
-            settings["method_args"] = {"n_steps": 20}
+            settings["method_args"] = {"n_steps": self.gradient_steps}
         result = explainer.attribute(audio, **settings)
         result.save(target)
         print(target, result.text, flush=True)
@@ -99,7 +100,7 @@ def explain_translations(folder, corpus, language):
 
 
 def explain_whisper(folder, manifest):
-    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200})
+    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200}, 10)
     for method in METHODS.split(","):
         for clip in clips(manifest)[:N_WHISPER]:
             explain(clip["id"], clip["audio"], method)

@@ -4,8 +4,8 @@
     python benchmarks/plausibility.py explain english german
     python tutorials/results/make.py
 
-Numbers keep the eight binary digits that the model's own (bfloat16) have, and of the patches only one
-level: together a sixth of the size.
+Numbers keep the eight binary digits that the model's own (bfloat16) have, and of the patches only
+one level: together a sixth of the size.
 """
 
 from __future__ import annotations

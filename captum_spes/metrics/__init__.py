@@ -1,6 +1,12 @@
 """Measures of explanations."""
 
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
+from captum_spes.metrics.ceiling import (
+    AgreementCeiling,
+    VarianceShares,
+    agreement_ceiling,
+    variance_shares,
+)
 from captum_spes.metrics.curves import Curve, Interval, auc, plot_curves
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.perturbation import Example, deletion_curve, insertion_curve
@@ -9,9 +15,12 @@ from captum_spes.metrics.text import corpus_score, word_error_rate
 
 __all__ = [
     "Agreement",
+    "AgreementCeiling",
     "Curve",
     "Example",
     "Interval",
+    "VarianceShares",
+    "agreement_ceiling",
     "auc",
     "corpus_score",
     "deletion_curve",
@@ -20,5 +29,6 @@ __all__ = [
     "inter_seed_agreement",
     "plot_curves",
     "size_curve",
+    "variance_shares",
     "word_error_rate",
 ]

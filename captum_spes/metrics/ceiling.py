@@ -1,0 +1,186 @@
+"""How much of a low agreement is the models', and how much the estimator's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from captum_spes.errors import ArgumentError
+from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
+
+
+@dataclass(frozen=True, eq=False)
+class AgreementCeiling:
+    r"""
+    Agreement between models beside that of each model with itself.
+
+    Attributes:
+        between: of different models, each pair of runs; seeds are (model, run).
+        within: of the runs of each model, by model.
+        chance: what unrelated maps give.
+    """
+
+    between: Agreement
+    within: Mapping[Any, Agreement]
+    chance: float
+
+    @property
+    def ceiling(self) -> float:
+        """The mean self-agreement: more cannot be expected of two models."""
+        return float(np.mean([agreement.mean for agreement in self.within.values()]))
+
+    @property
+    def disattenuated(self) -> float:
+        r"""
+        The agreement to expect without sampling noise, on a scale where chance is 0.
+
+        Spearman's correction, :math:`r_{ab} / \sqrt{r_{aa} r_{bb}}` with values corrected for
+        chance, mean over pairs of models. NaN where a model agrees with itself no more than by
+        chance: then nothing is known of the models. Can exceed 1 by noise.
+        """
+        self_agreement = {name: found.corrected for name, found in self.within.items()}
+        pairs: dict[tuple[Any, Any], list[float]] = {}
+        for ((one, _), (other, _)), value in self.between.per_pair.items():
+            pairs.setdefault((one, other), []).append(value)
+        ratios = []
+        for (one, other), values in pairs.items():
+            product = max(self_agreement[one], 0.0) * max(self_agreement[other], 0.0)
+            corrected = (np.mean(values) - self.chance) / (1 - self.chance)
+            ratios.append(corrected / np.sqrt(product) if product > 0 else np.nan)
+        return float(np.mean(ratios))
+
+
+@dataclass(frozen=True)
+class VarianceShares:
+    """What a cell's standardised score depends on; the shares add up to 1.
+
+    Attributes:
+        utterance: on what is said alone: shared by all models and runs.
+        model_seed: on the model.
+        mask_seed: on the run: sampling noise.
+        utterance_deviation: standard deviation of the first share over utterances.
+    """
+
+    utterance: float
+    model_seed: float
+    mask_seed: float
+    utterance_deviation: float
+
+
+def agreement_ceiling(
+    attributions: Mapping[Any, Sequence[Any]] | Sequence[Sequence[Any]],
+    top: float = 0.2,
+    *,
+    measure: str = "overlap",
+    absolute: bool = False,
+) -> AgreementCeiling:
+    r"""
+    Measure the agreement of models beside the agreement of each model with itself.
+
+    A method that draws random masks does not even agree with itself where the draws are few: Lime
+    with Captum's default of 25 samples is at chance on a single model. Its low agreement between
+    models then says nothing of the models.
+
+    Args:
+
+        attributions (mapping or sequence): For each model a sequence of runs with different mask
+                    seeds, at least two each; a run is what :func:`inter_seed_agreement` takes for a
+                    seed. Of a method without randomness give the same run twice.
+        top (float, optional): See :func:`inter_seed_agreement`.
+                    Default: 0.2
+        measure (str, optional): See there.
+                    Default: "overlap"
+        absolute (bool, optional): See there.
+                    Default: False
+
+    Returns:
+        *AgreementCeiling*: ``between``, ``within``, ``ceiling``, ``chance`` and
+        ``disattenuated``.
+
+    Raises:
+        ArgumentError: there are fewer than two models, or fewer than two runs of one.
+
+    Examples::
+
+        >>> signal = np.random.default_rng(0).random((20, 300))
+        >>> def run(seed):
+        ...     return list(signal + np.random.default_rng(seed).random(signal.shape))
+        >>> found = agreement_ceiling([[run(1), run(2)], [run(3), run(4)]])
+        >>> abs(found.between.mean - found.ceiling) < 0.03  # all that divides them is noise
+        True
+    """
+    models = _models(attributions)
+    arguments: dict[str, Any] = {"top": top, "measure": measure, "absolute": absolute}
+    every_run = {
+        (name, number): run for name, runs in models.items() for number, run in enumerate(runs)
+    }
+    agreement = inter_seed_agreement(every_run, **arguments)
+    of_models = [(one, other) for (one, _), (other, _) in agreement.pairs]
+    between = _selected(agreement, [one != other for one, other in of_models])
+    within = {
+        name: _selected(agreement, [one == other == name for one, other in of_models])
+        for name in models
+    }
+    return AgreementCeiling(between, within, agreement.chance)
+
+
+def variance_shares(
+    attributions: Mapping[Any, Sequence[Any]] | Sequence[Sequence[Any]], *, absolute: bool = False
+) -> VarianceShares:
+    r"""
+    Split the variance of scores into what the utterance, the model and the masks decide.
+
+    Maps are standardised per utterance, so that covariances are Pearson correlations: of runs of
+    different models the share of the utterance, of runs of one model that and the model's.
+
+    Args:
+
+        attributions (mapping or sequence): As :func:`agreement_ceiling` takes.
+        absolute (bool, optional): Whether the magnitude counts and not the sign.
+                    Default: False
+
+    Returns:
+        *VarianceShares*: a share that is negative by noise counts as 0.
+
+    Raises:
+        ArgumentError: there are fewer than two models, or fewer than two runs of one.
+
+    Examples::
+
+        >>> maps = np.random.default_rng(0).random((2, 1000))
+        >>> shares = variance_shares([[maps[0], maps[0]], [maps[1], maps[1]]])
+        >>> shares.mask_seed, round(shares.model_seed, 1)
+        (0.0, 1.0)
+    """
+    found = agreement_ceiling(attributions, measure="pearson", absolute=absolute)
+    shared = min(max(found.between.mean, 0.0), 1.0)
+    of_model = min(max(found.ceiling, shared), 1.0)
+    return VarianceShares(
+        utterance=shared,
+        model_seed=of_model - shared,
+        mask_seed=1.0 - of_model,
+        utterance_deviation=float(np.std(found.between.per_utterance)),
+    )
+
+
+def _models(attributions: Any) -> dict[Any, list[Any]]:
+    named = attributions if isinstance(attributions, Mapping) else dict(enumerate(attributions))
+    models = {name: list(runs) for name, runs in named.items()}
+    if len(models) < 2:
+        raise ArgumentError(f"a ceiling needs two models, got {len(models)}.")
+    for name, runs in models.items():
+        if len(runs) < 2:
+            raise ArgumentError(
+                f"model {name!r} has {len(runs)} run; its agreement with itself needs two with "
+                "different mask seeds."
+            )
+    return models
+
+
+def _selected(agreement: Agreement, rows: list[bool]) -> Agreement:
+    pairs = tuple(compress(agreement.pairs, rows))
+    return Agreement(agreement.measure, pairs, agreement.values[rows], agreement.chance)

@@ -45,7 +45,7 @@ def read_alignments(path: str | PathLike[str]) -> dict[str, Alignment]:
     Returns:
         *dict*: an :class:`Alignment` per utterance, by ``id`` or else the file's name without
         suffix. Silences, and words that a tool could not align, are left out; so is a line of
-        JSONL whose ``words`` is null.
+        JSONL whose ``words`` is null. An empty list says that nobody speaks.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -111,7 +111,7 @@ def _read(file: Path) -> dict[str, Alignment]:
             return {file.stem: _from_json(json.loads(_text(file)))}
         if suffix == ".jsonl":
             return _from_lines(_text(file))
-    except (ArgumentError, ValueError, KeyError, TypeError) as error:
+    except (ArgumentError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArgumentError(f"{file}: {error or type(error).__name__}") from error
     raise ArgumentError(f"{file}: expected one of {', '.join(_SUFFIXES)}.")
 
@@ -169,9 +169,12 @@ def _from_lines(text: str) -> dict[str, Alignment]:
         if not line.strip():
             continue
         fields = json.loads(line)
-        name = fields.get("id") or fields.get("name")
+        if not isinstance(fields, dict):
+            raise ArgumentError(f"line {number}: expected an object")
+        name = fields.get("id", fields.get("name"))
         if name is None:
             raise ArgumentError(f"line {number} has no id")
+        name = str(name)
         if name in alignments:
             raise ArgumentError(f"line {number}: the id {name!r} is there twice")
         if fields.get("words", ...) is not None:
@@ -186,13 +189,16 @@ def _from_json(fields: Any) -> Alignment:
         entries = fields["words"]
     else:  # WhisperX
         entries = [word for segment in fields["segments"] for word in segment.get("words", ())]
-    words, phones = [], [tuple(phone) for phone in fields.get("phones", ())]
+    words, phones = [], [_phone(phone) for phone in fields.get("phones", ())]
     for entry in entries:
         if not isinstance(entry, dict):
             words.append(tuple(entry))
-        elif "start" in entry and "end" in entry:  # not where a tool could not align
+        # A tool that could not align a word leaves its times out.
+        elif entry.get("start") is not None and entry.get("end") is not None:
             words.append((entry["word"], entry["start"], entry["end"]))
             phones += _phones_within(entry)
+    if entries and not words:
+        raise ArgumentError("no word has a time")
     return _alignment(words, phones)
 
 
@@ -204,15 +210,19 @@ def _phones_within(entry: Mapping[str, Any]) -> list[tuple[str, float, float]]:
             phones.append((phone["phone"].partition("_")[0], round(time, 6), round(end, 6)))
             time = end
         else:
-            phones.append((phone["phone"], phone["start"], phone["end"]))
+            phones.append(_phone(phone))
     return phones
 
 
+def _phone(entry: Any) -> tuple[str, float, float]:
+    if isinstance(entry, dict):
+        return entry["phone"], entry["start"], entry["end"]
+    label, start, end = entry
+    return label, start, end
+
+
 def _alignment(words: Iterable[Any], phones: Iterable[Any] = ()) -> Alignment:
-    spoken = tuple(_intervals(words))
-    if not spoken:
-        raise ArgumentError("no word with a time")
-    return Alignment(spoken, tuple(_intervals(phones)))
+    return Alignment(tuple(_intervals(words)), tuple(_intervals(phones)))
 
 
 def _intervals(entries: Iterable[Any]) -> Iterable[Interval]:

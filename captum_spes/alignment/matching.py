@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from captum_spes.alignment.intervals import Alignment
 from captum_spes.alignment.spelling import spoken_forms
+from captum_spes.maps import join_inner_punctuation
 from captum_spes.speech import SpeechToTextAttributionResult, Word
-
-# What holds one spoken word together though tokenizers and word grouping cut there.
-_INSIDE_WORDS = "'’ʼ"
-_INSIDE_NUMBERS = ".,"
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,8 @@ def match_words(
     Match written words to spoken ones by the edit distance of the two texts.
 
     Case, punctuation, apostrophes and hyphens do not count, and numbers match the words that
-    they are spoken as. Only equal words match, and only where the alignment of the texts is the
-    same from their beginning and from their end: of "the the cat" against "the cat" the two
-    articles stay unmatched.
+    they are spoken as. Only equal words match, and only those that every best alignment of the two
+    texts matches: of "the the cat" against "the cat" both articles stay unmatched.
 
     Args:
 
@@ -70,7 +67,8 @@ def match_words(
         *WordMatches*
 
     Raises:
-        ImportError: rapidfuzz, or for numbers num2words, is not installed.
+        ArgumentError: num2words does not know the language.
+        ImportError: there is a number, and num2words is not installed.
 
     Examples::
 
@@ -91,7 +89,8 @@ def match_words(
         heard = sorted({owner[piece] for piece in found if piece is not None})
         # A spoken word of which only a part is written here has no time for that part.
         whole = {first_piece[s] + offset for s in heard for offset in range(len(said[s]))}
-        if whole == found:
+        is_in_one_go = heard == list(range(heard[0], heard[-1] + 1))
+        if whole == found and is_in_one_go:
             pairs.append((index, tuple(heard)))
     matched = {index for index, _ in pairs}
     reached = {index for _, indices in pairs for index in indices}
@@ -110,7 +109,9 @@ def align_result(
 
     Args:
 
-        result (SpeechToTextAttributionResult): An explanation of a transcription.
+        result (SpeechToTextAttributionResult): An explanation of a transcription; times that it
+                    has are replaced. (Words of a translation can look like spoken ones, German
+                    *so* for example: do not align those.)
         alignment (Alignment): Of the same recording; its text may differ from the output.
         language (str, optional): Of the numbers.
                     Default: "en"
@@ -120,7 +121,8 @@ def align_result(
         named.
 
     Raises:
-        ImportError: rapidfuzz, or for numbers num2words, is not installed.
+        ArgumentError: num2words does not know the language.
+        ImportError: there is a number, and num2words is not installed.
 
     Examples::
 
@@ -128,7 +130,7 @@ def align_result(
         >>> align_result(result, alignment).result.words[1].end
         0.5
     """
-    words = list(_joined(result))
+    words = _joined(result)
     matches = match_words(
         [word.word for word in words], [w.label for w in alignment.words], language=language
     )
@@ -159,50 +161,43 @@ def _spelled(words: Sequence[str], other: Sequence[str], language: str) -> list[
 
 
 def _sure_partners(written: list[str], spoken: list[str]) -> dict[int, int]:
-    """Equal pieces that the alignments from either end agree on."""
-    forwards = set(_equal(written, spoken))
-    backwards = {
-        (len(written) - 1 - w, len(spoken) - 1 - s) for w, s in _equal(written[::-1], spoken[::-1])
-    }
-    return dict(sorted(forwards & backwards))
+    """Equal pieces that all alignments of the smallest edit distance match.
+
+    Libraries return one such alignment; whether it is the only one takes all costs: those of the
+    beginnings of both texts and those of their ends.
+    """
+    rows, columns = len(written), len(spoken)
+    differs = np.array([[w != s for s in spoken] for w in written], dtype=int)
+    differs = differs.reshape(rows, columns)
+    before = _edit_distances(differs)
+    after = _edit_distances(differs[::-1, ::-1])[::-1, ::-1]
+    through = before[:-1, :-1] + differs + after[1:, 1:] == before[-1, -1]
+    left_out = before[:-1] + 1 + after[1:] == before[-1, -1]
+    partners = {}
+    for row in range(rows):
+        reached = np.flatnonzero(through[row])
+        if len(reached) == 1 and not differs[row, reached[0]] and not left_out[row].any():
+            partners[row] = int(reached[0])
+    return partners
 
 
-def _equal(written: list[str], spoken: list[str]) -> Iterator[tuple[int, int]]:
-    for block in _levenshtein().opcodes(written, spoken).as_matching_blocks():
-        for offset in range(block.size):
-            yield block.a + offset, block.b + offset
-
-
-def _levenshtein() -> Any:
-    try:
-        return import_module("rapidfuzz.distance.Levenshtein")
-    except ImportError as error:
-        raise ImportError(
-            "matching words needs rapidfuzz: pip install 'captum-spes[alignment]'"
-        ) from error
-
-
-def _joined(result: SpeechToTextAttributionResult) -> Iterator[Word]:
-    """The words of a result, with those that punctuation inside a word divides put together."""
-    words = list(result.words)
-    while words:
-        word = words.pop(0)
-        while len(words) > 1 and _is_inside(result, word, *words[:2]):
-            mark, rest = words.pop(0), words.pop(0)
-            word = Word(
-                word.word + mark.word + rest.word,
-                (*word.token_indices, *mark.token_indices, *rest.token_indices),
+def _edit_distances(differs: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Of the first i written from the first j spoken pieces, for all i and j."""
+    rows, columns = differs.shape
+    distances = np.zeros((rows + 1, columns + 1), dtype=int)
+    distances[0], distances[:, 0] = np.arange(columns + 1), np.arange(rows + 1)
+    for i in range(rows):
+        for j in range(columns):
+            distances[i + 1, j + 1] = min(
+                distances[i, j] + differs[i, j], distances[i, j + 1] + 1, distances[i + 1, j] + 1
             )
-        yield word
+    return distances
 
 
-def _is_inside(
-    result: SpeechToTextAttributionResult, before: Word, mark: Word, after: Word
-) -> bool:
-    starts = [result.output_tokens[word.token_indices[0]] for word in (mark, after)]
-    if any(token.startswith((" ", "▁", "Ġ")) for token in starts):
-        return False
-    left, right = before.word[-1:], after.word[:1]
-    if mark.word in _INSIDE_WORDS:
-        return left.isalpha() and right.isalpha()
-    return mark.word in _INSIDE_NUMBERS and left.isdigit() and right.isdigit()
+def _joined(result: SpeechToTextAttributionResult) -> list[Word]:
+    """The words without times, those that punctuation inside a word divides put together."""
+    words = [(word.word, word.token_indices) for word in result.words]
+    return [
+        Word(word, tuple(indices))
+        for word, indices in join_inner_punctuation(words, result.output_tokens)
+    ]

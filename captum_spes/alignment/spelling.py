@@ -6,7 +6,11 @@ import re
 import unicodedata
 from importlib import import_module
 
+from captum_spes.errors import ArgumentError
+
 _APOSTROPHES = "'’ʼ"
+# Languages that write three and a half as 3.5.
+_POINT_LANGUAGES = ("en", "zh", "ja", "ko", "th", "he")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(st|nd|rd|th)?")
 
 
@@ -27,6 +31,7 @@ def spoken_forms(word: str, language: str = "en") -> list[tuple[str, ...]]:
         *list* of tuples of str, the likeliest first; one empty tuple for what is not spoken.
 
     Raises:
+        ArgumentError: num2words does not know the language, or how to say the number.
         ImportError: the word holds a number, and num2words is not installed.
 
     Examples::
@@ -39,7 +44,12 @@ def spoken_forms(word: str, language: str = "en") -> list[tuple[str, ...]]:
     number = _NUMBER.fullmatch(word.strip('.,;:!?"“”«»()[]'))
     if number is None:
         return [_pieces(word)]
-    digits = number.group().replace(",", "")
+    if language.startswith(_POINT_LANGUAGES):
+        digits = number.group().replace(",", "")
+    else:  # 3,5 or 3.500: which of the two divides thousands is not known for sure
+        digits = number.group()
+        if "," in digits or "." in digits:
+            return [_pieces(word)]
     if number.group(1):
         return _both_ways(_written_out(digits.removesuffix(number.group(1)), "ordinal", language))
     forms = _both_ways(_written_out(digits, "cardinal", language))
@@ -72,4 +82,10 @@ def _written_out(digits: str, kind: str, language: str) -> str:
             "matching numbers needs num2words: pip install 'captum-spes[alignment]'"
         ) from error
     value = float(digits) if "." in digits else int(digits)
-    return str(num2words(value, to=kind, lang=language))
+    try:
+        return str(num2words(value, to=kind, lang=language))
+    except (NotImplementedError, OverflowError) as error:
+        raise ArgumentError(
+            f"the number {digits} cannot be written out in the language {language!r}: give a code "
+            f"that num2words knows, such as 'en' or 'de' ({error})."
+        ) from error

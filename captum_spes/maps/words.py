@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 # How tokenizers mark the start of a word: sentencepiece, byte-level BPE, plain text.
 _WORD_STARTS = ("▁", "Ġ", " ")
+# Punctuation that holds a word, or a number, together.
+_INSIDE_WORDS = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
+_INSIDE_NUMBERS = ".,"
 
 
 def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -44,6 +47,54 @@ def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
             words[-1] = (words[-1][0] + text, [*words[-1][1], index])
         is_open = True
     return words
+
+
+def join_inner_punctuation(
+    words: Sequence[tuple[str, Sequence[int]]], tokens: Sequence[str]
+) -> list[tuple[str, list[int]]]:
+    r"""
+    Put together the words that an apostrophe, or the point of a number, divides.
+
+    :func:`group_words` makes three words of *it's* where the apostrophe is a token of its own, as
+    in the paper; they are spoken as one.
+
+    Args:
+
+        words (sequence of (str, sequence of int)): Words and their token indices, in order.
+        tokens (sequence of str): The tokens.
+
+    Returns:
+        *list* of ``(word, token indices)`` in order. What was joined already stays as it is.
+
+    Examples::
+
+        >>> tokens = [" it", "'", "s", " 3", ".", "5", "."]
+        >>> join_inner_punctuation(group_words(tokens), tokens)
+        [("it's", [0, 1, 2]), ('3.5', [3, 4, 5]), ('.', [6])]
+    """
+    joined: list[tuple[str, list[int]]] = []
+    left = [(word, list(indices)) for word, indices in words]
+    while left:
+        word, indices = left.pop(0)
+        while len(left) > 1 and _is_inside(word, left[0], left[1], tokens):
+            for part, more in (left.pop(0), left.pop(0)):
+                word, indices = word + part, indices + more
+        joined.append((word, indices))
+    return joined
+
+
+def _is_inside(
+    before: str,
+    mark: tuple[str, list[int]],
+    after: tuple[str, list[int]],
+    tokens: Sequence[str],
+) -> bool:
+    if any(tokens[indices[0]].startswith(_WORD_STARTS) for _, indices in (mark, after)):
+        return False
+    left, right = before[-1:], after[0][:1]
+    if mark[0] in _INSIDE_WORDS:
+        return left.isalpha() and right.isalpha()
+    return mark[0] in _INSIDE_NUMBERS and left.isdigit() and right.isdigit()
 
 
 def _without_marks(token: str) -> str:

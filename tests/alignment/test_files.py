@@ -86,7 +86,8 @@ GENTLE = {"transcript": "The cat.", "words": [
 WHISPERX = {"segments": [
     {"start": 0.1, "end": 0.3, "words": [{"word": "the", "start": 0.1, "end": 0.3, "score": 0.9}]},
     {"start": 0.3, "end": 0.7, "words": [
-        {"word": "cat", "start": 0.3, "end": 0.62, "score": 0.8}, {"word": "2"}]},
+        {"word": "cat", "start": 0.3, "end": 0.62, "score": 0.8}, {"word": "2"},
+        {"word": "3", "start": None, "end": None}]},
 ]}  # fmt: skip
 
 
@@ -125,6 +126,15 @@ class TestReading:
         (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
         assert list(read_alignments(tmp_path / "m.jsonl")) == ["a", "c"]
 
+    def test_nobody_speaks_and_names_that_are_numbers(self, tmp_path):
+        (tmp_path / "m.jsonl").write_text('{"id": 7, "words": []}')
+        assert read_alignments(tmp_path / "m.jsonl") == {"7": Alignment(())}
+
+    def test_phones_beside_the_words_as_objects(self, tmp_path):
+        fields = {**BUNDLED, "phones": [{"phone": p, "start": s, "end": e} for p, s, e in PHONES]}
+        (tmp_path / "a.json").write_text(json.dumps(fields))
+        assert read_alignments(tmp_path / "a.json") == {"a": Alignment(THE_CAT, PHONES)}
+
     def test_a_folder(self, tmp_path):
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep" / "a.json").write_text(json.dumps(OURS))
@@ -153,7 +163,9 @@ class TestBadInput:
         [
             ("a.json", "{", "a.json: "),
             ("a.json", "[]", "list of words"),
-            ("a.json", '{"words": []}', "no word with a time"),
+            ("a.json", '{"words": [{"word": "a"}]}', "no word has a time"),
+            ("a.json", '{"segments": ["x"]}', "a.json: "),
+            ("a.jsonl", "[1]", "line 1: expected an object"),
             ("a.json", '{"words": [["a", 0.5, 0.2]]}', "'a' from 0.5 to 0.2"),
             ("a.json", '{"words": [["a", 0.5, 0.7], ["b", 0.1, 0.2]]}', "does not follow"),
             ("a.json", '{"words": [["a", NaN, 0.2]]}', "finite"),

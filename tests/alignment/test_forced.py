@@ -54,6 +54,13 @@ def test_own_pronunciations(example):
     assert [p.label for p in found.phones_of(found.words[1])] == phones.split()
 
 
+def test_of_the_ways_to_speak_a_number_the_one_that_is_heard(speech_clips):
+    clip = speech_clips["so-024300330"]
+    assert clip["text"].startswith("at first ")
+    found = force_align(clip["path"], clip["text"].replace("first", "1st"))
+    assert [word.label for word in found.words][:2] == ["at", "first"]
+
+
 def test_bad_input(example, audio):
     with pytest.raises(ArgumentError, match="does not fit the recording"):
         force_align(audio, "one two three four five six seven eight nine ten")

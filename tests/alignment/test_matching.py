@@ -1,10 +1,13 @@
 """Written words find the spoken ones that they are, and no others."""
 
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captum_spes.alignment import Alignment, Interval, align_result, match_words, spoken_forms
+from captum_spes.errors import ArgumentError
 from tests.analysis.planted import planted_result
 
 
@@ -44,6 +47,12 @@ class TestMatchWords:
             # Which of the two was said cannot be told.
             ("the the cat", "the cat", {"cat": "cat"}),
             ("a b", "b a", {}),
+            # One best alignment matches the first "and", another does not.
+            ("and he came", "and then and now he came", {"he": "he", "came": "came"}),
+            # Nothing is matched over a word that was said in between.
+            ("21 days", "twenty uh one days", {"days": "days"}),
+            ("ill-disposed", "ill very disposed", {}),
+            ("half-way there", "half way there", {"half-way": "half way", "there": "there"}),
             ("", "the cat", {}),
         ],
     )
@@ -77,6 +86,39 @@ class TestMatchWords:
         assert heard == sorted(set(heard))
         assert {*heard, *found.spoken} == set(range(len(spoken)))
 
+    @settings(max_examples=300, deadline=None)
+    @given(*[st.lists(st.sampled_from("abc"), max_size=4)] * 2)
+    def test_matches_are_those_of_every_best_alignment(self, written, spoken):
+        best = best_alignments(tuple(written), tuple(spoken))
+        sure = set.intersection(*best)
+        found = match_words(written, spoken)
+        assert {(w, s) for w, (s,) in found.pairs} == sure
+
+
+def best_alignments(written, spoken):
+    """All alignments of the smallest edit distance, as sets of matched places: by trying all."""
+
+    @cache
+    def ways(i, j):
+        """(cost, matches) of everything that can be done with what is left."""
+        if i == len(written) and j == len(spoken):
+            return {(0, frozenset())}
+        found = set()
+        if i < len(written):
+            found |= {(cost + 1, matches) for cost, matches in ways(i + 1, j)}
+        if j < len(spoken):
+            found |= {(cost + 1, matches) for cost, matches in ways(i, j + 1)}
+        if i < len(written) and j < len(spoken):
+            equal = written[i] == spoken[j]
+            found |= {
+                (cost + (not equal), matches | {(i, j)} if equal else matches)
+                for cost, matches in ways(i + 1, j + 1)
+            }
+        return found
+
+    smallest = min(cost for cost, _ in ways(0, 0))
+    return [set(matches) for cost, matches in ways(0, 0) if cost == smallest]
+
 
 class TestSpokenForms:
     def test_punctuation_is_not_spoken(self):
@@ -87,6 +129,14 @@ class TestSpokenForms:
 
     def test_a_decimal(self):
         assert spoken_forms("3.5") == [("three", "point", "five")]
+
+    def test_a_comma_that_may_be_a_point_is_left(self):
+        assert spoken_forms("3,5", "de") == [("3", "5")]
+        assert spoken_forms("21", "de") == [("einundzwanzig",)]
+
+    def test_unknown_languages(self):
+        with pytest.raises(ArgumentError, match="language 'German'"):
+            spoken_forms("21", "German")
 
     def test_missing_library_is_named(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "num2words", None)
@@ -126,6 +176,11 @@ class TestAlignResult:
         assert [w.word for w in align_result(result, one_word()).result.words] == [
             "1,000", "3.5", ".", "Yes", ".", "No",
         ]  # fmt: skip
+
+    def test_times_of_another_alignment_go(self):
+        result = planted_result([" the", " cat"], times=[(0.0, 0.1), (0.1, 0.2)])
+        found = align_result(result, Alignment((Interval("cat", 0.3, 0.9),)))
+        assert [(w.start, w.end) for w in found.result.words] == [(None, None), (0.3, 0.9)]
 
     def test_a_number_spans_its_words(self):
         result = planted_result([" 21", " days"])

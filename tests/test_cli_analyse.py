@@ -37,7 +37,7 @@ class TestAnalyse:
         out = tmp_path / "analysed"
         status, printed, _ = run(
             capsys, "analyse", explained, "--out", out, "--alignments", MANIFEST,
-            "--group-by", "gender",
+            "--manifest", MANIFEST, "--group-by", "gender",
         )  # fmt: skip
         assert status == 0
         names = {path.name for path in out.iterdir()}
@@ -53,8 +53,10 @@ class TestAnalyse:
         words = tests.loc["inside > outside, words"]
         assert words["n"] > 15
         assert words["p_corrected"] < 0.01
-        assert tests.loc["pointing > chance", "p_corrected"] < 0.01
-        assert tests.loc["centres follow the words (rho > 0)", "mean"] > 0.8
+        own = tests.loc["pointing, own word > others"]
+        assert own["p_corrected"] < 0.01
+        assert own["effect_size"] > 0.5
+        assert tests.loc["centres follow the words (rho > 0)", "effect_size"] > 0.8
         summary = (out / "summary.md").read_text()
         assert printed.strip().startswith(summary.strip())
         assert "# Analyses of 3 explanations by SPES" in summary
@@ -137,6 +139,10 @@ class TestWrongUse:
             ([".", "--out", "o"], "holds no saved explanation"),
             (["a.npz", "--out", "o", "--compare", "so", "no"], "--compare needs --alignments"),
             (["a.npz", "--out", "o", "--group-by", "gender"], "--group-by needs --alignments"),
+            (
+                ["a.npz", "--out", "o", "--alignments", "a.json", "--group-by", "x"],
+                "--group-by and --manifest go together",
+            ),
             (["a.npz", "--out", "o", "--alignments", "x.json"], "no such alignment: x.json"),
             (["a.npz", "--out", "file"], "file"),
         ],
@@ -161,7 +167,7 @@ class TestWrongUse:
         arguments = ["analyse", tmp_path, "--out", tmp_path / "o", "--alignments", tmp_path]
         status, _, errors = run(capsys, *arguments, "--compare", "So", "yes")
         assert status == 2
-        assert "'so' occurs 2 times, 'yes' 0 times" in errors
+        assert "'so' occurs in 2 utterances, 'yes' in 0" in errors
         status, printed, _ = run(capsys, *arguments, "--compare", "So", "No")
         assert status == 0
         assert "so - no, " in printed

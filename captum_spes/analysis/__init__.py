@@ -3,7 +3,7 @@
 from captum_spes.analysis.evidence import (
     hallucination_check,
     token_evidence,
-    was_spoken,
+    was_matched,
     word_evidence,
 )
 from captum_spes.analysis.figures import (
@@ -14,7 +14,7 @@ from captum_spes.analysis.figures import (
     plot_token_evidence,
 )
 from captum_spes.analysis.findings import Findings, mean_test, rank_test, roc_auc
-from captum_spes.analysis.frequency import compare_profiles, frequency_profiles
+from captum_spes.analysis.frequency import Profiles, compare_profiles, frequency_profiles
 from captum_spes.analysis.inputs import AlignedResults, align_results, load_results, read_groups
 from captum_spes.analysis.previous_tokens import intermediate_explanations, position_analysis
 from captum_spes.analysis.time import time_analysis
@@ -22,6 +22,7 @@ from captum_spes.analysis.time import time_analysis
 __all__ = [
     "AlignedResults",
     "Findings",
+    "Profiles",
     "align_results",
     "compare_profiles",
     "frequency_profiles",
@@ -40,6 +41,6 @@ __all__ = [
     "roc_auc",
     "time_analysis",
     "token_evidence",
-    "was_spoken",
+    "was_matched",
     "word_evidence",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
@@ -14,12 +15,13 @@ from captum_spes.analysis.findings import (
     Results,
     check_results,
     corrected,
+    mean_test,
     rank_test,
     roc_auc,
     table,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.maps import group_words, span_mean
+from captum_spes.maps import join_inner_punctuation, span_mean
 from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # What counts as evidence: a higher value speaks for the audio.
 EVIDENCE = ("impact", "peak_impact", "kurtosis", "speech_share")
+# Of fewer a bootstrap says nothing.
+_FEWEST_CLUSTERS = 5
 _WORD, _CONTINUATION, _PUNCTUATION, _SPECIAL = (
     "start of a word", "within a word", "punctuation", "end of sentence",
 )  # fmt: skip
@@ -49,8 +53,9 @@ def token_evidence(results: Results) -> Findings:
         "punctuation", "end of sentence"), the ``kurtosis`` of its raw map (Fisher's: 0 for a
         normal distribution), ``impact`` and ``peak_impact``, the mean and the maximum of its raw
         map (for SPES the divergence, in nats, that removing audio causes), and ``speech_share``
-        (NaN without attributions of previous tokens). Tests: whether starts of words have a
-        higher kurtosis than each other kind, Mann-Whitney, one-sided.
+        (NaN without attributions of previous tokens). Tests, one-sided: whether starts of words
+        have a higher kurtosis than each other kind, over tokens (Mann-Whitney), and within
+        utterances (t-test of the differences of their medians).
 
     Raises:
         ArgumentError: there is no result, or several methods are mixed.
@@ -66,19 +71,28 @@ def token_evidence(results: Results) -> Findings:
         {"utterance": name, **row} for name, result in results.items() for row in _tokens(result)
     ]
     tokens = table(rows, ["utterance", "token", "position", "kind", *EVIDENCE])
-    of_kind = dict(iter(tokens.groupby("kind")))
-    empty = tokens.iloc[:0]
-    starts = of_kind.get(_WORD, empty)
     tests = [
-        rank_test(
-            f"kurtosis, {_WORD} > {kind}",
-            starts["kurtosis"],
-            of_kind.get(kind, empty)["kurtosis"],
-            tokens["utterance"].tolist(),
-        )
+        test
         for kind in (_CONTINUATION, _PUNCTUATION, _SPECIAL)
+        for test in _higher_kurtosis(tokens, kind)
     ]
     return Findings(tokens, corrected(tests))
+
+
+def _higher_kurtosis(tokens: DataFrame, kind: str) -> list[dict[str, Any]]:
+    question = f"kurtosis, {_WORD} > {kind}"
+    starts, others = (tokens[tokens["kind"] == k] for k in (_WORD, kind))
+    medians = tokens.groupby(["utterance", "kind"])["kurtosis"].median().unstack()
+    differences = medians.reindex(columns=[_WORD, kind]).diff(-1, axis=1)[_WORD]
+    return [
+        rank_test(
+            f"{question}, tokens",
+            starts["kurtosis"],
+            others["kurtosis"],
+            (starts["utterance"].tolist(), others["utterance"].tolist()),
+        ),
+        mean_test(f"{question}, utterances", differences, differences.index.tolist()),
+    ]
 
 
 def word_evidence(results: Results) -> Findings:
@@ -124,6 +138,7 @@ def hallucination_check(
     words: Findings,
     supported: Sequence[bool] | Series,
     *,
+    clusters: Sequence[str] | Series | None = None,
     n_resamples: int = 1_000,
     seed: int = 0,
 ) -> Findings:
@@ -134,7 +149,11 @@ def hallucination_check(
 
         words (Findings): What :func:`word_evidence` returns.
         supported (sequence of bool): For each of its rows whether the word is in the audio.
-        n_resamples (int, optional): Of the bootstrap over utterances.
+        clusters (sequence of str, optional): For each row what it shares with others and what is
+                    drawn together, the recording for example, where several explanations are of
+                    one.
+                    Default: None, the utterance
+        n_resamples (int, optional): Of the bootstrap over clusters.
                     Default: 1000
         seed (int, optional): Of the bootstrap.
                     Default: 0
@@ -142,7 +161,8 @@ def hallucination_check(
     Returns:
         *Findings*: the words with a column ``supported``, and a test per kind of evidence:
         Mann-Whitney, one-sided, with the ROC-AUC as ``effect_size`` and its 95 % bootstrap interval
-        over utterances in ``auc_low`` and ``auc_high``.
+        over clusters in ``auc_low`` and ``auc_high`` (NaN for fewer than five clusters). p takes
+        words for independent; the interval does not.
 
     Raises:
         ArgumentError: the number of labels is not that of the words, or one kind is missing.
@@ -161,22 +181,26 @@ def hallucination_check(
             f"kinds among them; got shape {labels.shape}, {int(labels.sum())} true."
         )
     frame = words.table.assign(supported=labels)
+    cluster = np.asarray(frame["utterance"] if clusters is None else clusters)
     rows, intervals = [], []
     for name in EVIDENCE:
-        known = frame.dropna(subset=name)
-        said, invented = (known[known["supported"] == truth][name] for truth in (True, False))
-        rows.append(
-            rank_test(f"{name}, said > not said", said, invented, known["utterance"].tolist())
-        )
-        intervals.append(_interval(known, name, n_resamples, seed))
+        said, invented = (frame[frame["supported"] == truth] for truth in (True, False))
+        of = (said["utterance"].tolist(), invented["utterance"].tolist())
+        rows.append(rank_test(f"{name}, said > not said", said[name], invented[name], of))
+        known = frame[name].notna().to_numpy()
+        values = frame.loc[known, name].to_numpy(dtype=float)
+        intervals.append(_interval(values, labels[known], cluster[known], n_resamples, seed))
     tests = corrected(rows)
     tests[["auc_low", "auc_high"]] = intervals
     return Findings(frame, tests, words.dropped)
 
 
-def was_spoken(words: Findings, results: Results) -> list[bool]:
+def was_matched(words: Findings, results: Results) -> list[bool]:
     r"""
     Tell for each row of :func:`word_evidence` whether the word was matched to a spoken one.
+
+    A word without a match was not said as it is written; it may have been said all the same, if
+    the alignment lacks it or spells it in another way (*Mr.*, *50%*).
 
     Args:
 
@@ -190,28 +214,34 @@ def was_spoken(words: Findings, results: Results) -> list[bool]:
     Examples::
 
         >>> aligned = align_results({"speech": result}, {"speech": alignment})
-        >>> was_spoken(word_evidence(aligned.results), aligned.results)
+        >>> was_matched(word_evidence(aligned.results), aligned.results)
         [True, True]
     """
     places = zip(words.table["utterance"], words.table["position"], strict=True)
     return [results[name].words[position].start is not None for name, position in places]
 
 
-def _interval(frame: DataFrame, name: str, n_resamples: int, seed: int) -> tuple[float, float]:
-    """Words of an utterance stand together in each resampled corpus."""
-    groups = [group for _, group in frame.groupby("utterance", sort=False)]
-    values = [g[name].to_numpy(dtype=float) for g in groups]
-    labels = [g["supported"].to_numpy(dtype=bool) for g in groups]
+def _interval(
+    values: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    clusters: NDArray[Any],
+    n_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Of the ROC-AUC; words of a cluster stand together in each draw."""
+    names = list(dict.fromkeys(clusters.tolist()))
+    if len(names) < _FEWEST_CLUSTERS:
+        return float("nan"), float("nan")
+    members = [np.flatnonzero(clusters == name) for name in names]
     generator = np.random.default_rng(seed)
     found = []
-    for _ in range(n_resamples if groups else 0):
-        drawn = generator.integers(0, len(groups), len(groups))
-        of_words = np.concatenate([values[i] for i in drawn])
-        is_said = np.concatenate([labels[i] for i in drawn])
-        found.append(roc_auc(of_words[is_said], of_words[~is_said]))
-    if not found or np.isnan(found).all():
+    for _ in range(n_resamples):
+        drawn = generator.integers(0, len(names), len(names))
+        rows = np.concatenate([members[i] for i in drawn])
+        found.append(roc_auc(values[rows][labels[rows]], values[rows][~labels[rows]]))
+    if np.isnan(found).any():  # some draws lack one of the two kinds
         return float("nan"), float("nan")
-    low, high = np.nanquantile(found, [0.025, 0.975])
+    low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -224,16 +254,16 @@ def _tokens(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
 
 def _words(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
     spoken = [
-        (position, word)
-        for position, word in enumerate(result.words)
-        if any(character.isalnum() for character in word.word)
+        (position, word, indices)
+        for position, (word, indices) in enumerate(_joined(result))
+        if _is_spoken(word)
     ]
-    spans = [word.token_indices for _, word in spoken]
+    spans = [indices for _, _, indices in spoken]
     shares = _shares(result)
-    means = np.array([np.mean(shares[list(span)]) for span in spans])
+    means = np.array([np.mean(shares[span]) for span in spans])
     measured = _measured(span_mean(result.spectrogram_attr, None, spans).spectrogram_attr, means)
-    for index, (position, word) in enumerate(spoken):
-        yield {"word": word.word, "position": position, **measured(index)}
+    for index, (position, word, _) in enumerate(spoken):
+        yield {"word": word, "position": position, **measured(index)}
 
 
 def _measured(maps: Tensor, shares: Any) -> Callable[[int], Mapping[str, float]]:
@@ -261,14 +291,22 @@ def _shares(result: SpeechToTextAttributionResult) -> Any:
 
 def _kinds(result: SpeechToTextAttributionResult) -> list[str]:
     kinds = [_SPECIAL] * len(result.output_tokens)
-    for word in result.words:
-        is_word = any(character.isalnum() for character in word.word)
-        for place, index in enumerate(word.token_indices):
-            # The tokens of a word that an alignment put together keep what they are.
-            text = group_words([result.output_tokens[index]])[0][0]
-            is_mark = bool(text) and not any(character.isalnum() for character in text)
-            if is_mark or not is_word:
+    for word, indices in _joined(result):
+        for place, index in enumerate(indices):
+            if not _is_spoken(word):
                 kinds[index] = _PUNCTUATION
+            elif place == 0:
+                kinds[index] = _WORD
             else:
-                kinds[index] = _CONTINUATION if place else _WORD
+                is_mark = not _is_spoken(result.output_tokens[index])
+                kinds[index] = _PUNCTUATION if is_mark else _CONTINUATION
     return kinds
+
+
+def _joined(result: SpeechToTextAttributionResult) -> list[tuple[str, list[int]]]:
+    words = [(word.word, word.token_indices) for word in result.words]
+    return join_inner_punctuation(words, result.output_tokens)
+
+
+def _is_spoken(text: str) -> bool:
+    return any(character.isalnum() for character in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from captum_spes.analysis.evidence import EVIDENCE
 from captum_spes.analysis.findings import Findings
-from captum_spes.analysis.frequency import profile_columns
+from captum_spes.analysis.frequency import Profiles
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.figures import NotebookFigure
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _POSITIONS = ("start", "between", "last")
 _TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
+# The last of the mel bins themselves has no upper end.
+_HIGHEST_HZ = 8000.0
 _EVIDENCE_NAMES = {
     "impact": "mean impact",
     "peak_impact": "highest impact",
@@ -65,22 +68,22 @@ def plot_time(findings: Findings) -> Figure:
 
 
 def plot_profiles(
-    profiles: Findings, units: Sequence[str] | None = None, *, by: str = "unit"
+    profiles: Profiles, units: Sequence[str] | None = None, *, by: str = "unit"
 ) -> Figure:
     r"""
     Draw the mean frequency profiles of words, phones or groups (Figure 7 of the paper).
 
     Args:
 
-        profiles (Findings): Of :func:`frequency_profiles` or :func:`compare_profiles`, with bands
-                    whose names end in Hz.
+        profiles (Profiles): Of :func:`frequency_profiles` or :func:`compare_profiles`.
         units (sequence of str, optional): What to draw.
                     Default: None, the six most frequent
         by (str, optional): The column that holds them: "unit" or "group".
                     Default: "unit"
 
     Returns:
-        *matplotlib.figure.Figure*, not shown: mean over the occurrences with its 95 % interval.
+        *matplotlib.figure.Figure*, not shown: mean over the occurrences with its 95 %
+        interval, which takes occurrences for independent.
 
     Raises:
         ArgumentError: one of ``units`` does not occur.
@@ -96,20 +99,26 @@ def plot_profiles(
     missing = [unit for unit in wanted if unit not in counts]
     if missing:
         raise ArgumentError(f"{', '.join(map(str, missing))} does not occur in {by!r}.")
-    names = [name for name in profile_columns(rows) if not rows[name].isna().all()]
-    middles = np.array([_middle(name) for name in names])
+    bands = [band for band in profiles.bands if not rows[band.name].isna().all()]
+    names = [band.name for band in bands]
+    # Bands that follow on each other make an axis of frequency; others are named side by side.
+    is_axis = all(one.high == other.low for one, other in pairwise(bands))
+    places = [(b.low + min(b.high, _HIGHEST_HZ)) / 2 if is_axis else i for i, b in enumerate(bands)]
     figure, (axes,) = _axes(1, width=7.0)
     for unit in wanted:
         values = rows.loc[rows[by] == unit, names].to_numpy(dtype=float)
         mean = values.mean(0)
-        axes.plot(middles, mean, marker="o", markersize=3, label=f"{unit} (n = {len(values)})")
+        axes.plot(places, mean, marker="o", markersize=3, label=f"{unit} (n = {len(values)})")
         if len(values) > 1:
             margin = 1.96 * values.std(0, ddof=1) / np.sqrt(len(values))
-            axes.fill_between(middles, mean - margin, mean + margin, alpha=0.2)
-    axes.set_xscale("log")
-    axes.set_xticks(_TICKS_HZ, [str(tick) for tick in _TICKS_HZ])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="frequency (Hz)", ylabel="highest saliency (normalised)")
+            axes.fill_between(places, mean - margin, mean + margin, alpha=0.2)
+    if is_axis:
+        axes.set_xscale("log")
+        axes.set_xticks(_TICKS_HZ, [str(tick) for tick in _TICKS_HZ])
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xticks(places, names)
+    axes.set(xlabel="frequency (Hz)" if is_axis else "band", ylabel="saliency (normalised)")
     axes.legend()
     return figure
 
@@ -217,12 +226,3 @@ def _boxes(axes: Axes, groups: Sequence[Any], names: Sequence[str]) -> None:
     values = [np.asarray(group, dtype=float) for group in groups]
     axes.boxplot(values, showfliers=False, medianprops={"color": "black"})
     axes.set_xticks(range(1, len(names) + 1), names)
-
-
-def _middle(name: str) -> float:
-    """Hz, from the name of a band such as "300-400 Hz"."""
-    try:
-        low, _, high = name.removesuffix(" Hz").partition("-")
-        return (float(low) + float(high or low)) / 2
-    except ValueError as error:
-        raise ArgumentError(f"the band {name!r} does not tell where it lies.") from error

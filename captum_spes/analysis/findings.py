@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from captum_spes.errors import ArgumentError
@@ -16,6 +17,9 @@ from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+# Values whose differences are rounding alone have no spread that could be tested against.
+_ROUNDING = 1e-12
 
 Results = Mapping[str, SpeechToTextAttributionResult]
 
@@ -27,10 +31,13 @@ class Findings:
     Attributes:
         table: one row per observation (a word, a token), with its ``utterance``.
         tests: one row per question: ``test``, ``alternative`` (one or two sides), number of
-            observations ``n`` and of ``utterances``, ``mean`` with its 95 % interval (``low``,
-            ``high``), ``effect_size`` and which one it is (``effect``), ``statistic``, ``p``, and
-            ``p_corrected`` for all questions of the table (Benjamini and Hochberg).
-        dropped: utterances without a row, and why.
+            observations ``n`` (those without a finite value left out) and of ``utterances``, the
+            ``estimate`` with its 95 % interval (``low``, ``high``), ``effect_size`` and which one
+            it is (``effect``), ``statistic``, ``p``, and ``p_corrected`` for all questions of the
+            table (Benjamini and Hochberg). Where ``n`` counts words or tokens, p takes them for
+            independent, which those of one utterance are not: read it beside the row of the means
+            of utterances.
+        dropped: utterances that lack rows, and why.
     """
 
     table: DataFrame
@@ -54,12 +61,14 @@ def check_results(results: Results) -> None:
     """Refuse what no analysis can read: nothing at all, or several methods mixed."""
     if not results:
         raise ArgumentError("there is no explanation to analyse.")
-    methods = sorted({result.method for result in results.values()})
-    if len(methods) > 1:
-        raise ArgumentError(
-            f"the explanations are of several methods ({', '.join(methods)}): analyse one at a "
-            "time."
-        )
+    kinds = {"methods": "method", "models": "model_id"}
+    for kind, name in kinds.items():
+        found = sorted({str(getattr(result, name)) for result in results.values()})
+        if len(found) > 1:
+            raise ArgumentError(
+                f"the explanations are of several {kind} ({', '.join(found)}): analyse one at a "
+                "time."
+            )
 
 
 def mean_test(
@@ -75,14 +84,16 @@ def mean_test(
     Args:
 
         question (str): What is asked, for the table.
-        values (array of shape (n,)): Differences, or whatever is 0 if there is nothing.
+        values (array of shape (n,)): Differences, or whatever is 0 if there is nothing. NaN is left
+                    out.
         utterances (sequence of str): That each value comes from.
         alternative (str, optional): "greater", "less" or "two-sided".
                     Default: "greater"
 
     Returns:
-        *dict*: a row of ``Findings.tests``, before correction. The effect size is Cohen's d: the
-        mean in standard deviations. NaN where there are fewer than two values.
+        *dict*: a row of ``Findings.tests``, before correction; ``estimate`` is the mean. The effect
+        size is Cohen's d: the mean in standard deviations. Without test where there are fewer
+        than two values, or all are equal.
 
     Examples::
 
@@ -90,29 +101,38 @@ def mean_test(
         >>> row["n"], row["utterances"], row["effect_size"]
         (3, 2, 2.0)
     """
-    sample = np.asarray(values, dtype=float)
-    row = _row(question, "t-test, one sample", alternative, len(sample), len(set(utterances)))
-    if len(sample) < 2:
+    sample, of = _finite(values, utterances)
+    row = test_row(question, "t-test, one sample", alternative, len(sample), len(set(of)))
+    if len(sample):
+        row["estimate"] = float(sample.mean())
+    if len(sample) < 2 or np.ptp(sample) <= _ROUNDING * np.abs(sample).max():
         return row
     result = stats.ttest_1samp(sample, 0.0, alternative=alternative)
     interval = stats.ttest_1samp(sample, 0.0).confidence_interval()
-    deviation = sample.std(ddof=1)
     return row | {
-        "mean": float(sample.mean()),
         "low": float(interval.low),
         "high": float(interval.high),
         "effect": "Cohen's d",
-        "effect_size": float(sample.mean() / deviation) if deviation else np.nan,
+        "effect_size": float(sample.mean() / sample.std(ddof=1)),
         "statistic": float(result.statistic),
         "p": float(result.pvalue),
     }
+
+
+def utterance_means(values: ArrayLike, utterances: Sequence[str]) -> tuple[list[float], list[str]]:
+    """The mean of each utterance's finite values, and its name."""
+    sample, of = _finite(values, utterances)
+    names = list(dict.fromkeys(of))
+    places = np.array([names.index(name) for name in of], dtype=int)
+    sums = np.bincount(places, sample, len(names))
+    return list(sums / np.bincount(places, minlength=len(names))), names
 
 
 def rank_test(
     question: str,
     first: ArrayLike,
     second: ArrayLike,
-    utterances: Sequence[str],
+    utterances: tuple[Sequence[str], Sequence[str]],
     *,
     alternative: str = "greater",
 ) -> dict[str, Any]:
@@ -122,30 +142,31 @@ def rank_test(
     Args:
 
         question (str): What is asked, for the table.
-        first (array of shape (n,)): One group.
+        first (array of shape (n,)): One group. NaN is left out.
         second (array of shape (m,)): The other.
-        utterances (sequence of str): That the values come from.
+        utterances (tuple of two sequences of str): That the values of each group come from.
         alternative (str, optional): "greater" (the first is), "less" or "two-sided".
                     Default: "greater"
 
     Returns:
-        *dict*: a row of ``Findings.tests``, before correction. The effect size is the probability
-        that a value of the first group lies above one of the second (ROC-AUC); ``mean`` is
-        the difference of the medians, without interval.
+        *dict*: a row of ``Findings.tests``, before correction; ``estimate`` is the difference of
+        the medians. The effect size is the probability that a value of the first group lies above
+        one of the second (ROC-AUC).
 
     Examples::
 
-        >>> rank_test("above?", [3.0, 4.0], [1.0, 2.0], ["a", "b"])["effect_size"]
+        >>> rank_test("above?", [3.0, 4.0], [1.0, 2.0], (["a", "b"], ["a", "a"]))["effect_size"]
         1.0
     """
-    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    n = len(one) + len(other)
-    row = _row(question, "Mann-Whitney", alternative, n, len(set(utterances)))
+    one, of_one = _finite(first, utterances[0])
+    other, of_other = _finite(second, utterances[1])
+    n_utterances = len({*of_one, *of_other})
+    row = test_row(question, "Mann-Whitney", alternative, len(one) + len(other), n_utterances)
     if min(len(one), len(other)) < 2:
         return row
     result = stats.mannwhitneyu(one, other, alternative=alternative)
     return row | {
-        "mean": float(np.median(one) - np.median(other)),
+        "estimate": float(np.median(one) - np.median(other)),
         "effect": "ROC-AUC",
         "effect_size": roc_auc(one, other),
         "statistic": float(result.statistic),
@@ -163,7 +184,7 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike) -> float:
 
 def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
     """Tests as a table, corrected for how many there are (false discovery rate)."""
-    tests = table(rows, list(_row("", "", "", 0, 0)))
+    tests = table(rows, list(test_row("", "", "", 0, 0)))
     tests["p_corrected"] = np.nan
     known = tests["p"].notna()
     if known.any():
@@ -173,8 +194,9 @@ def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
     return tests
 
 
-def _row(question: str, test: str, alternative: str, n: int, utterances: int) -> dict[str, Any]:
-    unknown = dict.fromkeys(("mean", "low", "high", "effect_size", "statistic", "p"), np.nan)
+def test_row(question: str, test: str, alternative: str, n: int, utterances: int) -> dict[str, Any]:
+    """A row of ``Findings.tests`` of which nothing is known yet."""
+    unknown = dict.fromkeys(("estimate", "low", "high", "effect_size", "statistic", "p"), np.nan)
     return {
         "question": question,
         "test": test,
@@ -184,3 +206,9 @@ def _row(question: str, test: str, alternative: str, n: int, utterances: int) ->
         "effect": "",
         **unknown,
     }
+
+
+def _finite(values: ArrayLike, utterances: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
+    sample = np.asarray(values, dtype=float)
+    known = np.isfinite(sample)
+    return sample[known], list(compress(utterances, known))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,14 @@ from scipy import stats
 from torch import Tensor
 
 from captum_spes.alignment import Alignment, Interval
-from captum_spes.analysis.findings import Findings, Results, check_results, corrected, table
+from captum_spes.analysis.findings import (
+    Findings,
+    Results,
+    check_results,
+    corrected,
+    table,
+    test_row,
+)
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import Band, band_mean, frames_within, frequency_bands
 from captum_spes.speech import SpeechToTextAttributionResult, Word
@@ -22,6 +30,19 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames")
+# Values at a time, so that permutations of large tables fit into memory.
+_BATCH = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Profiles(Findings):
+    """Findings about frequencies.
+
+    Attributes:
+        bands: the bands that columns of the table are called after.
+    """
+
+    bands: tuple[Band, ...] = ()
 
 
 def frequency_profiles(
@@ -30,7 +51,8 @@ def frequency_profiles(
     alignments: Mapping[str, Alignment] | None = None,
     groups: Mapping[str, str] | None = None,
     bands: str | Sequence[float] | Sequence[Band] | Mapping[str, tuple[float, float]] = "bark",
-) -> Findings:
+    over_frames: str = "max",
+) -> Profiles:
     r"""
     Read off how high a word's, or a phone's, saliency rises at each frequency.
 
@@ -51,14 +73,18 @@ def frequency_profiles(
         bands (str, sequence, or mapping, optional): As :func:`frequency_bands` takes, its result,
                     or "bins" for the mel bins themselves.
                     Default: "bark"
+        over_frames (str, optional): "max", as in the paper, which rises with the number of frames;
+                    or "mean", to compare units of different length.
+                    Default: "max"
 
     Returns:
-        *Findings*: one row per unit: ``utterance``, ``unit`` (the word in small letters, or the
-        phone), ``word``, ``group``, ``start`` and ``end`` in seconds, number of ``frames``, and a
-        column per band, called after it. No tests: see :func:`compare_profiles`.
+        *Profiles*: one row per unit: ``utterance``, ``unit`` (the word in small letters, or the
+        phone, as the alignment calls it), ``word``, ``group``, ``start`` and ``end`` in seconds,
+        number of ``frames``, and a column per band, called after it. No tests: see
+        :func:`compare_profiles`.
 
     Raises:
-        ArgumentError: there is no result, methods are mixed, or models with different mel bins.
+        ArgumentError: there is no result, methods or models are mixed, or an argument is unknown.
         ImportError: pandas is not installed.
 
     Examples::
@@ -69,54 +95,64 @@ def frequency_profiles(
         ['0-1000 Hz', '1000-8000 Hz']
     """
     check_results(results)
-    frequencies = _mel_frequencies(results)
-    cut = _bands(bands, frequencies)
+    if over_frames not in _OVER_FRAMES:
+        raise ArgumentError(f"over_frames must be 'max' or 'mean', got {over_frames!r}.")
+    cut = _bands(bands, _mel_frequencies(results))
     rows, dropped = [], {}
     for name, result in results.items():
         alignment = None if alignments is None else alignments.get(name)
         group = None if groups is None else groups.get(name)
         of_result = [
             {"utterance": name, "group": group, **row}
-            for row in _profiles(result, alignment, alignments is None, cut)
+            for row in _profiles(result, alignment, alignments is None, cut, over_frames)
         ]
         if not of_result:
             dropped[name] = "no unit with a time that lies within the recording"
         rows += of_result
     columns = [*_DESCRIPTION, *(band.name for band in cut)]
-    return Findings(table(rows, columns), corrected([]), dropped)
+    return Profiles(table(rows, columns), corrected([]), dropped, tuple(cut))
 
 
 def compare_profiles(
-    profiles: Findings,
+    profiles: Profiles,
     first: str,
     second: str,
     *,
     by: str = "unit",
+    speakers: Mapping[str, str] | None = None,
     n_resamples: int = 9_999,
     seed: int = 0,
-) -> Findings:
+) -> Profiles:
     r"""
     Test in which bands the profiles of two words, phones or groups differ.
 
+    Units of one utterance, or of one speaker, are not independent: they are averaged first, and
+    these means are compared. Groups are compared word by word: what differs because their words
+    do is taken away.
+
     Args:
 
-        profiles (Findings): What :func:`frequency_profiles` returns.
+        profiles (Profiles): What :func:`frequency_profiles` returns.
         first (str): A word, a phone or a group, for example "so".
         second (str): Another, for example "no".
         by (str, optional): The column that holds the two: "unit" or "group".
                     Default: "unit"
-        n_resamples (int, optional): Permutations of the labels.
+        speakers (mapping of str to str, optional): Speaker of each utterance, where several are by
+                    one.
+                    Default: None, every utterance counts as one
+        n_resamples (int, optional): Permutations of the labels, at most.
                     Default: 9999
         seed (int, optional): Of the permutations.
                     Default: 0
 
     Returns:
-        *Findings*: the profiles of the two, and a test per band: difference of the means
-        (``mean``, first minus second, with 95 % bootstrap interval), a two-sided permutation test
-        of it and Cohen's d. Bands without mel bins are left out.
+        *Profiles*: the profiles of the two, and a test per band: ``estimate`` is the difference of
+        the means (first minus second, with 95 % bootstrap interval), p that of a two-sided
+        permutation test, the effect size Cohen's d; ``n`` counts the means that are compared.
+        Bands without mel bins are left out.
 
     Raises:
-        ArgumentError: one of the two occurs less than twice.
+        ArgumentError: one of the two occurs in fewer than two utterances (or speakers).
 
     Examples::
 
@@ -124,59 +160,61 @@ def compare_profiles(
         >>> profiles = frequency_profiles(aligned.results, bands=[0, 1000, 8000])
         >>> compare_profiles(profiles, "the", "cat")
         Traceback (most recent call last):
-        captum_spes.errors.ArgumentError: 'the' occurs 1 times, 'cat' 1 times; ...
+        captum_spes.errors.ArgumentError: 'the' occurs in 1 utterances, 'cat' in 1; ...
     """
     frame = profiles.table
-    one, other = frame[frame[by] == first], frame[frame[by] == second]
+    both = frame[frame[by].isin([first, second])]
+    names = [band.name for band in profiles.bands if not both[band.name].isna().any()]
+    means = _means(both, names, by, speakers)
+    one, other = (means[means[by] == label] for label in (first, second))
     if min(len(one), len(other)) < 2:
         raise ArgumentError(
-            f"{first!r} occurs {len(one)} times, {second!r} {len(other)} times; a comparison "
-            "needs each at least twice."
+            f"{first!r} occurs in {len(one)} utterances, {second!r} in {len(other)}; a comparison "
+            "needs each at least twice, and groups with words in common."
         )
-    both = frame[frame[by].isin([first, second])]
-    utterances = both["utterance"].nunique()
     rows = [
-        _difference(
-            f"{first} - {second}, {name}", one[name], other[name], utterances, n_resamples, seed
-        )
-        for name in frame.columns[len(_DESCRIPTION) :]
-        if not both[name].isna().any()
+        _difference(f"{first} - {second}, {name}", one[name], other[name], n_resamples, seed)
+        | {"utterances": both["utterance"].nunique()}
+        for name in names
     ]
-    return Findings(both, corrected(rows), profiles.dropped)
+    return Profiles(both, corrected(rows), profiles.dropped, profiles.bands)
 
 
-def profile_columns(profiles: DataFrame) -> list[str]:
-    """The columns of bands in a table of profiles."""
-    return list(profiles.columns[len(_DESCRIPTION) :])
+def _means(
+    frame: DataFrame, names: list[str], by: str, speakers: Mapping[str, str] | None
+) -> DataFrame:
+    """One row per independent source and label."""
+    frame = frame.copy()
+    frame["source"] = frame["utterance"] if speakers is None else frame["utterance"].map(speakers)
+    if by == "group":
+        in_both = frame.groupby("unit")["group"].transform("nunique") == 2
+        frame = frame[in_both]
+        # The mean of both groups' means, so that the larger group does not decide it.
+        of_groups = frame.groupby(["unit", "group"])[names].mean().groupby("unit").mean()
+        frame[names] = frame[names].to_numpy() - of_groups.loc[frame["unit"]].to_numpy()
+    means: DataFrame = frame.groupby(["source", by])[names].mean().reset_index()
+    return means
 
 
 def _difference(
-    question: str,
-    one: DataFrame,
-    other: DataFrame,
-    utterances: int,
-    n_resamples: int,
-    seed: int,
+    question: str, one: DataFrame, other: DataFrame, n_resamples: int, seed: int
 ) -> dict[str, Any]:
     samples = one.to_numpy(dtype=float), other.to_numpy(dtype=float)
+    n = sum(map(len, samples))
+    batch = max(1, _BATCH // n)
     tested = stats.permutation_test(
-        samples, _mean_difference, vectorized=True, n_resamples=n_resamples,
+        samples, _mean_difference, vectorized=True, n_resamples=n_resamples, batch=batch,
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     interval = stats.bootstrap(
-        samples, _mean_difference, vectorized=True, method="percentile",
+        samples, _mean_difference, vectorized=True, method="percentile", batch=batch,
         rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
-    degrees = len(one) + len(other) - 2
-    pooled = np.sqrt(sum(s.var(ddof=1) * (len(s) - 1) for s in samples) / degrees)
+    pooled = np.sqrt(sum(s.var(ddof=1) * (len(s) - 1) for s in samples) / (n - 2))
     difference = float(tested.statistic)
-    return {
-        "question": question,
-        "test": f"permutation test of the means, {n_resamples:,} permutations",
-        "alternative": "two-sided",
-        "n": len(one) + len(other),
-        "utterances": utterances,
-        "mean": difference,
+    test = f"permutation of the labels, {len(tested.null_distribution):,}"
+    return test_row(question, test, "two-sided", n, 0) | {
+        "estimate": difference,
         "low": float(interval.low),
         "high": float(interval.high),
         "effect": "Cohen's d",
@@ -188,6 +226,12 @@ def _difference(
 
 def _mean_difference(one: Any, other: Any, axis: int = -1) -> Any:
     return np.mean(one, axis=axis) - np.mean(other, axis=axis)
+
+
+_OVER_FRAMES: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda frames: frames.amax(0),
+    "mean": lambda frames: frames.mean(0),
+}
 
 
 def _mel_frequencies(results: Results) -> Tensor:
@@ -212,6 +256,7 @@ def _profiles(
     alignment: Alignment | None,
     is_of_words: bool,
     bands: Sequence[Band],
+    over_frames: str,
 ) -> Iterator[dict[str, Any]]:
     maps = None
     for index, word in enumerate(result.words):
@@ -222,7 +267,8 @@ def _profiles(
             if not inside.any():
                 continue
             maps = result.word_attr().spectrogram_attr if maps is None else maps
-            profile = band_mean(maps[index][inside].amax(0), result.mel_frequencies, bands)
+            of_bins = _OVER_FRAMES[over_frames](maps[index][inside])
+            profile = band_mean(of_bins, result.mel_frequencies, bands)
             yield {
                 "unit": unit.label,
                 "word": word.word,

@@ -22,7 +22,7 @@ class AlignedResults:
         alignments: theirs.
         unmatched_written: by utterance, words of the output that were not spoken as written.
         unmatched_spoken: by utterance, spoken words that the output lacks.
-        dropped: utterances without an alignment, or without any matched word, and why.
+        dropped: utterances without an alignment.
     """
 
     results: Mapping[str, SpeechToTextAttributionResult]
@@ -110,17 +110,12 @@ def align_results(
             f"none of the explanations ({_few(results)}) has an alignment; there are alignments "
             f"of {_few(alignments)}."
         )
-    dropped = {name: "no alignment" for name in results if name not in alignments}
-    for name, found in aligned.items():
-        if all(word.start is None for word in found.result.words):
-            dropped[name] = "no word of the output was spoken as it is written"
-    kept = [name for name in aligned if name not in dropped]
     return AlignedResults(
-        {name: aligned[name].result for name in kept},
-        {name: alignments[name] for name in kept},
+        {name: found.result for name, found in aligned.items()},
+        {name: alignments[name] for name in aligned},
         {name: found.unmatched_written for name, found in aligned.items()},
         {name: found.unmatched_spoken for name, found in aligned.items()},
-        dropped,
+        {name: "no alignment" for name in results if name not in alignments},
     )
 
 
@@ -151,7 +146,7 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         raise FileNotFoundError(f"no such file of groups: {file}")
     try:
         lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
-        groups = {line.get("id") or line["name"]: line.get(field) for line in lines}
+        groups = {str(line.get("id", line.get("name"))): line.get(field) for line in lines}
     except (ValueError, KeyError, AttributeError) as error:
         raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error
     known = {name: str(group) for name, group in groups.items() if group is not None}

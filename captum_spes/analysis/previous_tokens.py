@@ -15,6 +15,7 @@ from captum_spes.analysis.findings import (
     corrected,
     mean_test,
     table,
+    utterance_means,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.speech import SpeechToTextAttributionResult
@@ -22,9 +23,11 @@ from captum_spes.speech import SpeechToTextAttributionResult
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_START, _BETWEEN, _LAST = "start", "between", "last"
+_START, _BETWEEN, _LAST, _NONE = "start", "between", "last", "none"
 _COLUMNS = ("utterance", "token", "position", _START, _BETWEEN, _LAST, "top", "top_token")
 _SHOWN_TOKENS = 5
+# What tells the start of a word in a token.
+_MARKS = " ▁Ġ"
 
 
 def position_analysis(results: Results) -> Findings:
@@ -41,8 +44,9 @@ def position_analysis(results: Results) -> Findings:
         *Findings*: one row per token with at least one previous token between the prompt and the
         last one: the normalised saliency of the ``start`` (the mean of the prompt's tokens),
         ``between`` (the mean of those) and the ``last`` token; which of these holds the highest
-        single one (``top``), and that token. Tests, over tokens, one-sided as in the paper: last
-        above start, last above between, start above between.
+        single one (``top``; "none" where all are equal), and that token. Tests, one-sided as in
+        the paper, over tokens (as there) and over the means of utterances: last above start, last
+        above between, start above between.
 
     Raises:
         ArgumentError: there is no result, methods are mixed, or none has attributions of previous
@@ -68,10 +72,13 @@ def position_analysis(results: Results) -> Findings:
         raise ArgumentError(f"no explanation can be analysed: {'; '.join(set(dropped.values()))}.")
     tokens = table(rows, _COLUMNS)
     pairs = ((_LAST, _START), (_LAST, _BETWEEN), (_START, _BETWEEN))
-    tests = [
-        mean_test(f"{high} > {low}", tokens[high] - tokens[low], tokens["utterance"].tolist())
-        for high, low in pairs
-    ]
+    tests = []
+    for high, low in pairs:
+        differences, of = tokens[high] - tokens[low], tokens["utterance"].tolist()
+        tests += [
+            mean_test(f"{high} > {low}, tokens", differences, of),
+            mean_test(f"{high} > {low}, utterances", *utterance_means(differences, of)),
+        ]
     return Findings(tokens, corrected(tests), dropped)
 
 
@@ -102,13 +109,13 @@ def intermediate_explanations(
         ['token', 'count', 'intermediate', 'share', 'explained_by']
     """
     rows = []
-    frame = positions.table.assign(token=positions.table["token"].str.strip())
+    frame = positions.table.assign(token=positions.table["token"].str.strip(_MARKS))
     for token, group in frame.groupby("token", sort=False):
         between = group[group["top"] == _BETWEEN]
         share = len(between) / len(group)
         if len(group) < min_count or share < min_share:
             continue
-        counts = Counter(between["top_token"].str.strip()).most_common(_SHOWN_TOKENS)
+        counts = Counter(between["top_token"].str.strip(_MARKS)).most_common(_SHOWN_TOKENS)
         rows.append(
             {
                 "token": token,
@@ -126,13 +133,17 @@ def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]
     saliency = result.normalized().token_attr
     assert saliency is not None
     n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
-    for index, row in enumerate(saliency):
-        n_previous = n_prompt + index
-        if index < 2:
-            continue
-        values = row[:n_previous].double()
+    # The first two tokens have nothing between the prompt and the last token.
+    for index, row in enumerate(saliency[2:], 2):
+        values = row[: n_prompt + index].double()
         best = int(torch.argmax(values))
-        top = _START if best < n_prompt else _LAST if best == n_previous - 1 else _BETWEEN
+        top = _BETWEEN
+        if values.max() == values.min():
+            top = _NONE
+        elif best < n_prompt:
+            top = _START
+        elif best == len(values) - 1:
+            top = _LAST
         yield {
             "token": result.output_tokens[index],
             "position": index,
@@ -140,5 +151,5 @@ def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]
             _BETWEEN: float(values[n_prompt:-1].mean()),
             _LAST: float(values[-1]),
             "top": top,
-            "top_token": result.previous_tokens[best],
+            "top_token": "" if top == _NONE else result.previous_tokens[best],
         }

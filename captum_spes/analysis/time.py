@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,22 +18,23 @@ from captum_spes.analysis.findings import (
     mean_test,
     roc_auc,
     table,
+    test_row,
+    utterance_means,
 )
 from captum_spes.maps import frames_within
-from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.speech import SpeechToTextAttributionResult, Word
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_Array = NDArray[np.float64]
 _COLUMNS = (
     "utterance", "word", "position", "start", "end", "inside", "outside", "difference", "hit",
     "chance", "auc", "peak", "centre",
 )  # fmt: skip
-# A correlation of two words says nothing.
-_FEWEST_WORDS = 3
 
 
-def time_analysis(results: Results) -> Findings:
+def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) -> Findings:
     r"""
     Compare each word's saliency within the time in which it is spoken with that outside.
 
@@ -43,19 +45,26 @@ def time_analysis(results: Results) -> Findings:
 
         results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
                     utterance, whose words have times: see :func:`align_results`.
+        n_resamples (int, optional): Of the permutation tests.
+                    Default: 9999
+        seed (int, optional): Of the permutations.
+                    Default: 0
 
     Returns:
         *Findings*: one row per word with times, ``start`` and ``end`` in seconds: mean frame score
         ``inside`` and ``outside``; ``hit``, whether the highest frame lies inside (pointing game),
         with the share of the frames that do (``chance``); ``auc`` of the frame scores (ROC, 0.5
         by chance); the time of the ``peak`` and the ``centre`` of what lies above the median.
-        Tests, each against chance and one-sided: inside above outside over words (the paper's)
-        and over utterances, whose words are not independent of each other; hits; ``auc``; and
-        whether centres follow the order of the words (Spearman's rho of each utterance of
-        three words or more).
+
+        Tests, one-sided. Against no difference, by t-test: inside above outside over words (the
+        paper's) and over utterances; hits above chance and ``auc`` above 0.5 over utterances.
+        Speech is louder than what surrounds it, so a map of loudness alone passes these;
+        permutation tests therefore compare with the spans of the *other* words of the utterance:
+        the difference, hits and ``auc`` of the own word above those of others, and whether
+        centres follow the order of the words (mean of the utterances' Spearman rho).
 
     Raises:
-        ArgumentError: there is no result, or several methods are mixed.
+        ArgumentError: there is no result, or several methods or models are mixed.
         ImportError: pandas is not installed.
 
     Examples::
@@ -65,88 +74,158 @@ def time_analysis(results: Results) -> Findings:
         ['the', 'cat']
     """
     check_results(results)
-    rows, dropped = [], {}
+    rows: list[dict[str, Any]] = []
+    dropped: dict[str, str] = {}
+    crossed: list[_Crossed] = []
     for name, result in results.items():
-        of_result = list(_words(name, result))
-        if not of_result:
-            dropped[name] = "no word with a time that lies within the recording"
-        rows += of_result
-    words = table(rows, _COLUMNS)
-    return Findings(words, corrected(_tests(words)), dropped)
+        words = [(i, w) for i, w in enumerate(result.words) if w.start is not None]
+        usable = [(i, w) for i, w in words if _has_both_sides(result, w)]
+        if len(usable) < len(words) or not words:
+            dropped[name] = _reason(len(words), len(usable))
+        if usable:
+            of_result = list(_measured(result, usable))
+            rows += [{"utterance": name, **row} for row, _ in of_result]
+            crossed.append(_Crossed.of([scores for _, scores in of_result], result, usable))
+    words_table = table(rows, _COLUMNS)
+    tests = [*_against_nothing(words_table), *_against_others(crossed, n_resamples, seed)]
+    return Findings(words_table, corrected(tests), dropped)
 
 
-def _words(name: str, result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
-    times = result.frame_times
-    if all(word.start is None for word in result.words):
-        return
+def _reason(n_words: int, n_usable: int) -> str:
+    if not n_words:
+        return "no word with a time"
+    return f"{n_words - n_usable} of {n_words} words have no frame inside, or none outside"
+
+
+def _inside(result: SpeechToTextAttributionResult, word: Word) -> NDArray[np.bool_]:
+    assert word.start is not None
+    assert word.end is not None
+    return np.asarray(frames_within(result.frame_times, word.start, word.end).numpy())
+
+
+def _has_both_sides(result: SpeechToTextAttributionResult, word: Word) -> bool:
+    inside = _inside(result, word)
+    return bool(inside.any() and not inside.all())
+
+
+def _measured(
+    result: SpeechToTextAttributionResult, words: Sequence[tuple[int, Word]]
+) -> Iterator[tuple[dict[str, Any], _Array]]:
+    """A row of each word, and its frame scores."""
     maps = result.word_attr().spectrogram_attr
-    for position, word in enumerate(result.words):
-        if word.start is None or word.end is None:
-            continue
-        inside = frames_within(times, word.start, word.end).numpy()
-        if not inside.any() or inside.all():
-            continue
+    times = result.frame_times.double().numpy()
+    for position, word in words:
+        inside = _inside(result, word)
         scores = maps[position].amax(1).double().numpy()
-        difference = scores[inside].mean() - scores[~inside].mean()
         peak = int(scores.argmax())
-        yield {
-            "utterance": name,
+        row = {
             "word": word.word,
             "position": position,
             "start": word.start,
             "end": word.end,
             "inside": scores[inside].mean(),
             "outside": scores[~inside].mean(),
-            "difference": difference,
+            "difference": scores[inside].mean() - scores[~inside].mean(),
             "hit": bool(inside[peak]),
             "chance": inside.mean(),
             "auc": roc_auc(scores[inside], scores[~inside]),
-            "peak": float(times[peak]),
-            "centre": _centre(scores, times.double().numpy()),
+            "peak": times[peak],
+            "centre": _centre(scores, times),
         }
+        yield row, scores
 
 
-def _centre(scores: NDArray[np.float64], times: NDArray[np.float64]) -> float:
+def _centre(scores: _Array, times: _Array) -> float:
     # Above the median: the background would pull every centre to the middle.
     weights = np.clip(scores - np.median(scores), 0, None)
     return float(np.average(times, weights=weights)) if weights.any() else float("nan")
 
 
-def _tests(words: DataFrame) -> list[dict[str, Any]]:
-    of_utterance = words.groupby("utterance", sort=False)
-    means = of_utterance["difference"].mean()
-    orders = _orders(words)
+def _against_nothing(words: DataFrame) -> list[dict[str, Any]]:
     utterances = words["utterance"].tolist()
-    return [
-        mean_test("inside > outside, words", words["difference"], utterances),
-        mean_test("inside > outside, means of utterances", means, means.index.tolist()),
-        _hits(words),
-        mean_test("ROC-AUC of frames > 0.5", words["auc"].astype(float) - 0.5, utterances),
-        mean_test("centres follow the words (rho > 0)", list(orders.values()), list(orders)),
+    questions = {
+        "inside > outside": words["difference"],
+        "pointing > chance": words["hit"].astype(float) - words["chance"].astype(float),
+        "ROC-AUC of frames > 0.5": words["auc"].astype(float) - 0.5,
+    }
+    over_words = mean_test("inside > outside, words", words["difference"], utterances)
+    return [over_words] + [
+        mean_test(f"{question}, utterances", *utterance_means(values, utterances))
+        for question, values in questions.items()
     ]
 
 
-def _hits(words: DataFrame) -> dict[str, Any]:
-    """How many maxima lie inside, against the chance of each word: exact."""
-    hits, chances = words["hit"].astype(float), words["chance"].astype(float)
-    row = mean_test("pointing > chance", hits - chances, words["utterance"].tolist())
-    if len(words) < 2:
-        return row
-    expected = stats.poisson_binom(chances.to_numpy())
-    return row | {
-        "test": "Poisson binomial, exact",
-        "effect": "share of hits",
-        "effect_size": float(hits.mean()),
-        "statistic": float(hits.sum()),
-        "p": float(expected.sf(hits.sum() - 1)),
+@dataclass(frozen=True)
+class _Crossed:
+    """Every map of an utterance against the span of every word: ``(words, words)`` each."""
+
+    difference: _Array
+    hit: _Array
+    auc: _Array
+    order: _Array
+
+    @classmethod
+    def of(
+        cls,
+        scores: Sequence[_Array],
+        result: SpeechToTextAttributionResult,
+        words: Sequence[tuple[int, Word]],
+    ) -> _Crossed:
+        times = result.frame_times.double().numpy()
+        spans = [_inside(result, word) for _, word in words]
+        pairs = [[(one, span) for span in spans] for one in scores]
+        centres = np.array([_centre(one, times) for one in scores])
+        starts = np.array([word.start for _, word in words], dtype=float)
+        return cls(
+            np.array([[s[i].mean() - s[~i].mean() for s, i in row] for row in pairs]),
+            np.array([[float(i[s.argmax()]) for s, i in row] for row in pairs]),
+            np.array([[roc_auc(s[i], s[~i]) for s, i in row] for row in pairs]),
+            # The mean over words of a product of standardised ranks is Spearman's rho.
+            np.outer(_standard_ranks(centres), _standard_ranks(starts)),
+        )
+
+
+def _standard_ranks(values: _Array) -> _Array:
+    if not np.isfinite(values).all() or not np.ptp(values):
+        return np.zeros(len(values))
+    ranks = stats.rankdata(values)
+    return np.asarray((ranks - ranks.mean()) / ranks.std())
+
+
+def _against_others(
+    crossed: Sequence[_Crossed], n_resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Shuffle which word is whose within each utterance."""
+    kept = [one for one in crossed if len(one.hit) > 1]
+    questions = {
+        "inside - outside, own word > others": "difference",
+        "pointing, own word > others": "hit",
+        "ROC-AUC, own word > others": "auc",
+        "centres follow the words (rho > 0)": "order",
     }
+    test = f"permutation of the words within utterances, {n_resamples:,}"
+    rows = []
+    for question, name in questions.items():
+        tables = [np.asarray(getattr(one, name)) for one in kept]
+        n_words = sum(len(one) for one in tables)
+        row = test_row(question, test, "greater", n_words, len(tables))
+        rows.append(row if not kept else row | _permuted(tables, n_resamples, seed))
+    return rows
 
 
-def _orders(words: DataFrame) -> dict[str, float]:
-    orders = {}
-    for name, group in words.dropna(subset="centre").groupby("utterance", sort=False):
-        if len(group) >= _FEWEST_WORDS:
-            rho = stats.spearmanr(group["start"], group["centre"]).statistic
-            if np.isfinite(rho):
-                orders[str(name)] = float(rho)
-    return orders
+def _permuted(tables: Sequence[_Array], n_resamples: int, seed: int) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
+    own = float(np.mean([np.diag(one).mean() for one in tables]))
+    others = np.zeros(n_resamples)
+    for one in tables:
+        shuffled = generator.random((n_resamples, len(one))).argsort(1)
+        others += one[np.arange(len(one)), shuffled].mean(1) / len(tables)
+    # Sums in another order can differ in their last digit.
+    reached = int((others >= own - 1e-12).sum())
+    return {
+        "estimate": own - float(np.mean([one.mean() for one in tables])),
+        "effect": "mean of the utterances",
+        "effect_size": own,
+        "statistic": own,
+        "p": (1 + reached) / (1 + n_resamples),
+    }

@@ -34,10 +34,16 @@ def add_analyse(commands: Any) -> None:
         "files; by the name of the utterance",
     )
     add(
+        "--manifest",
+        type=Path,
+        metavar="MANIFEST",
+        help="JSONL that tells more of the utterances, for --group-by",
+    )
+    add(
         "--group-by",
         metavar="FIELD",
-        help="compare the frequencies of groups by this field of --alignments, which must be "
-        "JSONL: gender, for example",
+        help="compare the frequencies that words rest on between groups, by this field of "
+        "--manifest: gender, for example",
     )
     add(
         "--compare",
@@ -71,8 +77,10 @@ def _analyse(parsed: argparse.Namespace) -> None:
     for option, value in needs_times.items():
         if value and parsed.alignments is None:
             raise ArgumentError(f"{option} needs --alignments, the times of the words.")
+    if (parsed.group_by is None) != (parsed.manifest is None):
+        raise ArgumentError("--group-by and --manifest go together: the field, and its file.")
     alignments = None if parsed.alignments is None else read_alignments(parsed.alignments)
-    groups = None if parsed.group_by is None else read_groups(parsed.alignments, parsed.group_by)
+    groups = None if parsed.group_by is None else read_groups(parsed.manifest, parsed.group_by)
     results = load_results(parsed.results)
     written = write_analysis(
         results,

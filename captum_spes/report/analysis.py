@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captum_spes.alignment import Alignment
 from captum_spes.analysis import (
     AlignedResults,
     Findings,
+    Profiles,
     align_results,
     compare_profiles,
     frequency_profiles,
@@ -26,7 +28,7 @@ from captum_spes.analysis import (
     position_analysis,
     time_analysis,
     token_evidence,
-    was_spoken,
+    was_matched,
     word_evidence,
 )
 from captum_spes.errors import ArgumentError
@@ -51,7 +53,7 @@ class _Folder:
         self.written.append(path)
 
     def findings(
-        self, name: str, title: str, found: Findings, draw: Callable[[Findings], Figure] | None
+        self, name: str, title: str, found: Findings, draw: Callable[[Any], Figure] | None
     ) -> None:
         self.table(name, found.table)
         self.summary.append(f"\n## {title}\n\n{_rows(found.table)}")
@@ -91,8 +93,8 @@ def write_analysis(
         alignments (mapping of str to Alignment, optional): When the words are spoken; without it
                     time, frequency and hallucinations are left out.
                     Default: None
-        groups (mapping of str to str, optional): Group of each utterance; if there are two, the
-                    frequencies that their words rest on are compared.
+        groups (mapping of str to str, optional): Group of each utterance; the frequencies that
+                    their words rest on are compared, each pair of groups.
                     Default: None
         compare (sequence of (str, str), optional): Words, in small letters, whose frequencies are
                     compared.
@@ -108,8 +110,10 @@ def write_analysis(
         tests and everything that was left out.
 
     Raises:
-        ArgumentError: nothing can be analysed, or a word to compare occurs less than twice.
-        ImportError: pandas, or with alignments rapidfuzz, is not installed.
+        ArgumentError: no explanation has an alignment, a word to compare occurs in fewer than two
+            utterances, or the explanations are of several methods or models. Nothing is written
+            then.
+        ImportError: pandas is not installed.
         OSError: a file cannot be written.
 
     Examples::
@@ -118,56 +122,57 @@ def write_analysis(
         >>> "word_times.png" in [path.name for path in files]
         True
     """
+    sections = _sections(results, alignments, groups, compare, bands, language)
     target = _Folder(Path(folder))
-    evidence = token_evidence(results)
     target.path.mkdir(parents=True, exist_ok=True)
-    title = "Kurtosis of the maps by kind of token"
-    target.findings("token_evidence", title, evidence, plot_token_evidence)
-    if alignments is not None:
-        aligned = align_results(results, alignments, language=language)
-        _write_aligned(target, aligned, groups, compare, bands)
-    else:
-        words = word_evidence(results)
-        target.findings("word_evidence", "Evidence in the audio for each word", words, None)
-    if any(result.token_attr is not None for result in results.values()):
-        _write_previous_tokens(target, results)
+    for section in sections:
+        try:
+            section(target)
+        except ArgumentError as error:  # what one analysis lacks, another may not need
+            target.summary.append(f"Not made: {error}")
     return _with_summary(target, results)
 
 
-def _write_aligned(
-    target: _Folder,
-    aligned: AlignedResults,
+def _sections(
+    results: Mapping[str, SpeechToTextAttributionResult],
+    alignments: Mapping[str, Alignment] | None,
     groups: Mapping[str, str] | None,
     compare: Sequence[tuple[str, str]],
     bands: str,
-) -> None:
-    _write_matching(target, aligned)
-    times = time_analysis(aligned.results)
-    target.findings("word_times", "Maps and the time of their words", times, plot_time)
-    words = frequency_profiles(aligned.results, groups=groups, bands=bands)
-    target.findings("word_profiles", "Frequencies of words", words, plot_profiles)
-    for first, second in compare:
-        pair = compare_profiles(words, first, second)
-        draw = partial(plot_profiles, units=[first, second])
-        target.findings(f"{first}_and_{second}", f"{first} and {second}", pair, draw)
-    names = sorted(set((groups or {}).values()))
-    if len(names) == 2:
-        pair = compare_profiles(words, *names, by="group")
-        draw = partial(plot_profiles, units=names, by="group")
-        target.findings("groups", f"Words of {names[0]} and {names[1]}", pair, draw)
-    if any(alignment.phones for alignment in aligned.alignments.values()):
-        phones = frequency_profiles(
-            aligned.results, alignments=aligned.alignments, groups=groups, bands=bands
-        )
-        target.findings("phone_profiles", "Frequencies of phones", phones, plot_profiles)
-    _write_evidence(target, aligned)
+    language: str,
+) -> list[Callable[[_Folder], None]]:
+    """Everything that is to be written; what is asked for and cannot be made is an error now."""
+    evidence = token_evidence(results)
+    title = "Kurtosis of the maps by kind of token"
+    sections: list[Callable[[_Folder], None]] = [
+        lambda target: target.findings("token_evidence", title, evidence, plot_token_evidence)
+    ]
+    if alignments is None:
+        sections.append(partial(_write_words, words=word_evidence(results)))
+    else:
+        aligned = align_results(results, alignments, language=language)
+        profiles = frequency_profiles(aligned.results, groups=groups, bands=bands)
+        pairs = [(pair, compare_profiles(profiles, *pair)) for pair in compare]
+        sections += [
+            partial(_write_matching, aligned=aligned),
+            partial(_write_time, aligned=aligned),
+            partial(_write_frequency, aligned=aligned, profiles=profiles, pairs=pairs),
+            partial(_write_groups, profiles=profiles),
+            partial(_write_evidence, aligned=aligned),
+        ]
+    sections.append(partial(_write_previous_tokens, results=results))
+    return sections
+
+
+def _write_words(target: _Folder, words: Findings) -> None:
+    target.findings("word_evidence", "Evidence in the audio for each word", words, None)
 
 
 def _write_matching(target: _Folder, aligned: AlignedResults) -> None:
     rows = [
         f"* {name}: written only: {', '.join(aligned.unmatched_written[name]) or '-'}; spoken "
         f"only: {', '.join(aligned.unmatched_spoken[name]) or '-'}"
-        for name in aligned.unmatched_written
+        for name in aligned.results
         if aligned.unmatched_written[name] or aligned.unmatched_spoken[name]
     ]
     target.summary.append(
@@ -177,25 +182,68 @@ def _write_matching(target: _Folder, aligned: AlignedResults) -> None:
     target.dropped(aligned.dropped)
 
 
+def _write_time(target: _Folder, aligned: AlignedResults) -> None:
+    found = time_analysis(aligned.results)
+    target.findings("word_times", "Maps and the time of their words", found, plot_time)
+
+
+def _write_frequency(
+    target: _Folder,
+    aligned: AlignedResults,
+    profiles: Profiles,
+    pairs: Sequence[tuple[tuple[str, str], Profiles]],
+) -> None:
+    target.findings("word_profiles", "Frequencies of words", profiles, plot_profiles)
+    for (first, second), found in pairs:
+        draw = partial(plot_profiles, units=[first, second])
+        target.findings(f"{first}_and_{second}", f"{first} and {second}", found, draw)
+    if any(alignment.phones for alignment in aligned.alignments.values()):
+        phones = frequency_profiles(
+            aligned.results, alignments=aligned.alignments, bands=profiles.bands
+        )
+        target.findings("phone_profiles", "Frequencies of phones", phones, plot_profiles)
+
+
+def _write_groups(target: _Folder, profiles: Profiles) -> None:
+    """Every pair of groups."""
+    known = profiles.table.dropna(subset="group")
+    names = sorted(known["group"].unique())
+    if not names:
+        return
+    missing = set(profiles.table["utterance"]) - set(known["utterance"])
+    target.dropped(dict.fromkeys(sorted(missing), "no group"))
+    for first, second in combinations(names, 2):
+        name = f"{first}_and_{second}"
+        target.summary.append(f"\n## Words of {first} and {second}")
+        found = compare_profiles(profiles, first, second, by="group")
+        draw = partial(plot_profiles, units=[first, second], by="group")
+        target.findings(name, f"Words of {first} and {second}, compared word by word", found, draw)
+
+
 def _write_evidence(target: _Folder, aligned: AlignedResults) -> None:
     words = word_evidence(aligned.results)
-    spoken = was_spoken(words, aligned.results)
+    matched = was_matched(words, aligned.results)
     title = "Evidence in the audio for each word"
-    if all(spoken) or not any(spoken):
-        target.findings("word_evidence", title, words, None)
+    if all(matched) or not any(matched):
+        _write_words(target, words)
+        target.summary.append(
+            "No check of what was not said: every word of the output was matched to a spoken one, "
+            "or none was."
+        )
         return
-    check = hallucination_check(words, spoken)
+    check = hallucination_check(words, matched)
     target.findings("word_evidence", title, check, plot_hallucination_check)
+    target.summary.append(
+        "Supported are words that were matched to a spoken one. The others were not said as they "
+        "are written; some may have been said all the same (see Alignment)."
+    )
 
 
 def _write_previous_tokens(
     target: _Folder, results: Mapping[str, SpeechToTextAttributionResult]
 ) -> None:
-    try:
-        positions = position_analysis(results)
-    except ArgumentError as error:  # outputs of two tokens have nothing between
-        target.summary.append(f"\n## Previous tokens\n\nNot analysed: {error}")
-        return
+    target.summary.append("\n## Previous tokens")
+    positions = position_analysis(results)
     target.findings("previous_tokens", "Previous tokens by position", positions, plot_positions)
     intermediate = intermediate_explanations(positions)
     target.table("intermediate_tokens", intermediate)
@@ -210,7 +258,8 @@ def _with_summary(
     head = (
         f"# Analyses of {len(results)} explanations by {method}\n\nTests state the number of "
         "observations and of utterances, one or two sides, and p corrected for all tests of their "
-        "table. Observations of one utterance are not independent of each other."
+        "table. Where n counts words or tokens, p takes them for independent, which those of one "
+        "utterance are not: read it beside the rows of utterances."
     )
     path = target.path / "summary.md"
     path.write_text("\n".join([head, *target.summary]) + "\n", encoding="utf-8")

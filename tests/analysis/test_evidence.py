@@ -13,7 +13,7 @@ from captum_spes.analysis import (
     plot_token_evidence,
     roc_auc,
     token_evidence,
-    was_spoken,
+    was_matched,
     word_evidence,
 )
 from captum_spes.errors import ArgumentError
@@ -48,6 +48,9 @@ class TestTokens:
         assert token_evidence(aligned).table["kind"].tolist() == [
             "start of a word", "punctuation", "within a word", "punctuation",
         ]  # fmt: skip
+        assert token_evidence({"a": result}).table["kind"].tolist() == (
+            token_evidence(aligned).table["kind"].tolist()
+        )
 
     def test_values(self):
         result = planted()
@@ -62,13 +65,27 @@ class TestTokens:
     def test_concentrated_maps_have_the_higher_kurtosis(self):
         found = token_evidence({str(seed): planted(seed) for seed in range(4)})
         tests = found.tests.set_index("question")
-        marks = tests.loc["kurtosis, start of a word > punctuation"]
+        marks = tests.loc["kurtosis, start of a word > punctuation, tokens"]
         assert marks["effect_size"] == 1
         assert marks["p"] == pytest.approx(
             stats.mannwhitneyu(np.arange(8, 20), np.arange(8), alternative="greater").pvalue
         )
         assert marks["n"] == 20
-        assert tests["utterances"].tolist() == [4, 4, 4]
+        assert tests["utterances"].tolist() == [4] * 6
+        by_utterance = tests.loc["kurtosis, start of a word > punctuation, utterances"]
+        assert by_utterance["n"] == 4
+        assert by_utterance["p"] < 0.001
+        medians = found.table.groupby(["utterance", "kind"])["kurtosis"].median().unstack()
+        expected = (medians["start of a word"] - medians["punctuation"]).mean()
+        assert by_utterance["estimate"] == pytest.approx(expected)
+
+    def test_one_flat_map_does_not_spoil_the_test(self):
+        results = {str(seed): planted(seed) for seed in range(4)}
+        results["0"].spectrogram_attr[3] = 0.5
+        tests = token_evidence(results).tests.set_index("question")
+        marks = tests.loc["kurtosis, start of a word > punctuation, tokens"]
+        assert marks["n"] == 19
+        assert marks["p"] < 0.001
 
     def test_without_previous_tokens_and_flat_maps(self):
         result = planted_result([" so", "."], torch.ones(2, 100, 16))
@@ -96,13 +113,13 @@ class TestWords:
     def test_which_were_spoken(self):
         spoken = Alignment((Interval("so", 0.1, 0.2), Interval("now", 0.3, 0.5)))
         aligned = align_results({"a": planted()}, {"a": spoken})
-        assert was_spoken(word_evidence(aligned.results), aligned.results) == [True, False, False]
+        assert was_matched(word_evidence(aligned.results), aligned.results) == [True, False, False]
 
 
 class TestHallucinationCheck:
     def words(self):
-        """Four utterances: two words with, one without evidence."""
-        results = {str(seed): planted(seed) for seed in range(4)}
+        """Six utterances: two words with, one without evidence."""
+        results = {str(seed): planted(seed) for seed in range(6)}
         for result in results.values():
             result.spectrogram_attr[4] *= 0.001
         return word_evidence(results)
@@ -114,20 +131,27 @@ class TestHallucinationCheck:
         impact = tests.loc["impact, said > not said"]
         assert impact["effect_size"] == 1
         assert (impact["auc_low"], impact["auc_high"]) == (1, 1)
-        assert (impact["n"], impact["utterances"]) == (12, 4)
+        assert (impact["n"], impact["utterances"]) == (18, 6)
         assert impact["p"] < 0.01
 
     def test_labels_by_chance(self):
         words = self.words()
-        labels = np.random.default_rng(1).random(12) < 0.5
+        labels = np.random.default_rng(1).random(18) < 0.5
         check = hallucination_check(words, labels)
         row = check.tests.iloc[0]
         assert row["auc_low"] < row["effect_size"] < row["auc_high"]
         assert row["auc_low"] < 0.5 < row["auc_high"]
 
+    def test_few_clusters_have_no_interval(self):
+        words = self.words()
+        clusters = ["ab"[int(name) % 2] for name in words.table["utterance"]]
+        check = hallucination_check(words, words.table["word"] != "no", clusters=clusters)
+        assert check.tests["auc_low"].isna().all()
+        assert check.tests.loc[0, "effect_size"] == 1
+
     def test_unusable_labels(self):
         words = self.words()
-        for labels in ([True] * 12, [False] * 12, [True, False]):
+        for labels in ([True] * 18, [False] * 18, [True, False]):
             with pytest.raises(ArgumentError, match="both kinds among them"):
                 hallucination_check(words, labels)
 
@@ -139,7 +163,7 @@ class TestHallucinationCheck:
         assert curve.get_label() == "mean impact: 1.00"
         # All words that were said pass before the first that was not.
         assert 1.0 in curve.get_ydata()[curve.get_xdata() == 0]
-        assert axes.get_title() == "8 words said, 4 not"
+        assert axes.get_title() == "12 words said, 6 not"
 
 
 def test_roc_auc():

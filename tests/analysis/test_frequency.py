@@ -1,12 +1,16 @@
 """Known answers of the analysis of frequency."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from captum_spes.alignment import Alignment, Interval
-from captum_spes.analysis import compare_profiles, frequency_profiles, plot_profiles
+from captum_spes.analysis import Profiles, compare_profiles, frequency_profiles, plot_profiles
 from captum_spes.errors import ArgumentError
+from captum_spes.maps import Band
 from tests.analysis.planted import BINS, bump, noise, planted_result
 
 # Bins of 500 Hz: below and above 4 kHz.
@@ -57,6 +61,19 @@ class TestProfiles:
         assert row["2250 Hz"] == 1
         assert row["250 Hz"] < 0.05
 
+    def test_the_mean_over_frames_does_not_rise_with_their_number(self):
+        saliency = noise(1, 3)
+        result = planted_result([" so"], saliency, times=[(0.1, 0.9)])
+        short = planted_result([" so"], saliency, times=[(0.1, 0.15)])
+        for over, differ in (("max", True), ("mean", False)):
+            long_row, short_row = (
+                frequency_profiles({"a": r}, bands=[0, 8000], over_frames=over).table.iloc[0, -1]
+                for r in (result, short)
+            )
+            assert (long_row - short_row > 0.1) == differ
+        with pytest.raises(ArgumentError, match="over_frames"):
+            frequency_profiles({"a": result}, over_frames="median")
+
     def test_named_bands(self, results):
         voice = frequency_profiles(results, bands={"low": (0, 1000), "all": (0, 8000)}).table
         assert {"low", "all"} <= set(voice.columns)
@@ -80,12 +97,12 @@ class TestComparison:
         found = compare_profiles(frequency_profiles(results, bands=BANDS), "so", "no")
         tests = found.tests.set_index("question")
         high, low = tests.loc["so - no, 4000-8000 Hz"], tests.loc["so - no, 0-4000 Hz"]
-        assert high["mean"] > 0.9
-        assert low["mean"] < -0.9
+        assert high["estimate"] > 0.9
+        assert low["estimate"] < -0.9
         # Of 12,870 ways to divide the 16 only the two extreme ones are as far apart.
         assert high["p"] < 0.001
         assert (high["n"], high["utterances"], high["alternative"]) == (16, 8, "two-sided")
-        assert high["low"] <= high["mean"] <= high["high"]
+        assert high["low"] <= high["estimate"] <= high["high"]
         assert "2 tests" in high["correction"]
 
     def test_words_that_do_not(self):
@@ -98,7 +115,58 @@ class TestComparison:
         profiles = frequency_profiles(results, groups=groups, bands=BANDS)
         found = compare_profiles(profiles, "a", "b", by="group")
         assert (found.tests["p"] > 0.05).all()
-        assert found.tests["n"].tolist() == [16, 16]
+        # Words of an utterance count as one.
+        assert found.tests["n"].tolist() == [8, 8]
+        assert found.tests["utterances"].tolist() == [8, 8]
+        by_speaker = {
+            name: f"speaker {number // 2 * 2 + number % 2}" for number, name in enumerate(results)
+        }
+        found = compare_profiles(profiles, "a", "b", by="group", speakers=by_speaker)
+        assert found.tests["n"].tolist() == [8, 8]
+
+    def test_groups_are_compared_word_by_word(self, results):
+        """One group says *so* more often, which alone is no difference."""
+        groups, more = {}, {}
+        for number, (name, result) in enumerate(results.items()):
+            groups[name] = "ab"[number % 2]
+            words = result.words if number % 2 else [*result.words, result.words[0]] * 2
+            more[name] = replace(result, words=words)
+        profiles = frequency_profiles(more, groups=groups, bands=BANDS)
+        found = compare_profiles(profiles, "a", "b", by="group")
+        assert (found.tests["estimate"].abs() < 0.02).all()
+        assert (found.tests["p"] > 0.01).all()
+
+    def test_groups_that_differ_in_one_word(self, results):
+        groups = {name: "ab"[number % 2] for number, name in enumerate(results)}
+        lower = {
+            name: utterance(number, so_is_high=groups[name] == "a")
+            for number, name in enumerate(results)
+        }
+        profiles = frequency_profiles(lower, groups=groups, bands=BANDS)
+        tests = compare_profiles(profiles, "a", "b", by="group").tests.set_index("question")
+        # Of two words one is apart by 1.
+        assert tests.loc["a - b, 4000-8000 Hz", "estimate"] == pytest.approx(0.5, abs=0.05)
+        # Of the 70 ways to divide eight utterances two are as far apart.
+        assert tests.loc["a - b, 4000-8000 Hz", "p"] == pytest.approx(2 / 70)
+        assert tests.loc["a - b, 4000-8000 Hz", "test"].endswith(" 70")
+
+    def test_false_alarms_with_clustered_words(self):
+        """Ten words of each of eight utterances that have a level of their own: no difference."""
+        generator = np.random.default_rng(0)
+        rows = pd.DataFrame({
+            "utterance": np.repeat([f"u{i}" for i in range(8)], 10),
+            "unit": list("abcdefghij") * 8,
+            "group": np.repeat(list("xxxxyyyy"), 10),
+        })  # fmt: skip
+        band = Band("low", 0, 1000)
+        alarms = []
+        for _ in range(150):
+            level = np.repeat(generator.standard_normal(8), 10)
+            table = rows.assign(low=level + generator.standard_normal(80))
+            profiles = Profiles(table, table.iloc[:0], {}, (band,))
+            found = compare_profiles(profiles, "x", "y", by="group")
+            alarms.append(found.tests["p"].iloc[0] < 0.05)
+        assert np.mean(alarms) < 0.1
 
     def test_the_seed_decides(self, results):
         profiles = frequency_profiles(results, bands=BANDS)
@@ -106,7 +174,7 @@ class TestComparison:
         assert first.equals(same)
 
     def test_too_few(self, results):
-        with pytest.raises(ArgumentError, match="'yes' 0 times"):
+        with pytest.raises(ArgumentError, match="'yes' in 0"):
             compare_profiles(frequency_profiles(results), "so", "yes")
 
 
@@ -119,6 +187,7 @@ def test_figure(results):
     assert np.diff(so.get_ydata())[0] > 0.9
     with pytest.raises(ArgumentError, match="yes does not occur"):
         plot_profiles(profiles, ["yes"])
-    named = frequency_profiles(results, bands={"low": (0, 1000)})
-    with pytest.raises(ArgumentError, match="does not tell where it lies"):
-        plot_profiles(named)
+    assert axes.get_xscale() == "log"
+    # Regions that overlap stand side by side under their names.
+    (voice,) = plot_profiles(frequency_profiles(results, bands="voice")).axes
+    assert [text.get_text() for text in voice.get_xticklabels()] == ["F0", "F1", "F2"]

@@ -34,11 +34,17 @@ class TestPositions:
     def test_tests(self):
         found = position_analysis({"a": planted([0, 1, 2, 3, 4]), "b": planted([0, 1, 2, 3, 4], 1)})
         tests = found.tests.set_index("question")
-        assert tests.loc["last > start", "p"] < 1e-4
-        assert tests.loc["last > between", "mean"] > 0.5
-        assert tests.loc["start > between", "p"] > 0.9  # planted the other way round
-        assert tests["n"].tolist() == [6, 6, 6]
+        assert tests.loc["last > start, tokens", "p"] < 1e-4
+        assert tests.loc["last > between, tokens", "estimate"] > 0.5
+        assert tests.loc["start > between, tokens", "p"] > 0.9  # planted the other way round
+        assert tests["n"].tolist() == [6, 2, 6, 2, 6, 2]
         assert tests["alternative"].unique().tolist() == ["greater"]
+
+    def test_equal_previous_tokens_have_no_highest(self):
+        flat = torch.full((3, 3), torch.nan).where(torch.ones(3, 3).triu(1) > 0, 0.5)
+        result = planted_result([" a", " b", " c"], noise(3), flat)
+        row = position_analysis({"a": result}).table.iloc[0]
+        assert (row["top"], row["top_token"]) == ("none", "")
 
     def test_a_longer_prompt_is_averaged(self):
         tokens = planted().token_attr

@@ -23,16 +23,20 @@ import argparse
 import json
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 
 from captum_spes import SpeechToTextAttribution
 from captum_spes.alignment import align_result, read_alignments
 from captum_spes.analysis import (
+    EVIDENCE,
     align_results,
     compare_profiles,
+    dependence,
     frequency_profiles,
     hallucination_check,
     intermediate_explanations,
@@ -56,6 +60,11 @@ from captum_spes.speech.models import load_model
 SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))
 METHODS = "spes-efficient,saliency,integrated-gradients,cross-attention,energy,random"
 RATE = 16_000
+# The paper's examples, and their kind in Spanish.
+PAIRS = {
+    "german": [("zu", "um"), (")", "("), ("“", "„"), ("?", "Was"), ("?", "Wo"), ("zu", ",")],
+    "spanish": [("»", "«"), (")", "("), ("?", "¿")],
+}
 N_ENGLISH, N_TRANSLATED, N_WHISPER, N_CUT, N_NOISE = 60, 300, 12, 12, 12
 
 
@@ -173,22 +182,32 @@ def compare_methods(parsed, part, alignments):
             print("unmatched:", {i: w for i, w in aligned.unmatched_written.items() if w})
             print("dropped:", {**aligned.dropped, **found.dropped})
         tests = found.tests.set_index("question")
-        words, points = tests.iloc[0], tests.loc["pointing > chance"]
+        words = tests.loc["inside > outside, words"]
         rows.append(
             {
                 "method": method,
                 "words": words["n"],
                 "utterances": words["utterances"],
-                "inside - outside": words["mean"],
+                "inside - outside": words["estimate"],
                 "Cohen's d": words["effect_size"],
-                "p": words["p_corrected"],
-                "pointing (%)": 100 * points["effect_size"],
+                "p, words": words["p"],
+                "p, utterances": tests.loc["inside > outside, utterances", "p"],
+                "pointing (%)": 100 * found.table["hit"].mean(),
                 "chance (%)": 100 * found.table["chance"].mean(),
+                "pointing, own - others (%)": 100
+                * tests.loc["pointing, own word > others", "estimate"],
                 "ROC-AUC": found.table["auc"].mean(),
-                "order (rho)": tests.iloc[-1]["mean"],
+                "ROC-AUC, own - others": tests.loc["ROC-AUC, own word > others", "estimate"],
+                "p, own > others": tests.loc["ROC-AUC, own word > others", "p"],
+                "order (rho)": tests.loc["centres follow the words (rho > 0)", "effect_size"],
             }
         )
-    write(parsed.out, f"methods_{part}", pandas.DataFrame(rows))
+    table = pandas.DataFrame(rows)
+    # One correction for all methods and both tests.
+    names = ["p, words", "p, utterances", "p, own > others"]
+    values = table[names].to_numpy(dtype=float)
+    table[names] = stats.false_discovery_control(values.ravel()).reshape(values.shape)
+    write(parsed.out, f"methods_{part}", table)
 
 
 def frequencies(parsed, alignments):
@@ -201,8 +220,10 @@ def frequencies(parsed, alignments):
     paper = [0, 200, 400, 800, 1500, 4000, 8000]
     coarse = frequency_profiles(aligned.results, groups=genders, bands=paper)
     write(parsed.out, "so_and_no_coarse", compare_profiles(coarse, "so", "no").tests)
-    only_so = type(coarse)(coarse.table.query("unit == 'so'"), coarse.tests, coarse.dropped)
+    only_so = replace(coarse, table=coarse.table.query("unit == 'so'"))
     write(parsed.out, "so_by_gender", compare_profiles(only_so, "female", "male", by="group").tests)
+    same_length = frequency_profiles(aligned.results, bands=paper, over_frames="mean")
+    write(parsed.out, "so_and_no_mean", compare_profiles(same_length, "so", "no").tests)
     phones = frequency_profiles(aligned.results, alignments=aligned.alignments)
     write(
         parsed.out, "phones", compare_profiles(phones, "s", "m").tests,
@@ -220,20 +241,18 @@ def hallucinations(parsed, alignments):
     words = word_evidence({**intact.results, **kept, **noise})
     truth = [_is_said(row, intact.results, kept, alignments) for row in words.table.itertuples()]
     known = [t is not None for t in truth]
-    words = type(words)(words.table[known].reset_index(drop=True), words.tests, words.dropped)
-    check = hallucination_check(words, [t for t in truth if t is not None])
+    words = replace(words, table=words.table[known].reset_index(drop=True))
+    recordings = words.table["utterance"].str.removesuffix(", cut")
+    check = hallucination_check(words, [t for t in truth if t is not None], clusters=recordings)
     write(parsed.out, "hallucinations", check.tests, plot_hallucination_check(check))
     kind = check.table["utterance"].map(
         lambda i: "noise" if i in noise else "cut" if i in kept else "intact"
     )
-    evidence = ["impact", "peak_impact", "kurtosis", "speech_share"]
-    medians = check.table.groupby([kind, "supported"])[evidence].median()
+    medians = check.table.groupby([kind, "supported"])[list(EVIDENCE)].median()
     counts = check.table.groupby([kind, "supported"]).size().rename("words")
     write(parsed.out, "evidence", pandas.concat([counts, medians], axis=1).reset_index())
     only_cut = check.table[kind == "cut"].reset_index(drop=True)
-    within = hallucination_check(
-        type(words)(only_cut, words.tests, {}), only_cut["supported"].tolist()
-    )
+    within = hallucination_check(replace(words, table=only_cut), only_cut["supported"].tolist())
     write(parsed.out, "hallucinations_cut", within.tests)
 
 
@@ -258,6 +277,15 @@ def previous_tokens(parsed, part):
     found = position_analysis(load_results(parsed.folder / part / "spes-efficient"))
     write(parsed.out, f"positions_{part}", found.tests, plot_positions(found))
     write(parsed.out, f"intermediate_{part}", intermediate_explanations(found))
+    results = load_results(parsed.folder / part / "spes-efficient")
+    for token, previous in PAIRS.get(part, ()):
+        pair = dependence(results, token, previous)
+        counts = {f"rank {r} of all": int((pair.table["rank"] == r).sum()) for r in (1, 2)}
+        between = {
+            f"rank {r} between": int((pair.table["rank_between"] == r).sum()) for r in (1, 2)
+        }
+        print(f"\n{token} by {previous}, {len(pair.table)} times: {counts | between}")
+        print(pair.tests.to_string())
 
 
 def write(folder, name, table, figure=None):

@@ -1,6 +1,7 @@
 """From maps to statements: time, frequency, evidence in the audio, previous tokens."""
 
 from captum_spes.analysis.evidence import (
+    EVIDENCE,
     hallucination_check,
     token_evidence,
     was_matched,
@@ -16,15 +17,21 @@ from captum_spes.analysis.figures import (
 from captum_spes.analysis.findings import Findings, mean_test, rank_test, roc_auc
 from captum_spes.analysis.frequency import Profiles, compare_profiles, frequency_profiles
 from captum_spes.analysis.inputs import AlignedResults, align_results, load_results, read_groups
-from captum_spes.analysis.previous_tokens import intermediate_explanations, position_analysis
+from captum_spes.analysis.previous_tokens import (
+    dependence,
+    intermediate_explanations,
+    position_analysis,
+)
 from captum_spes.analysis.time import time_analysis
 
 __all__ = [
+    "EVIDENCE",
     "AlignedResults",
     "Findings",
     "Profiles",
     "align_results",
     "compare_profiles",
+    "dependence",
     "frequency_profiles",
     "hallucination_check",
     "intermediate_explanations",

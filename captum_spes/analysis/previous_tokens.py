@@ -129,6 +129,75 @@ def intermediate_explanations(
     return table(rows, ["token", "count", "intermediate", "share", "explained_by"])
 
 
+def dependence(results: Results, token: str, previous: str) -> Findings:
+    r"""
+    Measure how much a token rests on a certain earlier one: German *zu* on *um*, for example.
+
+    Args:
+
+        results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
+                    utterance, with attributions of previous tokens.
+        token (str): The token that is explained; a space or mark at its start does not matter.
+        previous (str): The earlier token, of which the nearest counts. Where it is the very last
+                    one, which always weighs much, the occurrence is left out.
+
+    Returns:
+        *Findings*: one row per occurrence of ``token`` after ``previous``: the normalised saliency
+        of ``previous`` and the mean of the ``others`` between the prompt and the last token; the
+        ``rank`` of ``previous`` among all previous tokens, 1 the highest, and among those
+        ``between``; and how many ``tokens`` lie between them. Tests, one-sided: ``previous`` above
+        the others, over occurrences and over utterances.
+
+    Raises:
+        ArgumentError: there is no result, or methods or models are mixed.
+        ImportError: pandas is not installed.
+
+    Examples::
+
+        >>> dependence({"speech": result}, "t", "h").tests["question"].tolist()
+        ['t by h > by others, tokens', 't by h > by others, utterances']
+    """
+    check_results(results)
+    rows = [
+        {"utterance": name, **row}
+        for name, result in results.items()
+        if result.token_attr is not None
+        for row in _dependences(result, token.strip(_MARKS), previous.strip(_MARKS))
+    ]
+    found = table(rows, ["utterance", "previous", "others", "rank", "rank_between", "tokens"])
+    differences, of = found["previous"] - found["others"], found["utterance"].tolist()
+    question = f"{token.strip(_MARKS)} by {previous.strip(_MARKS)} > by others"
+    tests = [
+        mean_test(f"{question}, tokens", differences, of),
+        mean_test(f"{question}, utterances", *utterance_means(differences, of)),
+    ]
+    return Findings(found, corrected(tests))
+
+
+def _dependences(
+    result: SpeechToTextAttributionResult, token: str, previous: str
+) -> Iterator[dict[str, Any]]:
+    saliency = result.normalized().token_attr
+    assert saliency is not None
+    n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
+    fed = [other.strip(_MARKS) for other in result.previous_tokens]
+    for index, written in enumerate(result.output_tokens):
+        values = saliency[index, : n_prompt + index].double()
+        places = [i for i in range(n_prompt, len(values) - 1) if fed[i] == previous]
+        if written.strip(_MARKS) != token or not places:
+            continue
+        place = places[-1]
+        between = values[n_prompt:-1]
+        others = torch.cat([between[: place - n_prompt], between[place - n_prompt + 1 :]])
+        yield {
+            "previous": float(values[place]),
+            "others": float(others.mean()),
+            "rank": 1 + int((values > values[place]).sum()),
+            "rank_between": 1 + int((between > values[place]).sum()),
+            "tokens": len(values) - 1 - place,
+        }
+
+
 def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
     saliency = result.normalized().token_attr
     assert saliency is not None

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from captum_spes.analysis import intermediate_explanations, plot_positions, position_analysis
+from captum_spes.analysis import (
+    dependence,
+    intermediate_explanations,
+    plot_positions,
+    position_analysis,
+)
 from captum_spes.errors import ArgumentError
 from tests.analysis.planted import noise, planted_result, previous
 
@@ -80,6 +85,40 @@ class TestIntermediate:
         assert len(intermediate_explanations(positions)) == 0  # three are fewer than five
         assert len(intermediate_explanations(positions, min_count=3)) == 1
         assert len(intermediate_explanations(positions, min_count=3, min_share=0.0)) == 3
+
+
+class TestDependence:
+    def test_zu_on_um(self):
+        results = {str(seed): planted(seed=seed) for seed in range(6)}
+        results["x"] = planted([0, 1, 2, 3, 4])
+        found = dependence(results, " zu", "um")
+        assert found.table["rank"].tolist() == [1] * 6 + [2]
+        assert found.table["rank_between"].tolist() == [1] * 7
+        assert found.table["tokens"].tolist() == [1] * 7
+        expected = planted().normalized().token_attr[2]
+        assert found.table.loc[0, "previous"] == pytest.approx(float(expected[1]))
+        # Nothing else lies between: there is nothing to compare with.
+        assert found.table["others"].isna().all()
+        assert found.tests["n"].tolist() == [0, 0]
+
+    def test_tests(self):
+        more = [" um", " das", " Bild", " zu", "."]
+        results = {str(s): planted([0, 1, 1, 1, 4], s, more) for s in range(5)}
+        found = dependence(results, "zu", "um")
+        assert found.tests["n"].tolist() == [5, 5]
+        assert (found.tests["estimate"] > 0.5).all()
+        assert (found.tests["p"] < 1e-6).all()
+
+    def test_others_are_those_between(self):
+        result = planted()
+        row = dependence({"a": result}, "sehen", "um").table.iloc[0]
+        values = result.normalized().token_attr[3]
+        assert row["others"] == pytest.approx(float(values[2]))
+        assert row["previous"] == pytest.approx(float(values[1]))
+        assert row["rank"] == 3
+
+    def test_the_last_token_is_left_out(self):
+        assert len(dependence({"a": planted()}, "das", "um").table) == 0
 
 
 def test_figure():

@@ -99,9 +99,11 @@ def word_evidence(results: Results) -> Findings:
     r"""
     Measure for each written word how much speaks for it in the audio.
 
-    Words that a model invents rest on nothing that it heard: whatever is removed from the
-    recording changes little. What counts as little depends on the model and on the settings;
-    :func:`hallucination_check` measures how well a score separates.
+    Words that a model adds where it hears nothing rest on the text alone: whatever is removed from
+    the recording changes little. What counts as little depends on the model and on the settings;
+    :func:`hallucination_check` measures how well a score separates. The divergence of SPES tells
+    that the model listens, not that it hears this very word; for a text that it did not write
+    itself, explain the probability instead: ``attribute(..., score="probability")``.
 
     Args:
 

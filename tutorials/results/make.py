@@ -1,7 +1,7 @@
 """Choose and shrink the explanations that the second tutorial reads.
 
     python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 600
-    python benchmarks/plausibility.py explain english german
+    python benchmarks/plausibility.py explain english german doubtful
     python tutorials/results/make.py
 
 Numbers keep the eight binary digits that the model's own (bfloat16) have, and of the patches only
@@ -11,6 +11,7 @@ one level: together a sixth of the size.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from captum_spes import SpeechToTextAttributionResult
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build"
+SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", HERE.parents[2] / "shared"))
 N_OF_EACH_WORD = 10
 GERMAN_KINDS = {"purpose": 8, "quotation": 3, "question": 3}
+# Recordings of LibriVox and of speechocean762, both free to use, cut after half their time.
+CUT = ("librivox-0930", "so-021700362", "so-022510190", "so-010270368", "so-024020291")
 
 
 def main() -> None:
@@ -41,19 +45,27 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         for entry in chosen:
             shrink(BUILD / "plausibility" / language / "spes-efficient", folder, entry["name"])
-    fields = ("name", "text", "gender", "words", "phones")
-    times = [json.dumps({field: entry[field] for field in fields}) for entry in english]
+    (HERE / "cut").mkdir(exist_ok=True)
+    for name in CUT:
+        shrink(BUILD / "plausibility" / "doubtful" / "cut", HERE / "cut", name, "Whisper tiny.en")
+    speech = (SHARED / "speech" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    cut = [entry for entry in map(json.loads, speech) if entry["id"] in CUT]
+    fields = ("id", "name", "text", "gender", "words", "phones")
+    times = [
+        json.dumps({field: entry[field] for field in fields if field in entry})
+        for entry in [*english, *cut]
+    ]
     (HERE / "times.jsonl").write_text("\n".join(times) + "\n", encoding="utf-8")
 
 
-def shrink(source: Path, target: Path, name: str) -> None:
+def shrink(source: Path, target: Path, name: str, model: str = "the bundled model") -> None:
     result = SpeechToTextAttributionResult.load(source / f"{name}.npz")
     replace(
         result,
         spectrogram_attr=rounded(result.spectrogram_attr),
         spectrogram=rounded(result.spectrogram),
         feature_masks=result.feature_masks[:1],
-        model_id="the bundled model",
+        model_id=model,
     ).save(target / f"{name}.npz")
 
 

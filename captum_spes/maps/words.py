@@ -93,7 +93,7 @@ def _is_inside(
         return False
     left, right = before[-1:], after[0][:1]
     if mark[0] in _INSIDE_WORDS:
-        return left.isalpha() and right.isalpha()
+        return left.isalnum() and right.isalnum()
     return mark[0] in _INSIDE_NUMBERS and left.isdigit() and right.isdigit()
 
 

@@ -171,6 +171,12 @@ class TestAlignResult:
         assert [w.start for w in found.result.words] == [0, 0.2, 0.5, None, None, None]
         assert found.unmatched_written == ("I",)
 
+    def test_a_quotation_mark_joins_nothing(self):
+        result = planted_result([" (", "'", "so", "'", "!", " 90", "'", "s"])
+        assert [w.word for w in align_result(result, one_word()).result.words] == [
+            "(", "'", "so", "'", "!", "90's",
+        ]  # fmt: skip
+
     def test_numbers_written_in_pieces(self):
         result = planted_result([" 1", ",", "000", " 3", ".", "5", ".", " Yes", ".", "No"])
         assert [w.word for w in align_result(result, one_word()).result.words] == [

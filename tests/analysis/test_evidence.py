@@ -142,6 +142,14 @@ class TestHallucinationCheck:
         assert row["auc_low"] < row["effect_size"] < row["auc_high"]
         assert row["auc_low"] < 0.5 < row["auc_high"]
 
+    def test_words_without_a_value_are_left_out(self):
+        words = self.words()
+        words.table.loc[0, "impact"] = np.nan
+        tests = hallucination_check(words, words.table["word"] != "no").tests
+        impact = tests.set_index("question").loc["impact, said > not said"]
+        assert impact["n"] == 17
+        assert (impact["effect_size"], impact["auc_low"], impact["auc_high"]) == (1, 1, 1)
+
     def test_few_clusters_have_no_interval(self):
         words = self.words()
         clusters = ["ab"[int(name) % 2] for name in words.table["utterance"]]

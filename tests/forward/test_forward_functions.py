@@ -79,6 +79,18 @@ class TestKLDivergence:
         # Nor is the layer, whose weight is large, called more often than that asks.
         assert len(seen) == 1 + math.ceil(25 / max(1, 2**21 // words))
 
+    def test_rows_keep_their_reference_over_all_parts(self):
+        """Two examples are projected at a time, three have a reference each."""
+        torch.manual_seed(0)
+        weight = torch.randn(5, 700_000) / 5
+        reference, batch = torch.randn(3, 5), torch.randn(9, 5)
+        in_parts = KLDivergenceForward(lambda x: x, reference, output_layer=lambda h: h @ weight)
+        at_once = KLDivergenceForward(lambda x: x @ weight, reference)
+        assert torch.allclose(in_parts(batch), at_once(batch), atol=1e-6)
+        each = [KLDivergenceForward(lambda x: x @ weight, row[None]) for row in reference]
+        expected = torch.cat([each[i % 3](batch[i : i + 1]) for i in range(9)])
+        assert torch.allclose(in_parts(batch), expected, atol=1e-6)
+
     def test_zero_on_the_reference(self):
         assert (KLDivergenceForward(logits, X)(X) == 0).all()
 

@@ -61,6 +61,8 @@ class TestSpans:
         assert frames_within(TIMES, 0.02, 0.04).nonzero().flatten().tolist() == [2, 3]
         assert frames_within(TIMES, 0.021, 0.023).nonzero().flatten().tolist() == [2]
         assert not frames_within(TIMES, 0.2, 0.3).any()
+        middles = torch.tensor([0.25, 0.5, 0.75])
+        assert frames_within(middles, 0.25, 0.75).tolist() == [True, True, False]
         assert frames_within(TIMES, 0.0, 9.0).all()
         with pytest.raises(ArgumentError, match="start <= end"):
             frames_within(TIMES, 0.3, 0.2)

@@ -143,6 +143,13 @@ class TestInterval:
             inside.append(low <= 0.2 <= high)
         assert np.mean(inside) > 0.85
 
+    def test_few_seeds_are_uncertain_however_many_utterances(self):
+        """Two seeds are alike and two are not; what another study draws is open."""
+        one, other = (list(np.random.default_rng(s).random((200, 100))) for s in (0, 1))
+        low, high = inter_seed_agreement([one, one, other, other]).interval()
+        assert low < 0.25
+        assert high > 0.6
+
     def test_the_seed_decides(self):
         found = inter_seed_agreement(unrelated())
         assert found.interval(seed=3) == found.interval(seed=3)

@@ -1,0 +1,31 @@
+"""Whisper tiny.en on real speech: what its maps say can be told from what they do not."""
+
+import pytest
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.alignment import read_alignments
+from captum_spes.analysis import align_results, roc_auc, word_evidence
+from captum_spes.speech.audio import load_audio
+
+pytestmark = pytest.mark.slow
+
+
+def test_words_after_the_end_of_the_audio_have_little_evidence(whisper, speech_clips):
+    """A recording that ends half-way, explained with its whole text."""
+    model, processor = whisper
+    clip = speech_clips["so-022510190"]
+    samples = load_audio(clip["path"], 16_000)
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    result = explainer.attribute(
+        samples[: len(samples) // 2], target=clip["whisper_tiny_en"], n_samples=60,
+        n_token_samples=0, patches_per_second=60, seed=0,
+    )  # fmt: skip
+    alignments = read_alignments(clip["path"].parent / "manifest.jsonl")
+    aligned = align_results({clip["id"]: result}, alignments).results
+    words = word_evidence(aligned).table
+    ends = [aligned[clip["id"]].words[place].end for place in words["position"]]
+    heard = [end is not None and end <= result.seconds for end in ends]
+    assert 3 <= sum(heard) <= len(heard) - 3
+    impact = words["impact"].to_numpy()
+    unheard = [not is_heard for is_heard in heard]
+    assert roc_auc(impact[heard], impact[unheard]) > 0.9

@@ -9,7 +9,7 @@ import pytest
 from captum_spes.alignment import read_alignments
 from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
-from tests.analysis.planted import planted_result
+from tests.analysis.planted import noise, planted_result
 
 
 def run(capsys, *arguments):
@@ -172,3 +172,59 @@ class TestWrongUse:
         assert status == 0
         assert "so - no, " in printed
         assert (tmp_path / "o" / "so_and_no.png").exists()
+
+
+class TestPlantedResults:
+    """Everything but the explaining, on a folder of small results."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for seed in range(6):
+            maps = noise(3, seed)
+            times = {"words": [["so", 0.1, 0.3], ["no", 0.5, 0.7]]}
+            planted_result([" so", " no", "."], maps).save(tmp_path / f"u{seed}.npz")
+            (tmp_path / f"u{seed}.json").write_text(json.dumps(times))
+        return tmp_path
+
+    def analyse(self, capsys, folder, *more):
+        return run(
+            capsys, "analyse", folder, "--out", folder / "out", "--alignments", folder, *more
+        )
+
+    @pytest.mark.parametrize("bands", ["bark", "erb", "hz", "voice"])
+    def test_every_kind_of_band(self, capsys, folder, bands):
+        status, _, _ = self.analyse(capsys, folder, "--bands", bands)
+        assert status == 0
+        assert (folder / "out" / "word_profiles.png").exists()
+
+    def test_three_groups_and_one_utterance_without(self, capsys, folder):
+        lines = [{"id": f"u{i}", "speaker": "abc"[i // 2]} for i in range(5)]
+        (folder / "who.txt").write_text("\n".join(map(json.dumps, lines)))
+        status, printed, _ = self.analyse(
+            capsys, folder, "--manifest", folder / "who.txt", "--group-by", "speaker"
+        )
+        assert status == 0
+        assert "u5: no group" in printed
+        assert (folder / "out" / "a_and_b.csv").exists()
+        # One speaker of one utterance cannot be compared; the rest is there all the same.
+        assert "Not made: 'a' occurs in 2 utterances, 'c' in 1" in printed
+        assert "## Previous tokens" in printed
+
+    def test_groups_of_others_do_not_matter(self, capsys, folder):
+        lines = [{"id": f"u{i}", "gender": "female"} for i in range(6)]
+        lines.append({"id": "somebody else", "gender": "male"})
+        (folder / "who.txt").write_text("\n".join(map(json.dumps, lines)))
+        status, printed, _ = self.analyse(
+            capsys, folder, "--manifest", folder / "who.txt", "--group-by", "gender"
+        )
+        assert status == 0
+        assert "male" not in printed.replace("female", "")
+
+    def test_no_word_in_common(self, capsys, folder):
+        for seed in range(6):
+            (folder / f"u{seed}.json").write_text('{"words": [["yes", 0.1, 0.3]]}')
+        status, printed, _ = self.analyse(capsys, folder)
+        assert status == 0
+        assert "* u0: written only: so, no; spoken only: yes" in printed
+        assert "* u0: no word with a time" in printed
+        assert "every word of the output was matched to a spoken one, or none was" in printed

@@ -198,16 +198,17 @@ class TestPlantedResults:
         assert (folder / "out" / "word_profiles.png").exists()
 
     def test_three_groups_and_one_utterance_without(self, capsys, folder):
-        lines = [{"id": f"u{i}", "speaker": "abc"[i // 2]} for i in range(5)]
+        lines = [{"id": f"u{i}", "speaker": ("a/1", "b", "c")[i // 2]} for i in range(5)]
         (folder / "who.txt").write_text("\n".join(map(json.dumps, lines)))
         status, printed, _ = self.analyse(
             capsys, folder, "--manifest", folder / "who.txt", "--group-by", "speaker"
         )
         assert status == 0
         assert "u5: no group" in printed
-        assert (folder / "out" / "a_and_b.csv").exists()
+        assert (folder / "out" / "a_1_and_b.csv").exists()
         # One speaker of one utterance cannot be compared; the rest is there all the same.
-        assert "Not made: 'a' occurs in 2 utterances, 'c' in 1" in printed
+        assert "Not made: 'a/1' occurs in 2 utterances, 'c' in 1" in printed
+        assert "Not made: 'b' occurs in 2 utterances, 'c' in 1" in printed
         assert "## Previous tokens" in printed
 
     def test_groups_of_others_do_not_matter(self, capsys, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,6 +56,7 @@ class _Folder:
     def findings(
         self, name: str, title: str, found: Findings, draw: Callable[[Any], Figure] | None
     ) -> None:
+        name = re.sub(r"[^\w'-]+", "_", name)  # words and groups are the user's
         self.table(name, found.table)
         self.summary.append(f"\n## {title}\n\n{_rows(found.table)}")
         if len(found.tests):
@@ -213,11 +215,14 @@ def _write_groups(target: _Folder, profiles: Profiles) -> None:
     missing = set(profiles.table["utterance"]) - set(known["utterance"])
     target.dropped(dict.fromkeys(sorted(missing), "no group"))
     for first, second in combinations(names, 2):
-        name = f"{first}_and_{second}"
-        target.summary.append(f"\n## Words of {first} and {second}")
-        found = compare_profiles(profiles, first, second, by="group")
+        title = f"Words of {first} and {second}, compared word by word"
+        try:
+            found = compare_profiles(profiles, first, second, by="group")
+        except ArgumentError as error:  # other groups may have enough
+            target.summary.append(f"\n## {title}\n\nNot made: {error}")
+            continue
         draw = partial(plot_profiles, units=[first, second], by="group")
-        target.findings(name, f"Words of {first} and {second}, compared word by word", found, draw)
+        target.findings(f"{first}_and_{second}", title, found, draw)
 
 
 def _write_evidence(target: _Folder, aligned: AlignedResults) -> None:

@@ -41,6 +41,7 @@ from captum_spes.analysis import (
     hallucination_check,
     intermediate_explanations,
     load_results,
+    mean_test,
     plot_hallucination_check,
     plot_positions,
     plot_profiles,
@@ -51,6 +52,7 @@ from captum_spes.analysis import (
     token_evidence,
     word_evidence,
 )
+from captum_spes.analysis.findings import corrected, utterance_means
 from captum_spes.corpus import named_methods
 from captum_spes.demo import load_demo
 from captum_spes.demo.examples import read_examples
@@ -254,6 +256,24 @@ def hallucinations(parsed, alignments):
     only_cut = check.table[kind == "cut"].reset_index(drop=True)
     within = hallucination_check(replace(words, table=only_cut), only_cut["supported"].tolist())
     write(parsed.out, "hallucinations_cut", within.tests)
+    same_words(parsed, check.table, kept)
+
+
+def same_words(parsed, words, kept):
+    """Later words are easier to guess: those not said, beside themselves in the whole recording."""
+    of_cut = words[words["utterance"].isin(kept) & ~words["supported"]]
+    whole = words.assign(utterance=words["utterance"] + ", cut")
+    # Words of one text have one number, with and without its end.
+    pairs = of_cut.merge(whole, on=["utterance", "position", "word"], suffixes=("_cut", "_whole"))
+    difference = pairs["impact_whole"] - pairs["impact_cut"]
+    question = "impact of the same word, said > not said"
+    rows = [
+        mean_test(f"{question}, words", difference, pairs["utterance"].tolist()),
+        mean_test(f"{question}, utterances", *utterance_means(difference, pairs["utterance"])),
+    ]
+    higher = int((difference > 0).sum())
+    print(f"\n{higher} of {len(pairs)} words have the higher impact where they are said")
+    write(parsed.out, "hallucinations_same_words", corrected(rows))
 
 
 def _is_said(row, intact, kept, alignments):

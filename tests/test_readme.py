@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 
+from tests.analysis.planted import planted_result
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -15,7 +17,7 @@ def code_blocks(language):
 
 
 def test_captum_snippet():
-    captum_snippet, _, _ = code_blocks("python")
+    captum_snippet, *_ = code_blocks("python")
     names = {}
     exec(captum_snippet, names)
     assert names["attributions"].shape == names["spectrogram"].shape
@@ -26,7 +28,7 @@ def test_whisper_and_measures_snippets(tiny_whisper, audio, tmp_path, monkeypatc
     """With a small random model in the place of the hub's."""
     import transformers
 
-    _, whisper_snippet, measures_snippet = code_blocks("python")
+    _, whisper_snippet, measures_snippet, _ = code_blocks("python")
     for name, value in zip(
         ("WhisperForConditionalGeneration", "WhisperProcessor"), tiny_whisper, strict=True
     ):
@@ -39,6 +41,19 @@ def test_whisper_and_measures_snippets(tiny_whisper, audio, tmp_path, monkeypatc
     assert (tmp_path / "speech.npz").exists()
     exec(measures_snippet, names)
     assert 0 <= names["curve"].auc <= 100
+
+
+def test_analysis_snippet(tmp_path, monkeypatch):
+    """With two small explanations in the place of the reader's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "times").mkdir()
+    for name in "ab":
+        (tmp_path / "explained" / name).mkdir(parents=True)
+        planted_result([" so", " no"]).save(tmp_path / "explained" / name / "explanation.npz")
+        (tmp_path / "times" / f"{name}.ctm").write_text(f"{name} 1 0.1 0.2 so\n{name} 1 0.5 0.2 no")
+    names = {}
+    exec(code_blocks("python")[3], names)
+    assert names["found"].table["word"].tolist() == ["so", "no"] * 2
 
 
 def test_number_of_methods():
@@ -54,6 +69,11 @@ def test_commands():
 
 
 def test_files_that_it_links_are_there():
-    for target in re.findall(r"\]\(([^)]+)\)", README.read_text()):
-        if not target.startswith("http"):
+    text = README.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith("http"):
             assert (README.parent / target).exists(), target

@@ -4,7 +4,13 @@ from importlib.metadata import version as _version
 
 from captum_spes.attr import SPES, BubbleNoise
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
-from captum_spes.masks import describe_levels, grid_feature_mask, slic_feature_mask
+from captum_spes.masks import (
+    describe_levels,
+    grid_feature_mask,
+    slic_feature_mask,
+    span_feature_mask,
+    window_feature_mask,
+)
 from captum_spes.speech import (
     CrossAttention,
     EnergyMap,
@@ -30,4 +36,6 @@ __all__ = [
     "describe_levels",
     "grid_feature_mask",
     "slic_feature_mask",
+    "span_feature_mask",
+    "window_feature_mask",
 ]

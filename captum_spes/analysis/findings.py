@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = Non
 
 def check_results(results: Results) -> None:
     """Refuse what no analysis can read: nothing at all, or several methods mixed."""
+    if not isinstance(results, Mapping):
+        raise ArgumentTypeError(
+            "results must be a dict of explanations by the name of the utterance, as load_results "
+            f"returns; got {type(results).__name__}. For one explanation: {{'name': result}}."
+        )
     if not results:
         raise ArgumentError("there is no explanation to analyse.")
     kinds = {"methods": "method", "models": "model_id"}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames")
 # Values at a time, so that permutations of large tables fit into memory.
 _BATCH = 2**24
+# Of fewer means a bootstrap knows too little of their spread.
+_FEWEST_RESAMPLED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,8 @@ def compare_profiles(
 
     Returns:
         *Profiles*: the profiles of the two, and a test per band: ``estimate`` is the difference of
-        the means (first minus second, with 95 % bootstrap interval), p that of a two-sided
+        the means (first minus second, with 95 % bootstrap interval where each
+        has five means or more), p that of a two-sided
         permutation test, the effect size Cohen's d; ``n`` counts the means that are compared.
         Bands without mel bins are left out.
 
@@ -163,6 +166,13 @@ def compare_profiles(
         captum_spes.errors.ArgumentError: 'the' occurs in 1 utterances, 'cat' in 1; ...
     """
     frame = profiles.table
+    if by not in ("unit", "group"):
+        raise ArgumentError(f"by must be 'unit' or 'group', got {by!r}.")
+    known = set(frame[by])
+    # Words are kept in small letters; phones, which may not be, are found as they are.
+    first, second = (x if x in known else x.casefold() for x in (first, second))
+    if first == second:
+        raise ArgumentError(f"{first!r} cannot be compared with itself.")
     both = frame[frame[by].isin([first, second])]
     names = [band.name for band in profiles.bands if not both[band.name].isna().any()]
     means = _means(both, names, by, speakers)
@@ -170,7 +180,8 @@ def compare_profiles(
     if min(len(one), len(other)) < 2:
         raise ArgumentError(
             f"{first!r} occurs in {len(one)} utterances, {second!r} in {len(other)}; a comparison "
-            "needs each at least twice, and groups with words in common."
+            f"needs each at least twice{', and words in common' if by == 'group' else ''}. The "
+            f"most frequent are {', '.join(map(str, frame[by].value_counts().index[:6]))}."
         )
     rows = [
         _difference(f"{first} - {second}, {name}", one[name], other[name], n_resamples, seed)
@@ -206,17 +217,21 @@ def _difference(
         samples, _mean_difference, vectorized=True, n_resamples=n_resamples, batch=batch,
         rng=np.random.default_rng(seed),
     )  # fmt: skip
-    interval = stats.bootstrap(
-        samples, _mean_difference, vectorized=True, method="percentile", batch=batch,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
+    low = high = np.nan
+    if min(map(len, samples)) >= _FEWEST_RESAMPLED:
+        low, high = stats.bootstrap(
+            samples, _mean_difference, vectorized=True, method="percentile", batch=batch,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval  # fmt: skip
     pooled = np.sqrt(sum(s.var(ddof=1) * (len(s) - 1) for s in samples) / (n - 2))
     difference = float(tested.statistic)
-    test = f"permutation of the labels, {len(tested.null_distribution):,}"
+    n_permutations = len(tested.null_distribution)
+    # With few means there are few ways to divide them, and p cannot become small.
+    test = f"permutation of the labels, {n_permutations:,}, p at least {2 / n_permutations:.2g}"
     return test_row(question, test, "two-sided", n, 0) | {
         "estimate": difference,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": float(low),
+        "high": float(high),
         "effect": "Cohen's d",
         "effect_size": difference / pooled if pooled else np.nan,
         "statistic": difference,

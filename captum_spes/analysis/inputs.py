@@ -64,7 +64,8 @@ def load_results(
         raise ArgumentError(f"{place} holds no saved explanation (.npz).")
     results: dict[str, SpeechToTextAttributionResult] = {}
     for file in files:
-        is_in_own_folder = file.stem == "explanation" and file != place
+        # The folder is named after the recording; a file that stands alone has its own name.
+        is_in_own_folder = file.stem == "explanation" and file.parent.name
         name = file.parent.name if is_in_own_folder else file.stem
         if name in results:
             raise ArgumentError(f"{file}: there is an explanation of {name!r} already.")
@@ -108,7 +109,8 @@ def align_results(
     if not aligned:
         raise ArgumentError(
             f"none of the explanations ({_few(results)}) has an alignment; there are alignments "
-            f"of {_few(alignments)}."
+            f"of {_few(alignments)}. The name of a recording's file, without suffix, must be the "
+            "id, or the name of the file, of its alignment."
         )
     return AlignedResults(
         {name: found.result for name, found in aligned.items()},
@@ -149,6 +151,8 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         groups = {str(line.get("id", line.get("name"))): line.get(field) for line in lines}
     except (ValueError, KeyError, AttributeError) as error:
         raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error
+    if any(isinstance(group, dict | list) for group in groups.values()):
+        raise ArgumentError(f"{field!r} of {file} must be a text or a number, to name a group.")
     known = {name: str(group) for name, group in groups.items() if group is not None}
     if not known:
         raise ArgumentError(f"no line of {file} has the field {field!r}.")

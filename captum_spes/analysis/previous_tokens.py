@@ -149,7 +149,7 @@ def dependence(results: Results, token: str, previous: str) -> Findings:
         the others, over occurrences and over utterances.
 
     Raises:
-        ArgumentError: there is no result, or methods or models are mixed.
+        ArgumentError: there is no such occurrence, or methods or models are mixed.
         ImportError: pandas is not installed.
 
     Examples::
@@ -164,6 +164,8 @@ def dependence(results: Results, token: str, previous: str) -> Findings:
         if result.token_attr is not None
         for row in _dependences(result, token.strip(_MARKS), previous.strip(_MARKS))
     ]
+    if not rows:
+        raise ArgumentError(f"{token!r} never occurs after {previous!r}, or only right after it.")
     found = table(rows, ["utterance", "previous", "others", "rank", "rank_between", "tokens"])
     differences, of = found["previous"] - found["others"], found["utterance"].tolist()
     question = f"{token.strip(_MARKS)} by {previous.strip(_MARKS)} > by others"

@@ -21,6 +21,7 @@ from captum_spes.analysis.findings import (
     test_row,
     utterance_means,
 )
+from captum_spes.errors import ArgumentError
 from captum_spes.maps import frames_within
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
@@ -64,7 +65,8 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
         centres follow the order of the words (mean of the utterances' Spearman rho).
 
     Raises:
-        ArgumentError: there is no result, or several methods or models are mixed.
+        ArgumentError: there is no result, no word has a time, or several methods or models are
+            mixed.
         ImportError: pandas is not installed.
 
     Examples::
@@ -86,6 +88,11 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
             of_result = list(_measured(result, usable))
             rows += [{"utterance": name, **row} for row, _ in of_result]
             crossed.append(_Crossed.of([scores for _, scores in of_result], result, usable))
+    if not rows:
+        raise ArgumentError(
+            "no written word has a time within its recording: call align_results first; and is the "
+            "output a transcription of what the alignment says?"
+        )
     words_table = table(rows, _COLUMNS)
     tests = [*_against_nothing(words_table), *_against_others(crossed, n_resamples, seed)]
     return Findings(words_table, corrected(tests), dropped)

@@ -13,6 +13,7 @@ from scipy import stats
 
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics.curves import Interval
+from captum_spes.speech import SpeechToTextAttributionResult
 
 _Values = NDArray[np.float64]
 
@@ -130,7 +131,10 @@ def inter_seed_agreement(
 
         attributions (array, sequence or mapping): One entry per seed, at least two. An entry is
                     one utterance's attribution, of any shape, or a sequence or mapping of the
-                    attributions of several utterances, the same ones for each seed.
+                    attributions of several utterances, the same ones for each seed. Of a
+                    :class:`SpeechToTextAttributionResult` every token's map counts as an
+                    utterance; do not give maps of several tokens as one array, since their scales
+                    differ.
         top (float, optional): Share of the places that counts as the highest, in (0, 1); at least
                     one place.
                     Default: 0.2
@@ -264,10 +268,20 @@ def _checked(attributions: Any, absolute: bool) -> tuple[list[Any], list[list[_V
 
 def _utterances(entry: Any) -> dict[Any, _Values]:
     if isinstance(entry, Mapping):
-        return {name: np.asarray(values, dtype=np.float64) for name, values in entry.items()}
-    is_several = isinstance(entry, list | tuple) and not np.isscalar(entry[0] if entry else 0.0)
-    several = entry if is_several else [entry]
-    return {i: np.asarray(values, dtype=np.float64) for i, values in enumerate(several)}
+        several = dict(entry)
+    elif isinstance(entry, list | tuple) and not np.isscalar(entry[0] if entry else 0.0):
+        several = dict(enumerate(entry))
+    else:
+        several = {0: entry}
+    maps: dict[Any, Any] = {}
+    for name, values in several.items():
+        if isinstance(values, SpeechToTextAttributionResult):
+            # Tokens differ in scale: on one heap the highest places would be those of few tokens.
+            of_tokens = enumerate(values.spectrogram_attr)
+            maps |= {(name, token): saliency for token, saliency in of_tokens}
+        else:
+            maps[name] = values
+    return {name: np.asarray(values, dtype=np.float64) for name, values in maps.items()}
 
 
 def _weighted_mean(values: _Values, weights: NDArray[Any]) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
+from math import isnan
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,10 @@ class _Folder:
     ) -> None:
         name = re.sub(r"[^\w'-]+", "_", name)  # words and groups are the user's
         self.table(name, found.table)
-        self.summary.append(f"\n## {title}\n\n{_rows(found.table)}")
+        self.summary.append(f"\n## {title}\n\n{_rows(found.table)}: {name}.csv")
         if len(found.tests):
             self.table(f"{name}_tests", found.tests)
-            self.summary.append(_fenced(found.tests))
+            self.summary.append(_shown(found.tests))
         self.dropped(found.dropped)
         if draw is not None and len(found.table):
             path = self.path / f"{name}.png"
@@ -112,9 +113,8 @@ def write_analysis(
         tests and everything that was left out.
 
     Raises:
-        ArgumentError: no explanation has an alignment, a word to compare occurs in fewer than two
-            utterances, or the explanations are of several methods or models. Nothing is written
-            then.
+        ArgumentError: no explanation has an alignment, or they are of several methods or models.
+            What an analysis cannot be made for is told in ``summary.md``.
         ImportError: pandas is not installed.
         OSError: a file cannot be written.
 
@@ -154,11 +154,11 @@ def _sections(
     else:
         aligned = align_results(results, alignments, language=language)
         profiles = frequency_profiles(aligned.results, groups=groups, bands=bands)
-        pairs = [(pair, compare_profiles(profiles, *pair)) for pair in compare]
         sections += [
             partial(_write_matching, aligned=aligned),
             partial(_write_time, aligned=aligned),
-            partial(_write_frequency, aligned=aligned, profiles=profiles, pairs=pairs),
+            partial(_write_frequency, aligned=aligned, profiles=profiles),
+            partial(_write_pairs, profiles=profiles, pairs=compare, by="unit"),
             partial(_write_groups, profiles=profiles),
             partial(_write_evidence, aligned=aligned),
         ]
@@ -189,16 +189,8 @@ def _write_time(target: _Folder, aligned: AlignedResults) -> None:
     target.findings("word_times", "Maps and the time of their words", found, plot_time)
 
 
-def _write_frequency(
-    target: _Folder,
-    aligned: AlignedResults,
-    profiles: Profiles,
-    pairs: Sequence[tuple[tuple[str, str], Profiles]],
-) -> None:
+def _write_frequency(target: _Folder, aligned: AlignedResults, profiles: Profiles) -> None:
     target.findings("word_profiles", "Frequencies of words", profiles, plot_profiles)
-    for (first, second), found in pairs:
-        draw = partial(plot_profiles, units=[first, second])
-        target.findings(f"{first}_and_{second}", f"{first} and {second}", found, draw)
     if any(alignment.phones for alignment in aligned.alignments.values()):
         phones = frequency_profiles(
             aligned.results, alignments=aligned.alignments, bands=profiles.bands
@@ -207,21 +199,25 @@ def _write_frequency(
 
 
 def _write_groups(target: _Folder, profiles: Profiles) -> None:
-    """Every pair of groups."""
     known = profiles.table.dropna(subset="group")
     names = sorted(known["group"].unique())
-    if not names:
-        return
-    missing = set(profiles.table["utterance"]) - set(known["utterance"])
-    target.dropped(dict.fromkeys(sorted(missing), "no group"))
-    for first, second in combinations(names, 2):
-        title = f"Words of {first} and {second}, compared word by word"
+    if names:
+        missing = set(profiles.table["utterance"]) - set(known["utterance"])
+        target.dropped(dict.fromkeys(sorted(missing), "no group"))
+    _write_pairs(target, profiles, list(combinations(names, 2)), "group")
+
+
+def _write_pairs(
+    target: _Folder, profiles: Profiles, pairs: Sequence[tuple[str, str]], by: str
+) -> None:
+    for first, second in pairs:
+        title = f"{first} and {second}" + (", compared word by word" if by == "group" else "")
         try:
-            found = compare_profiles(profiles, first, second, by="group")
-        except ArgumentError as error:  # other groups may have enough
+            found = compare_profiles(profiles, first, second, by=by)
+        except ArgumentError as error:  # other pairs may have enough
             target.summary.append(f"\n## {title}\n\nNot made: {error}")
             continue
-        draw = partial(plot_profiles, units=[first, second], by="group")
+        draw = partial(plot_profiles, units=list(found.table[by].unique()), by=by)
         target.findings(f"{first}_and_{second}", title, found, draw)
 
 
@@ -231,9 +227,10 @@ def _write_evidence(target: _Folder, aligned: AlignedResults) -> None:
     title = "Evidence in the audio for each word"
     if all(matched) or not any(matched):
         _write_words(target, words)
+        which = "every" if all(matched) else "no"
         target.summary.append(
-            "No check of what was not said: every word of the output was matched to a spoken one, "
-            "or none was."
+            f"No check of what was not said: {which} word of the output was matched to a spoken "
+            "one."
         )
         return
     check = hallucination_check(words, matched)
@@ -252,8 +249,12 @@ def _write_previous_tokens(
     target.findings("previous_tokens", "Previous tokens by position", positions, plot_positions)
     intermediate = intermediate_explanations(positions)
     target.table("intermediate_tokens", intermediate)
+    target.summary.append(
+        "Tokens that a quarter or more of their occurrences, five at least, explain by one from "
+        f"between (intermediate_tokens.csv): {len(intermediate) or 'none'}"
+    )
     if len(intermediate):
-        target.summary.append("Explained by an intermediate token:\n\n" + _fenced(intermediate))
+        target.summary.append(_fenced(intermediate))
 
 
 def _with_summary(
@@ -273,6 +274,23 @@ def _with_summary(
 
 def _rows(frame: DataFrame) -> str:
     return f"{len(frame)} observations of {frame['utterance'].nunique()} utterances."
+
+
+def _shown(tests: DataFrame) -> str:
+    """The columns that fit on a line; the file has all."""
+    shown = tests[["question", "n", "utterances"]].copy()
+    shown["estimate"] = [
+        f"{row.estimate:.3g}" + ("" if isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
+        for row in tests.itertuples()
+    ]
+    shown["effect size"] = [
+        "" if isnan(row.effect_size) else f"{row.effect_size:.3g} ({row.effect})"
+        for row in tests.itertuples()
+    ]
+    shown["p"], shown["corrected"] = tests["p"], tests["p_corrected"]
+    how = "; ".join(tests["test"].unique())
+    sides = ", ".join(tests["alternative"].unique())
+    return f"{_fenced(shown)}\n{how}; {sides}; {tests['correction'].iloc[0]}."
 
 
 def _fenced(frame: DataFrame) -> str:

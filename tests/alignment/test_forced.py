@@ -20,12 +20,19 @@ def example():
     return next(example for example in load_examples() if example.name == "test-00121")
 
 
-def test_times_of_synthesised_speech(example):
-    """Where the synthesiser says that words are spoken."""
-    found = force_align(example.path, example.text)
-    assert [word.label for word in found.words] == [word.label.lower() for word in example.words]
-    late = [abs(a.start - b.start) for a, b in zip(found.words, example.words, strict=True)]
-    assert max(late) < 0.05
+def test_times_of_synthesised_speech():
+    """Where the synthesiser says that words are spoken, by eight voices."""
+    late = []
+    for example in load_examples():
+        found = force_align(example.path, example.text)
+        spoken = [word.label.lower() for word in example.words]
+        assert [word.label for word in found.words] == spoken
+        pairs = zip(found.words, example.words, strict=True)
+        late += [
+            abs(a - b) for one, other in pairs for a, b in zip(one[1:], other[1:], strict=True)
+        ]
+    assert np.median(late) < 0.025
+    assert np.quantile(late, 0.9) < 0.09
 
 
 @pytest.mark.parametrize("name", ["jfk", "so-024020291", "so-022510300", "librivox-0930"])

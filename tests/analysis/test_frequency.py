@@ -123,6 +123,9 @@ class TestComparison:
         }
         found = compare_profiles(profiles, "a", "b", by="group", speakers=by_speaker)
         assert found.tests["n"].tolist() == [8, 8]
+        # Four means each are too few for an interval, and for a p below 2 of 70.
+        assert found.tests["low"].isna().all()
+        assert found.tests["test"].str.endswith("70, p at least 0.029").all()
 
     def test_groups_are_compared_word_by_word(self, results):
         """One group says *so* more often, which alone is no difference."""
@@ -148,7 +151,7 @@ class TestComparison:
         assert tests.loc["a - b, 4000-8000 Hz", "estimate"] == pytest.approx(0.5, abs=0.05)
         # Of the 70 ways to divide eight utterances two are as far apart.
         assert tests.loc["a - b, 4000-8000 Hz", "p"] == pytest.approx(2 / 70)
-        assert tests.loc["a - b, 4000-8000 Hz", "test"].endswith(" 70")
+        assert " 70," in tests.loc["a - b, 4000-8000 Hz", "test"]
 
     def test_false_alarms_with_clustered_words(self):
         """Ten words of each of eight utterances that have a level of their own: no difference."""
@@ -173,8 +176,19 @@ class TestComparison:
         first, same = (compare_profiles(profiles, "so", "no", seed=1).tests for _ in range(2))
         assert first.equals(same)
 
+    def test_names_as_they_are_written(self, results):
+        profiles = frequency_profiles(results, bands=BANDS)
+        written = compare_profiles(profiles, "So", "No").tests
+        assert written.equals(compare_profiles(profiles, "so", "no").tests)
+        with pytest.raises(ArgumentError, match="with itself"):
+            compare_profiles(profiles, "So", "so")
+        with pytest.raises(ArgumentError, match="by must be"):
+            compare_profiles(profiles, "so", "no", by="speaker")
+        with pytest.raises(ArgumentError, match="no row has a group"):
+            plot_profiles(profiles, by="group")
+
     def test_too_few(self, results):
-        with pytest.raises(ArgumentError, match="'yes' in 0"):
+        with pytest.raises(ArgumentError, match=r"'yes' in 0; .* most frequent are so, no"):
             compare_profiles(frequency_profiles(results), "so", "yes")
 
 

@@ -16,7 +16,7 @@ def test_results_of_a_folder(tmp_path):
     planted_result([" no"]).save(tmp_path / "b.npz")
     found = load_results(tmp_path)
     assert {name: result.text for name, result in found.items()} == {"a": " so", "b": " no"}
-    assert list(load_results(tmp_path / "a" / "explanation.npz")) == ["explanation"]
+    assert list(load_results(tmp_path / "a" / "explanation.npz")) == ["a"]
     planted_result([" no"]).save(tmp_path / "a.npz")
     with pytest.raises(ArgumentError, match="'a' already"):
         load_results(tmp_path)
@@ -42,7 +42,7 @@ def test_what_has_no_times_is_named():
     assert found.results["b"].words[0].start is None
     assert found.unmatched_written == {"a": (), "b": ("no",)}
     assert found.unmatched_spoken == {"a": (), "b": ("so",)}
-    with pytest.raises(ArgumentError, match=r"\(a, b, c\) has an alignment; .* of z\."):
+    with pytest.raises(ArgumentError, match=r"\(a, b, c\) has an alignment; .* of z\. The name"):
         align_results(results, {"z": SPOKEN})
 
 

@@ -118,7 +118,8 @@ class TestDependence:
         assert row["rank"] == 3
 
     def test_the_last_token_is_left_out(self):
-        assert len(dependence({"a": planted()}, "das", "um").table) == 0
+        with pytest.raises(ArgumentError, match="never occurs after 'um', or only right after"):
+            dependence({"a": planted()}, "das", "um")
 
 
 def test_figure():

@@ -1,12 +1,14 @@
 """Known answers of the analysis of time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from captum_spes.analysis import mean_test, plot_time, time_analysis
 from captum_spes.analysis.findings import utterance_means
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from tests.analysis.planted import FRAMES, bump, noise, planted_result
 
 TOKENS = [" one", " two", " three", " four", "."]
@@ -109,9 +111,14 @@ class TestWhatIsLeftOut:
 
     def test_a_word_that_fills_the_recording_has_no_outside(self):
         result = planted_result([" one"], times=[(0.0, FRAMES / 100)])
-        found = time_analysis({"a": result})
-        assert list(found.dropped) == ["a"]
-        assert found.tests["p"].isna().all()
+        found = time_analysis({"a": result, "b": planted()})
+        assert found.dropped == {"a": "1 of 1 words have no frame inside, or none outside"}
+
+    def test_no_times_at_all(self):
+        with pytest.raises(ArgumentError, match="call align_results first"):
+            time_analysis({"a": planted_result([" one"])})
+        with pytest.raises(ArgumentTypeError, match=r"dict of explanations .* got list"):
+            time_analysis([planted_result([" one"])])
 
     def test_one_word_has_no_test(self):
         found = time_analysis({"a": planted_result([" one"], times=[(0.1, 0.2)])})
@@ -179,5 +186,6 @@ def test_figure():
     assert [axes.get_xlabel() for axes in figure.axes] == [
         "", "ROC-AUC of the frames", "middle of the word (s)",
     ]  # fmt: skip
+    found = time_analysis({"a": planted()})
     with pytest.raises(ArgumentError, match="nothing to draw"):
-        plot_time(time_analysis({"a": planted_result([" one"])}))
+        plot_time(replace(found, table=found.table.iloc[:0]))

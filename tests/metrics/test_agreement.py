@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hypothesis_numpy
 
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics import inter_seed_agreement
+from tests.analysis.planted import planted_result
 
 MEASURES = ["overlap", "jaccard", "pearson", "spearman", "rank_biased_overlap"]
 
@@ -87,6 +88,20 @@ class TestWhatIsGiven:
         assert np.array_equal(found.values, inter_seed_agreement(list(map(list, maps))).values)
         assert found.values.shape == (3, 2)
         assert found.per_utterance == pytest.approx(found.values.mean(0))
+
+    def test_explanations_are_compared_token_by_token(self):
+        """The scale of a token must not make its cells the highest of all."""
+        scales = np.array([1.0, 100.0])[:, None, None]
+        maps = [
+            torch.from_numpy(scales * m) for m in np.random.default_rng(0).random((3, 2, 100, 16))
+        ]
+        results = [planted_result([" so", " no"], saliency) for saliency in maps]
+        found = inter_seed_agreement(results)
+        assert found.values.shape == (3, 2)
+        assert found.mean == pytest.approx(0.2, abs=0.03)
+        assert inter_seed_agreement(maps).mean > 0.35  # as one array it is the scale that agrees
+        named = inter_seed_agreement([{"a": r} for r in results])
+        assert np.array_equal(named.values, found.values)
 
     def test_utterances_of_different_length_count_the_same(self):
         short, long = np.arange(10.0), np.arange(1000.0)

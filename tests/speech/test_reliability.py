@@ -223,7 +223,10 @@ def test_subclass_of_spes(tiny_speech2text, audio):
 
 
 SLOW_EXPLANATION = """
+import signal
 import sys
+# What runs in the background of a shell inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.speech.models import load_model
 

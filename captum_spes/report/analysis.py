@@ -273,7 +273,7 @@ def _with_summary(
 
 
 def _rows(frame: DataFrame) -> str:
-    return f"{len(frame)} observations of {frame['utterance'].nunique()} utterances."
+    return f"{len(frame)} observations of {frame['utterance'].nunique()} utterances"
 
 
 def _shown(tests: DataFrame) -> str:

@@ -89,7 +89,9 @@ def _aligned(
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     scores = {reading: _score(decoder, pcm, reading) for reading in readings}
     best = max(scores, key=lambda reading: scores[reading])
-    if scores[best] > -math.inf and _score(decoder, pcm, best) > -math.inf:
+    if scores[best] > -math.inf:
+        if best != readings[-1]:  # the decoder holds what it heard last
+            _score(decoder, pcm, best)
         decoder.set_alignment()
         if _came_to_the_end(decoder, pcm):
             return _read_off(decoder.get_alignment(), room)

@@ -130,7 +130,7 @@ def align_result(
         >>> align_result(result, alignment).result.words[1].end
         0.5
     """
-    words = _joined(result)
+    words = joined_words(result)
     matches = match_words(
         [word.word for word in words], [w.label for w in alignment.words], language=language
     )
@@ -194,7 +194,7 @@ def _edit_distances(differs: NDArray[np.int_]) -> NDArray[np.int_]:
     return distances
 
 
-def _joined(result: SpeechToTextAttributionResult) -> list[Word]:
+def joined_words(result: SpeechToTextAttributionResult) -> list[Word]:
     """The words without times, those that punctuation inside a word divides put together."""
     words = [(word.word, word.token_indices) for word in result.words]
     return [

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from captum_spes.alignment.matching import joined_words
 from captum_spes.analysis.findings import (
     Findings,
     Results,
@@ -21,7 +22,7 @@ from captum_spes.analysis.findings import (
     table,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.maps import join_inner_punctuation, span_mean
+from captum_spes.maps import span_mean
 from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -255,17 +256,13 @@ def _tokens(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
 
 
 def _words(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
-    spoken = [
-        (position, word, indices)
-        for position, (word, indices) in enumerate(_joined(result))
-        if _is_spoken(word)
-    ]
-    spans = [indices for _, _, indices in spoken]
+    spoken = [(i, word) for i, word in enumerate(joined_words(result)) if _is_spoken(word.word)]
+    spans = [word.token_indices for _, word in spoken]
     shares = _shares(result)
-    means = np.array([np.mean(shares[span]) for span in spans])
+    means = np.array([np.mean(shares[list(span)]) for span in spans])
     measured = _measured(span_mean(result.spectrogram_attr, None, spans).spectrogram_attr, means)
-    for index, (position, word, _) in enumerate(spoken):
-        yield {"word": word, "position": position, **measured(index)}
+    for index, (position, word) in enumerate(spoken):
+        yield {"word": word.word, "position": position, **measured(index)}
 
 
 def _measured(maps: Tensor, shares: Any) -> Callable[[int], Mapping[str, float]]:
@@ -293,9 +290,9 @@ def _shares(result: SpeechToTextAttributionResult) -> Any:
 
 def _kinds(result: SpeechToTextAttributionResult) -> list[str]:
     kinds = [_SPECIAL] * len(result.output_tokens)
-    for word, indices in _joined(result):
-        for place, index in enumerate(indices):
-            if not _is_spoken(word):
+    for word in joined_words(result):
+        for place, index in enumerate(word.token_indices):
+            if not _is_spoken(word.word):
                 kinds[index] = _PUNCTUATION
             elif place == 0:
                 kinds[index] = _WORD
@@ -303,11 +300,6 @@ def _kinds(result: SpeechToTextAttributionResult) -> list[str]:
                 is_mark = not _is_spoken(result.output_tokens[index])
                 kinds[index] = _PUNCTUATION if is_mark else _CONTINUATION
     return kinds
-
-
-def _joined(result: SpeechToTextAttributionResult) -> list[tuple[str, list[int]]]:
-    words = [(word.word, word.token_indices) for word in result.words]
-    return join_inner_punctuation(words, result.output_tokens)
 
 
 def _is_spoken(text: str) -> bool:

@@ -149,10 +149,9 @@ def compare_profiles(
 
     Returns:
         *Profiles*: the profiles of the two, and a test per band: ``estimate`` is the difference of
-        the means (first minus second, with 95 % bootstrap interval where each
-        has five means or more), p that of a two-sided
-        permutation test, the effect size Cohen's d; ``n`` counts the means that are compared.
-        Bands without mel bins are left out.
+        the means (first minus second, with 95 % bootstrap interval where each has five means or
+        more), p that of a two-sided permutation test, the effect size Cohen's d; ``n`` counts the
+        means that are compared. Bands without mel bins are left out.
 
     Raises:
         ArgumentError: one of the two occurs in fewer than two utterances (or speakers).

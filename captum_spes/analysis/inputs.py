@@ -148,8 +148,10 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         raise FileNotFoundError(f"no such file of groups: {file}")
     try:
         lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
-        groups = {str(line.get("id", line.get("name"))): line.get(field) for line in lines}
-    except (ValueError, KeyError, AttributeError) as error:
+        groups = {
+            str(line["id"] if "id" in line else line["name"]): line.get(field) for line in lines
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error
     if any(isinstance(group, dict | list) for group in groups.values()):
         raise ArgumentError(f"{field!r} of {file} must be a text or a number, to name a group.")

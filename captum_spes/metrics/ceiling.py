@@ -21,12 +21,15 @@ class AgreementCeiling:
     Attributes:
         between: of different models, each pair of runs; seeds are (model, run).
         within: of the runs of each model, by model.
-        chance: what unrelated maps give.
     """
 
     between: Agreement
     within: Mapping[Any, Agreement]
-    chance: float
+
+    @property
+    def chance(self) -> float:
+        """What unrelated maps give."""
+        return self.between.chance
 
     @property
     def ceiling(self) -> float:
@@ -125,7 +128,7 @@ def agreement_ceiling(
         name: _selected(agreement, [one == other == name for one, other in of_models])
         for name in models
     }
-    return AgreementCeiling(between, within, agreement.chance)
+    return AgreementCeiling(between, within)
 
 
 def variance_shares(

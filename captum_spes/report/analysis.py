@@ -99,8 +99,7 @@ def write_analysis(
         groups (mapping of str to str, optional): Group of each utterance; the frequencies that
                     their words rest on are compared, each pair of groups.
                     Default: None
-        compare (sequence of (str, str), optional): Words, in small letters, whose frequencies are
-                    compared.
+        compare (sequence of (str, str), optional): Words whose frequencies are compared.
                     Default: ()
         bands (str, optional): See :func:`frequency_bands`.
                     Default: "bark"

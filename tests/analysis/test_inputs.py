@@ -52,6 +52,9 @@ def test_groups(tmp_path):
     assert read_groups(path, "speaker") == {"a": "3", "b": "4"}
     with pytest.raises(ArgumentError, match="field 'gender'"):
         read_groups(path, "gender")
+    path.write_text('{"gender": "female"}')
+    with pytest.raises(ArgumentError, match="objects with an id"):
+        read_groups(path, "gender")
     path.write_text("[1]")
     with pytest.raises(ArgumentError, match="no JSONL"):
         read_groups(path, "speaker")

@@ -19,6 +19,7 @@ LAYERS = [
     "analysis",
     "corpus",
     "demo",
+    "reliability",
     "report",
     "cli",
 ]

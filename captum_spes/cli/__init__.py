@@ -13,6 +13,7 @@ from captum_spes.cli.align import add_align
 from captum_spes.cli.analyse import add_analyse
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
+from captum_spes.cli.reliability import add_reliability
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_align(commands)
     add_analyse(commands)
+    add_reliability(commands)
     return parser
 
 

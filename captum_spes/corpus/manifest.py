@@ -26,12 +26,14 @@ class Utterance:
         audio: the recording.
         text: what is said.
         translations: language code to reference translation.
+        labels: name of a classification task to the right class.
     """
 
     id: str
     audio: Path
     text: str
     translations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, language: str | None) -> str:
         """The text, or the translation into a language that the manifest has one for."""
@@ -44,8 +46,8 @@ def read_manifest(path: str | PathLike[str], language: str | None = None) -> lis
 
     A line is an object with ``audio`` (also ``file`` or ``audio_filepath``; relative to the
     manifest), ``text``, optionally ``id`` (also ``name``; the audio's file name without
-    suffix if missing) and ``translations`` (language code to text). Other fields are
-    ignored, empty lines skipped.
+    suffix if missing), ``translations`` (language code to text) and ``labels`` (name of a
+    classification task to the right class). Other fields are ignored, empty lines skipped.
 
     Args:
 
@@ -114,9 +116,11 @@ def _utterance(line: str, folder: Path, language: str | None) -> Utterance:
     audio = folder / _text(fields, _AUDIO)
     if not audio.is_file():
         raise ArgumentError(f"no such audio file: {audio}")
-    translations = fields.get("translations", {})
+    translations, labels = fields.get("translations", {}), fields.get("labels", {})
     if not isinstance(translations, dict):
         raise ArgumentError("translations must be an object of language and text")
+    if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
+        raise ArgumentError("labels must be an object of tasks and classes, both texts")
     if language is not None:
         if language not in translations:
             raise ArgumentError(f"no translation into {language!r}")
@@ -127,6 +131,7 @@ def _utterance(line: str, folder: Path, language: str | None) -> Utterance:
         audio=audio,
         text=_text(fields, ("text",)),
         translations=translations,
+        labels=labels,
     )
 
 

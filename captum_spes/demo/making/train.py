@@ -43,7 +43,9 @@ _PHONE_SHARE = 0.2
 _PHONE_LAYER = 2
 _SUBSAMPLING = 4
 _FRAME_RATE = 100
+# The average of the weights reaches back over 500 steps, of a short run over a seventh of it.
 _AVERAGE_DECAY = 0.998
+_AVERAGED_SHARE = 1 / 7
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,13 @@ class Losses(NamedTuple):
 class Trainer:
     """The model, what trains it, and where it has come to."""
 
-    def __init__(self, processor: Any, n_phones: int, steps: int) -> None:
+    def __init__(self, processor: Any, n_phones: int, steps: int, start: Path | None) -> None:
         tokenizer = processor.tokenizer
         self.processor = processor
         self.model = make_model(tokenizer)
+        if start is not None:
+            trained = type(self.model).from_pretrained(start).model.encoder
+            self.model.model.encoder.load_state_dict(trained.state_dict())
         # On a CPU, gradients of the fused attention take longer than those of its parts.
         self.model.set_attn_implementation("eager")
         # Only for training: from the encoder alone, phones are told half-way up and the English
@@ -205,7 +210,7 @@ class Trainer:
         self.ctc = torch.nn.Linear(width, len(tokenizer))
         self.average = torch.optim.swa_utils.AveragedModel(
             self.model,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY),
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_average_decay(steps)),
             use_buffers=True,
         )
         parts = (self.model, self.phones, self.ctc)
@@ -316,11 +321,16 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
     )
 
 
+def _average_decay(steps: int) -> float:
+    return max(0.0, min(_AVERAGE_DECAY, 1 - 1 / (_AVERAGED_SHARE * steps)))
+
+
 def _learning_rate(step: int, steps: int) -> float:
     """Rise in a line, then fall along a cosine to a hundredth."""
-    if step < _WARM_UP_STEPS:
-        return (step + 1) / _WARM_UP_STEPS
-    progress = min(1.0, (step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS))
+    warm_up = max(1, min(_WARM_UP_STEPS, steps // 4))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = min(1.0, (step - warm_up) / max(1, steps - warm_up))
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -357,21 +367,34 @@ def processor_for(lines: Sequence[dict[str, Any]]) -> Any:
     return make_processor(train_tokenizer(texts))
 
 
-def train(corpus: Path, folder: Path, epochs: int, seed: int) -> None:
-    """Train, and write the model and ``training.log`` into ``folder``."""
+def train(
+    corpus: Path,
+    folder: Path,
+    epochs: int,
+    seed: int,
+    *,
+    order_seed: int | None = None,
+    start: Path | None = None,
+) -> None:
+    """Train, and write the model and ``training.log`` into ``folder``.
+
+    ``seed`` is that of the initial weights, and of the order of the data and its masks if there is
+    no ``order_seed``. ``start`` is a trained model, whose encoder and subwords are taken, so that
+    a short run is enough for a new decoder.
+    """
     lines = read_manifest(corpus / "train")
-    processor = processor_for(lines)
+    processor = processor_for(lines) if start is None else _processor_of(start)
     inventory = sorted({label for line in lines for label, _, _ in line["phones"]})
     utterances = prepare(corpus / "train", processor, inventory)
     held_out = prepare(corpus / "validation", processor, inventory)
     torch.manual_seed(seed)
     steps = epochs * math.ceil(len(lines) / _BATCH)
-    trainer = Trainer(processor, len(inventory), steps)
+    trainer = Trainer(processor, len(inventory), steps, start)
     folder.mkdir(parents=True, exist_ok=True)
     trainer.resume(folder)
     while trainer.epoch < epochs:
-        rng = random.Random(f"{seed} {trainer.epoch}")
-        start = time.monotonic()
+        rng = random.Random(f"{seed if order_seed is None else order_seed} {trainer.epoch}")
+        began = time.monotonic()
         groups = list(batches(utterances, rng))
         progress = tqdm(groups, f"epoch {trainer.epoch + 1}/{epochs}")
         losses = []
@@ -390,7 +413,7 @@ def train(corpus: Path, folder: Path, epochs: int, seed: int) -> None:
                     trainer.average.module.eval(), held_out
                 ).items()
             },
-            "seconds": round(time.monotonic() - start),
+            "seconds": round(time.monotonic() - began),
         }
         trainer.save(folder)
         with (folder / "training.log").open("a", encoding="utf-8") as log:
@@ -398,14 +421,34 @@ def train(corpus: Path, folder: Path, epochs: int, seed: int) -> None:
         print(json.dumps(record), flush=True)
 
 
+def _processor_of(folder: Path) -> Any:
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, help="folder that synthesize wrote")
     parser.add_argument("folder", type=Path, help="where the model goes")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights")
+    parser.add_argument("--order-seed", type=int, help="of the order of the data (default: --seed)")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="MODEL",
+        help="take encoder and subwords of this trained model (default: train all of it)",
+    )
     parsed = parser.parse_args()
-    train(parsed.corpus, parsed.folder, parsed.epochs, parsed.seed)
+    train(
+        parsed.corpus,
+        parsed.folder,
+        parsed.epochs,
+        parsed.seed,
+        order_seed=parsed.order_seed,
+        start=parsed.start,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,280 @@
+"""Attributions of audio classifiers: ours, and those of Hugging Face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from captum._utils.models.linear_model import SkLearnLinearRegression
+from captum.attr import FeatureAblation, IntegratedGradients, Lime, Saliency
+from torch import Tensor
+
+from captum_spes.attr import SPES, GaussianProcess
+from captum_spes.corpus import Utterance
+from captum_spes.errors import ArgumentError
+from captum_spes.forward import KLDivergenceForward
+from captum_spes.reliability.classifier import SpeechClassifier
+from captum_spes.reliability.methods import N_STEPS, ReliabilityMethod
+from captum_spes.reliability.models import Attributed
+from captum_spes.reliability.training import class_of
+from captum_spes.reliability.units import View
+from captum_spes.speech.audio import check_audio, load_audio
+from captum_spes.speech.randomness import seeded_global_generators
+
+_BATCH = 16
+# Of the short-time Fourier transform that a waveform model's spectrogram is: 25 and 20 ms.
+_N_FFT, _HOP = 400, 320
+
+
+class Stages(Protocol):
+    """A classifier that can be entered at several stages."""
+
+    @property
+    def sampling_rate(self) -> int: ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    @property
+    def classes(self) -> Mapping[str, Sequence[str]]: ...
+
+    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
+        """``(samples,)`` as ``(1, time, ...)``; its frame rate; ``(time, freq)`` for patches."""
+        ...
+
+    def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
+        """``(batch, time, ...)`` to ``(batch, classes)``."""
+        ...
+
+
+class ClassifierModel:
+    """Explains the right class of a classifier."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self.inputs = stages.inputs
+        self.tasks = tuple(stages.classes)
+
+    def view(self, utterance: Utterance, stage: str) -> View:
+        samples = load_audio(utterance.audio, self._stages.sampling_rate)
+        check_audio(samples, self._stages.sampling_rate, None)
+        waveform = torch.from_numpy(samples)
+        with torch.no_grad():
+            values, frame_rate, spectrogram = self._stages.represent(waveform, stage)
+            # The study's baseline: what the model makes of silence.
+            baseline = self._stages.represent(torch.zeros_like(waveform), stage)[0]
+        return View(stage, values[0], baseline[0], frame_rate, spectrogram)
+
+    def is_right(self, utterance: Utterance, task: str) -> float:
+        """1 where the model finds the class, otherwise 0."""
+        view = self.view(utterance, "waveform")
+        with torch.no_grad():
+            logits = self._stages.logits(view.values[None], "waveform", task)
+        return float(int(logits.argmax()) == self._target(utterance, task))
+
+    def attribute(
+        self,
+        view: View,
+        utterance: Utterance,
+        task: str,
+        method: ReliabilityMethod,
+        masks: list[Tensor],
+        seed: int,
+    ) -> Attributed:
+        forward = _Counted(lambda values: self._stages.logits(values, view.input, task))
+        asked = _Asked(
+            forward,
+            view.values[None],
+            view.baseline[None],
+            self._target(utterance, task),
+            [mask[None] for mask in masks],
+            method,
+            seed,
+        )
+        maps = _MAPS[method.name](asked).detach()
+        return Attributed(maps, forward.n_evaluated * method.passes_per_evaluation)
+
+    def _target(self, utterance: Utterance, task: str) -> int:
+        name, classes = class_of(utterance, task), self._stages.classes[task]
+        if name not in classes:
+            raise ArgumentError(
+                f"{utterance.id} has the {task} {name!r}, which the model does not know: "
+                f"{', '.join(classes)}."
+            )
+        return list(classes).index(name)
+
+
+class OurStages:
+    """The stages of :class:`SpeechClassifier`."""
+
+    inputs = ("waveform", "spectrogram", "encoder")
+
+    def __init__(self, model: SpeechClassifier) -> None:
+        self._model = model.eval()
+        self.sampling_rate = model.config.sampling_rate
+        self.classes = model.config.classes
+
+    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
+        if stage == "waveform":
+            return waveform[None], float(self.sampling_rate), None
+        spectrogram = self._model.spectrogram(waveform[None])
+        if stage == "spectrogram":
+            return spectrogram, self._model.frame_rate, spectrogram[0]
+        return self._model.encoder_input(spectrogram), self._model.frame_rate / 2, None
+
+    def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
+        if stage == "waveform":
+            values = self._model.spectrogram(values)
+        if stage != "encoder":
+            values = self._model.encoder_input(values)
+        return self._model.classify(values)[task]
+
+
+class HuggingFaceStages:
+    """The stages of a classifier of waveforms: wav2vec2, HuBERT, WavLM, UniSpeech and others.
+
+    The spectrogram is the complex short-time Fourier transform, ``(time, freq, 2)``, which the
+    model takes through its inverse; the encoder input is the output of the convolutions.
+    """
+
+    inputs = ("waveform", "spectrogram", "encoder")
+
+    def __init__(self, model: Any, extractor: Any, task: str) -> None:
+        self._model = model.eval()
+        self._extractor = extractor
+        self._convolutions: Any = getattr(model.base_model, "feature_extractor", None)
+        if self._convolutions is None:
+            raise ArgumentError(
+                f"{type(model).__name__} does not take waveforms as wav2vec2 does; supported are "
+                "audio classifiers whose encoder has a feature_extractor of convolutions."
+            )
+        self.sampling_rate = int(extractor.sampling_rate)
+        names = model.config.id2label
+        self.classes = {task: [names[number] for number in sorted(names)]}
+
+    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
+        samples = self._extractor(
+            waveform.numpy(), sampling_rate=self.sampling_rate, return_tensors="pt"
+        )["input_values"]
+        if stage == "waveform":
+            return samples, float(self.sampling_rate), None
+        if stage == "spectrogram":
+            spectra = torch.view_as_real(_fourier(samples))
+            energies = torch.log(spectra.pow(2).sum(-1) + 1e-6)
+            return spectra, self.sampling_rate / _HOP, energies[0]
+        states = self._convolutions(samples).transpose(1, 2)
+        return states, states.shape[1] * self.sampling_rate / samples.shape[1], None
+
+    def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
+        if stage == "encoder":
+            return self._from_convolutions(values)
+        if stage == "spectrogram":
+            values = torch.istft(
+                torch.view_as_complex(values.contiguous()).transpose(1, 2),
+                _N_FFT,
+                _HOP,
+                window=torch.hann_window(_N_FFT, device=values.device),
+            )
+        return self._model(values).logits
+
+    def _from_convolutions(self, states: Tensor) -> Tensor:
+        # What the convolutions make of these samples is replaced.
+        handle = self._convolutions.register_forward_hook(
+            lambda module, args, output: states.transpose(1, 2)
+        )
+        # Long enough for the convolutions to have an output at all.
+        samples = states.new_zeros(len(states), 2 * _N_FFT)
+        try:
+            return self._model(samples).logits
+        finally:
+            handle.remove()
+
+
+def _fourier(samples: Tensor) -> Tensor:
+    """``(batch, samples)`` to the complex ``(batch, time, freq)``."""
+    window = torch.hann_window(_N_FFT)
+    return torch.stft(samples, _N_FFT, _HOP, window=window, return_complex=True).transpose(1, 2)
+
+
+class _Counted:
+    """A forward function that counts the inputs it is asked for."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
+        self._forward = forward
+        self.n_evaluated = 0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        self.n_evaluated += len(values)
+        return self._forward(values)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a method is given; inputs, baselines and levels as a batch of one."""
+
+    forward: _Counted
+    inputs: Tensor
+    baselines: Tensor
+    target: int
+    levels: list[Tensor]
+    method: ReliabilityMethod
+    seed: int
+
+
+def _saliency(asked: _Asked) -> Tensor:
+    inputs = asked.inputs.clone().requires_grad_()
+    return Saliency(asked.forward).attribute(inputs, asked.target, abs=False)
+
+
+def _integrated_gradients(asked: _Asked) -> Tensor:
+    return IntegratedGradients(asked.forward).attribute(
+        asked.inputs, asked.baselines, asked.target, n_steps=N_STEPS, internal_batch_size=_BATCH
+    )
+
+
+def _feature_ablation(asked: _Asked) -> Tensor:
+    return FeatureAblation(asked.forward).attribute(
+        asked.inputs,
+        asked.baselines,
+        asked.target,
+        feature_mask=asked.levels[0],
+        perturbations_per_eval=_BATCH,
+    )
+
+
+def _lime(asked: _Asked) -> Tensor:
+    lime = Lime(asked.forward, interpretable_model=SkLearnLinearRegression())
+    with seeded_global_generators(asked.seed, asked.inputs.device):
+        return lime.attribute(
+            asked.inputs,
+            asked.baselines,
+            asked.target,
+            feature_mask=asked.levels[0],
+            n_samples=asked.method.n_samples,
+            perturbations_per_eval=_BATCH,
+        )
+
+
+def _spes(asked: _Asked) -> Tensor:
+    estimator = {"estimator": GaussianProcess()} if asked.method.is_efficient else {}
+    return SPES(KLDivergenceForward(asked.forward, asked.inputs)).attribute(
+        asked.inputs,
+        baselines=asked.baselines,
+        feature_mask=asked.levels,
+        n_samples=asked.method.n_samples,
+        perturbations_per_eval=_BATCH,
+        seed=asked.seed,
+        **estimator,
+    )
+
+
+_MAPS = {
+    "saliency": _saliency,
+    "integrated-gradients": _integrated_gradients,
+    "feature-ablation": _feature_ablation,
+    "lime": _lime,
+    "spes": _spes,
+    "spes-efficient": _spes,
+}

@@ -1,0 +1,387 @@
+"""Explain the same utterances with models that differ in their seed, and keep every score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from captum_spes.alignment import Alignment
+from captum_spes.corpus import Utterance
+from captum_spes.corpus.provenance import write_whole
+from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
+from captum_spes.reliability.loading import load_explained_model
+from captum_spes.reliability.methods import ReliabilityMethod
+from captum_spes.reliability.models import ExplainedModel
+from captum_spes.reliability.units import (
+    PATCHES_PER_SECOND,
+    UnitPair,
+    View,
+    is_possible,
+    needs_alignment,
+    perturbed_masks,
+    reported_labels,
+    unit_means,
+)
+from captum_spes.speech.parameters import versions
+
+_SETTINGS, _ATTRIBUTIONS = "settings.json", "attributions"
+_Scores = NDArray[np.float32]
+
+
+class Condition(NamedTuple):
+    """One way to explain: what agreement is measured of.
+
+    Attributes:
+        task: what the model tells.
+        input: what is attributed to.
+        method: with its number of samples, "lime@25".
+        perturbed: unit; "cell" for gradients.
+        reported: unit.
+    """
+
+    task: str
+    input: str
+    method: str
+    perturbed: str
+    reported: str
+
+    @property
+    def units(self) -> UnitPair:
+        return UnitPair(self.perturbed, self.reported)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Attributions of one utterance by one model.
+
+    Attributes:
+        condition: how.
+        utterance: its id.
+        run: number of the mask seed.
+        passes: forward passes that it cost.
+        scores: ``(items, units)``; signed.
+    """
+
+    condition: Condition
+    utterance: str
+    run: int
+    passes: int
+    scores: _Scores
+
+
+@dataclass
+class ModelAttributions:
+    """What one model gave.
+
+    Attributes:
+        records: in the order in which they were made.
+        right: task to utterance to how right the model was, 0 to 1.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    right: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write a file that appears complete or not at all."""
+        index = [
+            [*r.condition, r.utterance, r.run, r.passes, *r.scores.shape] for r in self.records
+        ]
+        scores = [record.scores.ravel() for record in self.records]
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.npz")
+        try:
+            np.savez_compressed(
+                temporary,
+                index=np.array(json.dumps(index)),
+                right=np.array(json.dumps(self.right)),
+                scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
+            )
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> ModelAttributions:
+        """Read what :meth:`save` wrote."""
+        try:
+            with np.load(path) as arrays:
+                index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
+                scores = arrays["scores"].astype(np.float32)
+            records, start = [], 0
+            for *names, utterance, run, passes, items, units in index:
+                end = start + items * units
+                values = scores[start:end].reshape(items, units)
+                records.append(Record(Condition(*names), utterance, run, passes, values))
+                start = end
+        except Exception as error:  # damaged files raise whatever their parsers raise
+            raise ArgumentError(
+                f"{path} is damaged ({error}): remove it, and what it held is computed again."
+            ) from error
+        return cls(records, right)
+
+
+@dataclass(frozen=True)
+class ReliabilityStudy:
+    """Attributions of several models in the same conditions.
+
+    Attributes:
+        models: name to what it gave.
+        settings: what they were made with.
+    """
+
+    models: Mapping[str, ModelAttributions]
+    settings: Mapping[str, Any]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Those that every model has, in the order in which they were made."""
+        of_models = [{r.condition: None for r in m.records} for m in self.models.values()]
+        return [c for c in of_models[0] if all(c in other for other in of_models)]
+
+    def accuracy(self, task: str) -> dict[str, float]:
+        """How right each model is, mean over the explained utterances, in percent."""
+        return {
+            name: 100 * float(np.mean(list(model.right[task].values())))
+            for name, model in self.models.items()
+        }
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> ReliabilityStudy:
+        r"""
+        Read a study.
+
+        Args:
+
+            folder (str or path): That :func:`run_study` wrote.
+
+        Returns:
+            *ReliabilityStudy*.
+
+        Raises:
+            FileNotFoundError: the folder holds no study.
+            ArgumentError: a file is damaged.
+
+        Examples::
+
+            >>> study = ReliabilityStudy.load("reliability")
+        """
+        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
+        if not files or not (Path(folder) / _SETTINGS).is_file():
+            raise FileNotFoundError(f"{folder} holds no study of reliability.")
+        settings = json.loads((Path(folder) / _SETTINGS).read_text(encoding="utf-8"))
+        return cls({file.stem: ModelAttributions.load(file) for file in files}, settings)
+
+
+def run_study(
+    models: Mapping[str, ExplainedModel | str],
+    utterances: Sequence[Utterance],
+    methods: Sequence[ReliabilityMethod],
+    units: Sequence[UnitPair],
+    folder: str | PathLike[str],
+    *,
+    alignments: Mapping[str, Alignment] | None = None,
+    inputs: Sequence[str] = ("spectrogram",),
+    tasks: Sequence[str] | None = None,
+    n_runs: int = 2,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> ReliabilityStudy:
+    r"""
+    Explain every utterance with every model and method, in every unit.
+
+    Args:
+
+        models (mapping): Name to model, or to its name or folder
+                    (:func:`load_explained_model`), at least two, of one kind.
+        utterances (sequence of Utterance): What to explain.
+        methods (sequence of ReliabilityMethod): From :func:`parse_method`.
+        units (sequence of UnitPair): From :func:`parse_units`. Those that an input cannot have
+                    (patches of a waveform) are left out for it.
+        folder (str or path): Made if need be; holds the scores of each model
+                    (``attributions/NAME.npz``) and ``settings.json``. What it holds already is
+                    not computed again.
+        alignments (mapping, optional): Utterance id to the times of its words and phones, for
+                    these units. An utterance that lacks them is left out of all conditions, so
+                    that all are measured on the same ones.
+                    Default: None
+        inputs (sequence of str, optional): "waveform", "spectrogram", "encoder".
+                    Default: ("spectrogram",)
+        tasks (sequence of str, optional): What to explain of each utterance.
+                    Default: None, all that the models tell
+        n_runs (int, optional): Mask seeds per model, for methods that sample; two and more tell
+                    how far a method agrees with itself.
+                    Default: 2
+        seed (int, optional): Of all masks. Models and runs have different ones: with the same
+                    masks, models would agree on the noise.
+                    Default: 0
+        show_progress (bool, optional): Displays a progress bar.
+                    Default: False
+
+    Returns:
+        *ReliabilityStudy*.
+
+    Raises:
+        ArgumentError: the folder holds a study with other settings, no utterance has all times
+            that the units need, or an argument is out of range.
+        OSError: the folder cannot be written.
+
+    Examples::
+
+        >>> study = run_study(
+        ...     {"one": "models/seed-0", "other": "models/seed-1"},
+        ...     read_manifest("test/manifest.jsonl"),
+        ...     [parse_method("saliency"), parse_method("spes@100")],
+        ...     [parse_units("20ms")],
+        ...     "reliability",
+        ... )
+    """
+    n_runs = whole_number("n_runs", n_runs, 1)
+    if len(models) < 2:
+        raise ArgumentError(
+            f"a study needs two models that differ in their seed, got {len(models)}."
+        )
+    known = alignments or {}
+    explained = [u for u in utterances if _has_times(known.get(u.id), units)]
+    if not explained:
+        raise ArgumentError(
+            f"none of {len(utterances)} utterances has the times that the units "
+            f"{', '.join(map(str, units))} need."
+        )
+    settings = {
+        "methods": [str(method) for method in methods],
+        "units": [str(pair) for pair in units],
+        "inputs": list(inputs),
+        "tasks": None if tasks is None else list(tasks),
+        "utterances": [u.id for u in explained],
+        "left_out": [u.id for u in utterances if u not in explained],
+        "n_runs": n_runs,
+        "seed": seed,
+        "version": versions().get("captum-spes"),
+    }
+    target = Path(folder)
+    (target / _ATTRIBUTIONS).mkdir(parents=True, exist_ok=True)
+    _check_settings(target / _SETTINGS, settings)
+    with tqdm(
+        total=len(models) * len(explained), unit="utterance", disable=not show_progress
+    ) as bar:
+        for name, model in models.items():
+            bar.set_description(name)
+            job = _Job(name, known, methods, units, inputs, tasks, n_runs, seed)
+            job.run(model, explained, target / _ATTRIBUTIONS / f"{name}.npz", bar)
+    return ReliabilityStudy.load(target)
+
+
+def _has_times(alignment: Alignment | None, units: Sequence[UnitPair]) -> bool:
+    needed = {unit for pair in units for unit in pair if needs_alignment(unit)}
+    return all(alignment is not None and getattr(alignment, f"{unit}s") for unit in needed)
+
+
+def _check_settings(path: Path, wanted: dict[str, Any]) -> None:
+    if not path.exists():
+        write_whole(path, json.dumps(wanted, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        raise ArgumentError(
+            f"{path.parent} holds a study with other settings ({', '.join(differing)}): give "
+            "another folder, or the same settings to go on."
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is asked of one model."""
+
+    name: str
+    alignments: Mapping[str, Alignment]
+    methods: Sequence[ReliabilityMethod]
+    units: Sequence[UnitPair]
+    inputs: Sequence[str]
+    tasks: Sequence[str] | None
+    n_runs: int
+    seed: int
+
+    def run(
+        self, model: ExplainedModel | str, utterances: Sequence[Utterance], path: Path, bar: Any
+    ) -> None:
+        """Explain what the file does not hold, and save it utterance by utterance."""
+        done = ModelAttributions.load(path) if path.exists() else ModelAttributions()
+        explained = {record.utterance for record in done.records}
+        missing = [u for u in utterances if u.id not in explained]
+        bar.update(len(utterances) - len(missing))
+        if not missing:
+            return
+        if isinstance(model, str):
+            task = self.tasks[0] if self.tasks is not None and len(self.tasks) == 1 else None
+            model = load_explained_model(model, task)
+        self._check(model)
+        for utterance in missing:
+            done.records += self._records(model, utterance)
+            for task in self.tasks or model.tasks:
+                right = model.is_right(utterance, task)
+                done.right.setdefault(task, {})[utterance.id] = right
+            done.save(path)
+            bar.update()
+
+    def _check(self, model: ExplainedModel) -> None:
+        for kind, asked, known in (
+            ("input", self.inputs, model.inputs),
+            ("task", self.tasks or (), model.tasks),
+        ):
+            unknown = sorted(set(asked) - set(known))
+            if unknown:
+                raise ArgumentError(
+                    f"{self.name} has no {kind} {unknown[0]!r}; it has: {', '.join(known)}."
+                )
+
+    def _records(self, model: ExplainedModel, utterance: Utterance) -> Iterator[Record]:
+        alignment = self.alignments.get(utterance.id)
+        for stage in self.inputs:
+            view = model.view(utterance, stage)
+            labels = cache(partial(reported_labels, view=view, alignment=alignment))
+            for method in self.methods:
+                for perturbed, reported in self._units_of(method, view).items():
+                    masks = [] if method.is_gradient else _masks(method, perturbed, view, alignment)
+                    for task in self.tasks or model.tasks:
+                        for run in range(self.n_runs if method.is_random else 1):
+                            seed = self._mask_seed(utterance.id, run)
+                            made = model.attribute(view, utterance, task, method, masks, seed)
+                            for unit in reported:
+                                condition = Condition(task, stage, str(method), perturbed, unit)
+                                scores = unit_means(made.maps, labels(unit)).numpy()
+                                yield Record(condition, utterance.id, run, made.passes, scores)
+
+    def _units_of(self, method: ReliabilityMethod, view: View) -> dict[str, list[str]]:
+        """Reported units by what is perturbed."""
+        found: dict[str, list[str]] = {}
+        for pair in self.units:
+            if is_possible(pair.perturbed, view) and is_possible(pair.reported, view):
+                reported = found.setdefault("cell" if method.is_gradient else pair.perturbed, [])
+                if pair.reported not in reported:
+                    reported.append(pair.reported)
+        return found
+
+    def _mask_seed(self, utterance: str, run: int) -> int:
+        text = f"{self.seed} {self.name} {utterance} {run}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") >> 1
+
+
+def _masks(
+    method: ReliabilityMethod, unit: str, view: View, alignment: Alignment | None
+) -> list[Any]:
+    sizes = EFFICIENT_PATCHES_PER_SECOND if method.is_efficient else PATCHES_PER_SECOND
+    return perturbed_masks(unit, view, alignment, tuple(map(float, sizes)))

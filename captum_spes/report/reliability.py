@@ -1,0 +1,325 @@
+"""A study of reliability as tables, pictures and a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from captum_spes.reliability.methods import parse_method
+from captum_spes.reliability.study import ReliabilityStudy
+from captum_spes.reliability.summary import (
+    ConditionAgreement,
+    condition_agreements,
+    paired_difference,
+    reliability_table,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+# What the study of arXiv 2505.16406 calls acceptable.
+ACCEPTABLE = 0.6
+_INPUTS = ("waveform", "spectrogram", "encoder")
+_SHOWN = ["input", "method", "perturbed", "reported", "units", "passes", "agreement", "chance"]
+_SHOWN += ["ceiling", "disattenuated", "of_model", "of_masks"]
+
+
+def plot_reliability(
+    study: ReliabilityStudy, task: str, *, top: float = 0.2, absolute: bool = False
+) -> Figure:
+    r"""
+    Draw the inter-seed agreement of all conditions of a task as boxes over utterances.
+
+    Args:
+
+        study (ReliabilityStudy): From :func:`captum_spes.reliability.run_study`.
+        task (str): One of its tasks.
+        top (float, optional): Share of the units that counts as the highest.
+                    Default: 0.2
+        absolute (bool, optional): Whether the magnitude of scores counts and not the sign.
+                    Default: False
+
+    Returns:
+        *Figure*: one row per input. A box spans the quartiles over utterances; the dashed line
+        below it is chance, the diamond the ceiling: how far one model agrees with itself under
+        other masks.
+
+    Raises:
+        KeyError: the study has no such task.
+
+    Examples::
+
+        >>> plot_reliability(ReliabilityStudy.load("reliability"), "speaker").savefig("box.png")
+    """
+    found = [
+        agreement
+        for agreement in condition_agreements(study, top=top, absolute=absolute)
+        if agreement.condition.task == task
+    ]
+    if not found:
+        raise KeyError(task)
+    return _boxes(found, task)
+
+
+def write_reliability(
+    study: ReliabilityStudy,
+    folder: str | PathLike[str],
+    *,
+    top: float = 0.2,
+    absolute: bool = False,
+) -> list[Path]:
+    r"""
+    Write tables, raw agreements, pictures and a summary.
+
+    Args:
+
+        study (ReliabilityStudy): From :func:`captum_spes.reliability.run_study`.
+        folder (str or path): Where to; made if need be.
+        top (float, optional): Share of the units that counts as the highest, in (0, 1).
+                    Default: 0.2
+        absolute (bool, optional): Whether the magnitude of scores counts and not the sign.
+                    Default: False
+
+    Returns:
+        *list[Path]*: ``table.csv`` (:func:`captum_spes.reliability.reliability_table`),
+        ``agreements.csv`` (every pair of models and utterance), ``summary.md``, and a picture per
+        task.
+
+    Raises:
+        ImportError: pandas is not installed.
+        OSError: a file cannot be written.
+
+    Examples::
+
+        >>> written = write_reliability(ReliabilityStudy.load("reliability"), "report")
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    found = condition_agreements(study, top=top, absolute=absolute)
+    table = reliability_table(study, top=top, absolute=absolute)
+    written = [target / "table.csv", target / "agreements.csv", target / "summary.md"]
+    table.to_csv(written[0], index=False, float_format="%.4f", lineterminator="\n")
+    written[1].write_text(_raw(found), encoding="utf-8")
+    how = f"{'absolute' if absolute else 'signed'} scores, the highest {100 * top:g} % of the units"
+    written[2].write_text(_summary(study, found, table, how), encoding="utf-8")
+    for task in dict.fromkeys(agreement.condition.task for agreement in found):
+        path = target / f"{task}.png"
+        of_task = [agreement for agreement in found if agreement.condition.task == task]
+        _boxes(of_task, task).savefig(path, dpi=110)
+        written.append(path)
+    return written
+
+
+def _raw(found: Sequence[ConditionAgreement]) -> str:
+    """One line per condition, pair of models and utterance."""
+    lines = ["task,input,method,perturbed,reported,one,other,utterance,agreement"]
+    for agreement in found:
+        for (one, other), row in zip(
+            agreement.between.pairs, agreement.between.values, strict=True
+        ):
+            for name, value in zip(agreement.utterances, row, strict=True):
+                lines.append(",".join([*agreement.condition, one, other, name, f"{value:.4f}"]))
+    return "\n".join(lines) + "\n"
+
+
+def _boxes(found: Sequence[ConditionAgreement], task: str) -> Figure:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    inputs = [name for name in _INPUTS if any(f.condition.input == name for f in found)]
+    methods = list(dict.fromkeys(f.condition.method for f in found))
+    colours = {name: colormaps["tab10"](number) for number, name in enumerate(methods)}
+    rows = [_grouped([f for f in found if f.condition.input == name]) for name in inputs]
+    widest = max(sum(len(group) + 1 for group in row.values()) for row in rows)
+    figure = Figure(
+        figsize=(min(22, 3 + 0.26 * widest), 0.6 + 2.9 * len(rows)), layout="constrained"
+    )
+    for axes, name, groups in zip(
+        figure.subplots(len(rows), 1, squeeze=False)[:, 0], inputs, rows, strict=True
+    ):
+        _draw_groups(axes, groups, colours)
+        axes.set_ylabel("inter-seed agreement")
+        axes.set_title(f"{task}, {name}", loc="left")
+    handles: list[Any] = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    handles += [
+        Line2D([], [], color="black", linestyle="--", label="chance"),
+        Line2D([], [], color="black", marker="D", mfc="white", linestyle="", label="ceiling"),
+        Line2D([], [], color="gray", linewidth=0.8, linestyle=":", label=f"{ACCEPTABLE}"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    return figure
+
+
+def _grouped(found: Sequence[ConditionAgreement]) -> dict[str, list[ConditionAgreement]]:
+    """Boxes that stand together: the same units, the coarsest reported ones last."""
+    order = sorted(found, key=lambda f: -f.n_units)
+    groups: dict[str, list[ConditionAgreement]] = {}
+    for reported in dict.fromkeys(f.condition.reported for f in order):
+        for agreement in found:
+            if agreement.condition.reported == reported:
+                name = f"{agreement.condition.perturbed}\n→ {reported}"
+                groups.setdefault(name, []).append(agreement)
+    return groups
+
+
+def _draw_groups(
+    axes: Any, groups: dict[str, list[ConditionAgreement]], colours: dict[str, Any]
+) -> None:
+    place, ticks = 0.0, []
+    for group in groups.values():
+        first = place
+        for agreement in group:
+            values = agreement.of_utterances
+            known = values[np.isfinite(values)]
+            box = axes.boxplot(
+                known, positions=[place], widths=0.8, patch_artist=True, showfliers=False
+            )
+            box["boxes"][0].set_facecolor(colours[agreement.condition.method])
+            box["medians"][0].set_color("black")
+            chance = agreement.between.chance
+            axes.plot([place - 0.5, place + 0.5], [chance, chance], "--", color="black", lw=1.2)
+            ceiling = agreement.self_agreement
+            if np.isfinite(ceiling).any():
+                axes.plot(place, np.nanmean(ceiling), "D", color="black", ms=4, mfc="white")
+            place += 1
+        ticks.append((first + place - 1) / 2)
+        place += 1
+    axes.axhline(ACCEPTABLE, color="gray", lw=0.8, ls=":")
+    axes.set_xticks(ticks, list(groups))
+    axes.set_xlim(-1, place - 1)
+    axes.set_ylim(-0.03, 1.05)
+
+
+def _summary(
+    study: ReliabilityStudy, found: Sequence[ConditionAgreement], table: DataFrame, how: str
+) -> str:
+    tasks = list(dict.fromkeys(table["task"]))
+    left_out = study.settings["left_out"]
+    lines = [
+        "# Reliability across random seeds",
+        "",
+        f"{len(study.models)} models, {len(study.settings['utterances'])} utterances, {how}. "
+        "Agreement is the overlap of these units between two models, mean over pairs and "
+        "utterances, with a 95 % bootstrap interval over both; chance is that of unrelated maps; "
+        "the ceiling is the agreement of one model with itself under other masks (1 without "
+        "randomness). Disattenuated is what would be left without sampling noise, from 0 (chance) "
+        "to 1. Shares of the variance: of_model and of_masks; the rest is common to all models.",
+        "",
+        "Right, percent of the explained utterances: "
+        + "; ".join(f"{task} {_range(study.accuracy(task).values())}" for task in tasks)
+        + ".",
+    ]
+    if left_out:
+        lines += ["", f"Left out, because times that the units need are missing: {len(left_out)}."]
+    for task in tasks:
+        lines += ["", f"## {task}", "", _fenced(_readable(table[table["task"] == task]))]
+    lines += ["", "## Is it reliable?", "", *_reliable(table)]
+    lines += ["", "## Is it the models or the samples?", "", *_noise(table)]
+    lines += ["", "## Does aggregating help?", "", *_aggregation(found)]
+    lines += ["", "## Against the first method", "", *_against_first(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _range(values: Any) -> str:
+    known = sorted(values)
+    return f"{known[0]:.0f} to {known[-1]:.0f}"
+
+
+def _readable(table: DataFrame) -> DataFrame:
+    shown = table[_SHOWN].copy()
+    shown["agreement"] = [
+        f"{row.agreement:.2f} [{row.agreement_low:.2f}, {row.agreement_high:.2f}]"
+        for row in table.itertuples()
+    ]
+    return shown
+
+
+def _reliable(table: DataFrame) -> list[str]:
+    is_low = table["agreement"] < ACCEPTABLE
+    lines = [f"Below {ACCEPTABLE}: {is_low.sum()} of {len(table)} conditions. Not below:", ""]
+    lines += [
+        f"* {row.task}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
+        f"{row.agreement:.2f} (chance {row.chance:.2f})"
+        for row in table[~is_low].itertuples()
+    ]
+    return lines
+
+
+def _noise(table: DataFrame) -> list[str]:
+    columns = ["units", "passes", "agreement", "chance", "ceiling", "disattenuated"]
+    columns += ["of_utterance", "of_model", "of_masks"]
+    is_random = [parse_method(name).is_random for name in table["method"]]
+    grouped = table[is_random].groupby(["method", "perturbed"], sort=False)
+    means = grouped[columns].mean(numeric_only=True).reset_index()
+    return ["Methods that sample, mean over tasks, inputs and reported units:", "", _fenced(means)]
+
+
+def _aggregation(found: Sequence[ConditionAgreement]) -> list[str]:
+    """Fine attributions, the same averaged over units, and perturbation of these units."""
+    by_name = {f.condition: f for f in found}
+    lines = [
+        "Agreement corrected for chance, where the same method is reported in finer units, "
+        "averaged over coarser ones, and perturbed in these:",
+        "",
+        "| task | input | method | units | fine | averaged | difference | perturbed | difference |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for condition, averaged in by_name.items():
+        if not condition.units.is_aggregated:
+            continue
+        fine = by_name.get(condition._replace(reported=condition.perturbed))
+        coarse = by_name.get(condition._replace(perturbed=condition.reported))
+        cells = [condition.task, condition.input, condition.method, str(condition.units)]
+        cells += [_corrected(fine), _corrected(averaged), _difference(averaged, fine)]
+        cells += [_corrected(coarse), _difference(coarse, averaged)]
+        if fine is not None or coarse is not None:
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _against_first(found: Sequence[ConditionAgreement]) -> list[str]:
+    first = found[0].condition.method
+    lines = [
+        f"Agreement corrected for chance, {first} minus the other, paired; methods that perturb "
+        "nothing (perturbed in cells) are compared with all of its units.",
+        "",
+        f"| task | input | units | {first} | passes | other | agreement | passes | difference |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in (f for f in found if f.condition.method == first):
+        for other in found:
+            ours, theirs = one.condition, other.condition
+            is_comparable = theirs.perturbed in (ours.perturbed, "cell")
+            if (
+                theirs.method == first
+                or not is_comparable
+                or (ours.task, ours.input, ours.reported)
+                != (theirs.task, theirs.input, theirs.reported)
+            ):
+                continue
+            cells = [ours.task, ours.input, str(ours.units), _corrected(one), f"{one.passes:.0f}"]
+            cells += [theirs.method, _corrected(other), f"{other.passes:.0f}"]
+            lines.append(f"| {' | '.join(cells)} | {_difference(one, other)} |")
+    return lines
+
+
+def _corrected(found: ConditionAgreement | None) -> str:
+    return "-" if found is None else f"{found.between.corrected:.2f}"
+
+
+def _difference(one: ConditionAgreement | None, other: ConditionAgreement | None) -> str:
+    if one is None or other is None:
+        return "-"
+    mean, (low, high) = paired_difference(one, other)
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _fenced(frame: DataFrame) -> str:
+    return f"```\n{frame.to_string(index=False, float_format='{:.2f}'.format)}\n```"

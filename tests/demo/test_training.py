@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from captum_spes.demo import MODEL_FOLDER
 from captum_spes.demo.making import train as training
 from captum_spes.demo.making.model import LANGUAGES
 from captum_spes.demo.making.prior import train_prior
@@ -124,3 +125,31 @@ def test_prior_is_measured(tmp_path):
     shares = train_prior(tmp_path, epochs=1, seed=0)
     assert set(shares) == set(LANGUAGES)
     assert all(0 <= share <= 100 for share in shares.values())
+
+
+@needs_espeak
+def test_a_trained_encoder_is_taken_and_the_decoder_is_new(tmp_path):
+    corpus = tmp_path / "corpus"
+    make_corpus(corpus, {"train": 6, "validation": 3}, 0, 1)
+    bundled, processor = load_model(MODEL_FOLDER)
+    for name, seeds in {"a": (0, 1), "b": (0, 2), "c": (1, 1)}.items():
+        train(
+            corpus, tmp_path / name, epochs=1, seed=seeds[0], order_seed=seeds[1],
+            start=MODEL_FOLDER,
+        )  # fmt: skip
+    a, b, c = (load_model(tmp_path / name) for name in "abc")
+    assert a[1].tokenizer.get_vocab() == processor.tokenizer.get_vocab()
+
+    def distance(one, other, part):
+        weights = [
+            torch.cat([p.detach().ravel() for p in getattr(model.model, part).parameters()])
+            for model in (one, other)
+        ]
+        return float((weights[0] - weights[1]).norm() / weights[1].norm())
+
+    # One step changes little of what was taken, and a new decoder is another one.
+    assert distance(a[0], bundled, "encoder") < 0.05
+    assert distance(a[0], bundled, "decoder") > 0.5
+    assert distance(a[0], c[0], "decoder") > 0.5
+    # The same weights at first, other masks since then.
+    assert 0 < distance(a[0], b[0], "decoder") < 0.05

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from captum_spes.alignment import read_alignments
+from captum_spes.corpus import read_manifest
 from captum_spes.errors import ArgumentError
 from captum_spes.reliability import (
     ReliabilityStudy,
@@ -166,16 +167,16 @@ def test_conditions_are_compared_on_the_same_pairs(tmp_path):
 
 
 def test_a_study_goes_on_where_it_was(tmp_path):
-    class Broken(Exception):
+    class BrokenError(Exception):
         pass
 
     def failing(key, seed):
         if key.startswith("utterance-2"):
-            raise Broken
+            raise BrokenError
         return drawn(key)
 
     good = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         study(tmp_path, {"a": PlantedModel(failing), "b": good["b"]}, size=4)
     found = study(tmp_path, good, size=4)
     assert good["a"].calls == 2 * 2  # the two utterances that were missing, two runs each
@@ -211,8 +212,6 @@ def test_utterances_without_times_are_left_out_of_every_unit(tmp_path):
     lines[2]["words"] = None
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
-    from captum_spes.corpus import read_manifest
-
     found = run_study(
         models,
         read_manifest(manifest),

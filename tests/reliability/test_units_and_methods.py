@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captum_spes.alignment import Alignment, Interval
@@ -93,6 +93,7 @@ def test_impossible_units_are_told(unit, given, message):
         reported_labels(unit, given, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-1, 4), min_size=1, max_size=30), st.integers(0, 2**31))
 def test_means_are_those_of_each_unit(labels, seed):
     numbers = torch.tensor(labels)

@@ -19,6 +19,15 @@ from captum.attr import Saliency
 
 import captum_spes
 from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.corpus import read_manifest
+from captum_spes.reliability import (
+    ClassifierConfig,
+    SpeechClassifier,
+    parse_method,
+    parse_units,
+    run_study,
+)
+from tests.reliability.planted import RATE, write_corpus, write_recordings
 
 
 def examples():
@@ -64,7 +73,7 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
     }
     packages = (
         "attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech",
-        "analysis", "alignment",
+        "analysis", "alignment", "reliability",
     )  # fmt: skip
     for name in packages:
         package = sys.modules[f"captum_spes.{name}"]
@@ -87,6 +96,20 @@ def compared(names):
     return names["compare_methods"](model, processor, utterances, methods, settings, "scores")
 
 
+def write_seeds_and_corpora():
+    """Two classifiers, a study of them, labelled speech, and recordings of digits."""
+    classes = ClassifierConfig({"speaker": ("soft", "loud")}, RATE)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        SpeechClassifier(classes).save_pretrained(f"models/seed-{seed}")
+    for part in ("train", "validation", "test"):
+        manifest = write_corpus(Path(part), size=2)
+    models = {f"seed-{seed}": f"models/seed-{seed}" for seed in range(2)}
+    methods, units = [parse_method("saliency")], [parse_units("20ms")]
+    run_study(models, read_manifest(manifest), methods, units, "study")
+    write_recordings(Path("recordings"), takes=10)
+
+
 def _pretrained(value, real=None):
     """Answers hub names with ``value``; folders, as of the bundled model, are really loaded."""
 
@@ -102,6 +125,8 @@ def _pretrained(value, real=None):
 def test_example_runs(example, names):
     example.globs = {**example.globs, **names}
     example.globs.pop("__file__", None)
+    if "reliability" in example.name:
+        write_seeds_and_corpora()
     if "comparison" in example.docstring:
         example.globs["comparison"] = compared(names)
     output = []

@@ -55,10 +55,6 @@ def make_commands(folder: Path, sizes: dict[str, int], *, seed: int = 0) -> None
 
     Raises:
         ArgumentError: the eSpeak NG library is not installed.
-
-    Examples::
-
-        >>> make_commands(Path("commands"), {"test": 2})
     """
     for split, size in sizes.items():
         part = folder / split
@@ -79,7 +75,21 @@ def make_commands(folder: Path, sizes: dict[str, int], *, seed: int = 0) -> None
 
 
 def draw_command(rng: random.Random) -> tuple[str, dict[str, str]]:
-    """Draw what is said and its labels; a third of the commands names no location."""
+    r"""
+    Draw what is said and its labels; two of seven commands name no location.
+
+    Args:
+
+        rng (random.Random): Equal generators draw equal commands.
+
+    Returns:
+        *tuple* of the text, and "action", "object" and "location".
+
+    Examples::
+
+        >>> draw_command(random.Random(0))[0]
+        'could you lower the fan in the kitchen'
+    """
     action = rng.choice(list(_ACTIONS))
     thing = rng.choice(_OBJECTS)
     location = rng.choice((*_LOCATIONS, _NOWHERE, _NOWHERE))

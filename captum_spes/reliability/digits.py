@@ -61,7 +61,7 @@ def make_digit_strings(
 
     Examples::
 
-        >>> make_digit_strings(Path("recordings"), Path("digits"), {"test": 1})
+        >>> make_digit_strings(Path("recordings"), Path("digits"), {"train": 1})
     """
     for split, size in sizes.items():
         part = folder / split

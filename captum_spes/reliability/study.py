@@ -176,7 +176,7 @@ class ReliabilityStudy:
 
         Examples::
 
-            >>> study = ReliabilityStudy.load("reliability")
+            >>> study = ReliabilityStudy.load("study")
         """
         files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
         if not files or not (Path(folder) / _SETTINGS).is_file():
@@ -245,7 +245,7 @@ def run_study(
         ...     read_manifest("test/manifest.jsonl"),
         ...     [parse_method("saliency"), parse_method("spes@100")],
         ...     [parse_units("20ms")],
-        ...     "reliability",
+        ...     "seeds",
         ... )
     """
     n_runs = whole_number("n_runs", n_runs, 1)

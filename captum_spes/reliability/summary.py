@@ -130,7 +130,7 @@ def condition_agreements(
 
     Examples::
 
-        >>> found = condition_agreements(ReliabilityStudy.load("reliability"))
+        >>> found = condition_agreements(ReliabilityStudy.load("study"))
     """
     runs: dict[Condition, dict[str, dict[int, _Maps]]] = defaultdict(lambda: defaultdict(dict))
     passes: dict[Condition, list[int]] = defaultdict(list)
@@ -181,8 +181,8 @@ def reliability_table(
 
     Examples::
 
-        >>> table = reliability_table(ReliabilityStudy.load("reliability"))
-        >>> table.query("agreement > 0.6")[["method", "reported"]]
+        >>> table = reliability_table(ReliabilityStudy.load("study"))
+        >>> reliable = table.query("agreement > 0.6")
     """
     pandas = _pandas()
     found = condition_agreements(study, top=top, absolute=absolute)
@@ -207,7 +207,7 @@ def paired_difference(one: ConditionAgreement, other: ConditionAgreement) -> tup
 
     Examples::
 
-        >>> found = condition_agreements(ReliabilityStudy.load("reliability"))
+        >>> found = condition_agreements(ReliabilityStudy.load("study"))
         >>> paired_difference(found[0], found[0])
         (0.0, Interval(low=0.0, high=0.0))
     """

@@ -252,7 +252,7 @@ def train_seeds(
     order_seed: int | None = None,
     sampling_rate: int = 16_000,
     epochs: int = 8,
-) -> None:
+) -> dict[Path, dict[str, Any]]:
     r"""
     Train one model per seed and write each with its accuracy.
 
@@ -272,9 +272,13 @@ def train_seeds(
         epochs (int, optional): Passes over the data.
                     Default: 8
 
+    Returns:
+        *dict*: folder of each model that was trained to its seeds, its accuracy on the validation
+        set and the seconds, which are also in its ``training.json``.
+
     Examples::
 
-        >>> train_seeds(
+        >>> made = train_seeds(
         ...     Path("train"), Path("validation"), ["speaker"], Path("models"), seeds=range(5)
         ... )
     """
@@ -282,6 +286,7 @@ def train_seeds(
     held_out = read_labelled_speech(
         validation / "manifest.jsonl", tasks, sampling_rate, speech.classes
     )
+    records = {}
     for seed in seeds:
         folder = out / f"seed-{seed}"
         if (folder / "training.json").exists():
@@ -302,7 +307,8 @@ def train_seeds(
             "seconds": round(time.monotonic() - start, 1),
         }
         (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
-        print(json.dumps({"model": str(folder), **record}), flush=True)
+        records[folder] = record
+    return records
 
 
 def main() -> None:
@@ -317,7 +323,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, required=True)
     parsed = parser.parse_args()
-    train_seeds(
+    made = train_seeds(
         parsed.train,
         parsed.validation,
         parsed.tasks,
@@ -328,6 +334,8 @@ def main() -> None:
         sampling_rate=parsed.sampling_rate,
         epochs=parsed.epochs,
     )
+    for folder, record in made.items():
+        print(json.dumps({"model": str(folder), **record}))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def plot_reliability(
 
     Examples::
 
-        >>> plot_reliability(ReliabilityStudy.load("reliability"), "speaker").savefig("box.png")
+        >>> plot_reliability(ReliabilityStudy.load("study"), "speaker").savefig("box.png")
     """
     found = [
         agreement
@@ -96,7 +96,7 @@ def write_reliability(
 
     Examples::
 
-        >>> written = write_reliability(ReliabilityStudy.load("reliability"), "report")
+        >>> written = write_reliability(ReliabilityStudy.load("study"), "report")
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -71,3 +71,13 @@ def write_corpus(folder: Path, size: int = 3):
 
 def utterances(folder: Path, size: int = 3):
     return read_manifest(write_corpus(folder, size))
+
+
+def write_recordings(folder, speakers=("ann", "ben"), takes=10):
+    """``{digit}_{speaker}_{take}.wav``, whose length tells the digit."""
+    folder.mkdir()
+    for speaker in speakers:
+        for digit in range(10):
+            for take in range(takes):
+                samples = 0.5 * np.ones(800 + 80 * digit)
+                soundfile.write(folder / f"{digit}_{speaker}_{take}.wav", samples, RATE)

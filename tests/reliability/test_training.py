@@ -22,7 +22,7 @@ from captum_spes.reliability.training import (
     train_classifier,
     train_seeds,
 )
-from tests.reliability.planted import RATE, write_corpus
+from tests.reliability.planted import RATE, write_corpus, write_recordings
 
 needs_espeak = pytest.mark.skipif(
     ctypes.util.find_library("espeak-ng") is None,
@@ -124,16 +124,6 @@ def test_missing_labels_and_unknown_classes_are_told(tmp_path):
         read_labelled_speech(manifest, ["mood"], RATE)
     with pytest.raises(ArgumentError, match="has the speaker 'loud'; known: soft"):
         read_labelled_speech(manifest, ["speaker"], RATE, {"speaker": ("soft",)})
-
-
-def write_recordings(folder, speakers=("ann", "ben"), takes=10):
-    folder.mkdir()
-    for speaker in speakers:
-        for digit in range(10):
-            for take in range(takes):
-                # The digit is in the length, so that joined words can be told.
-                samples = 0.5 * np.ones(800 + 80 * digit)
-                soundfile.write(folder / f"{digit}_{speaker}_{take}.wav", samples, 8000)
 
 
 def test_digit_strings_have_the_times_of_their_words(tmp_path):

@@ -44,6 +44,13 @@ UNITS = "20ms,20ms:100ms,20ms:word,100ms,patch,patch:word,phone,word"
 # The other inputs cost as much each; the study's own units and methods are enough there.
 OTHER_METHODS = "spes@200,saliency,integrated-gradients,feature-ablation,lime@25"
 OTHER_UNITS = "20ms,20ms:word,word"
+# How agreement grows with the number of samples, for twenty-millisecond windows.
+BUDGETS = (25, 100, 400, 1600)
+COST_METHODS = ",".join(
+    [f"{name}@{n}" for name in ("spes", "spes-efficient", "lime") for n in BUDGETS]
+    + ["saliency", "integrated-gradients", "feature-ablation"]
+)
+COST_GROUPS = ("digits", "speaker")
 # Sentences to train the decoder of the speech-to-text model with, and passes over them.
 SENTENCES, SENTENCE_EPOCHS = 4800, 5
 
@@ -143,14 +150,17 @@ def transcription_training(work: Path) -> list[list[str]]:
 def classifier_studies(work: Path, groups: dict[str, Group]) -> list[list[str]]:
     studies = []
     for name, group in groups.items():
-        for part, inputs, methods, units in (
-            ("spectrogram", "spectrogram", METHODS, UNITS),
-            ("other-inputs", "waveform,encoder", OTHER_METHODS, OTHER_UNITS),
-        ):
+        parts = [
+            ("spectrogram", "spectrogram", METHODS, UNITS, UTTERANCES),
+            ("other-inputs", "waveform,encoder", OTHER_METHODS, OTHER_UNITS, UTTERANCES),
+        ]
+        if name in COST_GROUPS:
+            parts.append(("cost", "spectrogram", COST_METHODS, "20ms", UTTERANCES // 2))
+        for part, inputs, methods, units, limit in parts:
             manifest = work / group.corpus / "test" / "manifest.jsonl"
             command = study(work, name, manifest, part, methods, units)
             command += ["--inputs", inputs, "--tasks", ",".join(group.explained)]
-            studies.append([*command, "--limit", str(UTTERANCES)])
+            studies.append([*command, "--limit", str(limit)])
     return studies
 
 
@@ -205,6 +215,7 @@ def collect(work: Path, out: Path, groups: dict[str, Group], with_texts: bool) -
             for file in [*folder.glob("*.md"), *folder.glob("*.png"), folder / "settings.json"]:
                 shutil.copy(file, target)
             table = pandas.read_csv(folder / "table.csv")
+            table.insert(0, "part", folder.name)
             table.insert(0, "kind", kind)
             table.insert(0, "group", name)
             tables.append(table)

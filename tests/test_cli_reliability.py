@@ -8,7 +8,7 @@ import torch
 
 from captum_spes.cli import main
 from captum_spes.reliability import ClassifierConfig, ReliabilityStudy, SpeechClassifier
-from captum_spes.report import plot_reliability, write_reliability
+from captum_spes.report import plot_cost, plot_reliability, write_reliability
 from tests.reliability.planted import RATE, write_corpus
 
 CLASSES = {"speaker": ("soft", "loud")}
@@ -122,11 +122,22 @@ def test_one_model_is_too_few(models, manifest, tmp_path, capsys):
     assert "cannot load the model" in capsys.readouterr().err
 
 
+def test_agreement_by_cost_is_drawn_where_a_method_has_several(models, manifest, tmp_path):
+    options = ("--methods", "spes@5,spes@40,saliency", "--units", "20ms", "--limit", "2")
+    assert run([models], manifest, tmp_path / "out", *options) == 0
+    assert (tmp_path / "out" / "speaker-cost.png").stat().st_size > 10_000
+    [axes] = plot_cost(ReliabilityStudy.load(tmp_path / "out"), "speaker").axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert len(lines["spes, ceiling"].get_xdata()) == 2
+    assert "saliency, ceiling" not in lines
+
+
 def test_pictures_have_a_row_per_input(models, manifest, tmp_path):
     options = ("--methods", "saliency,spes@10", "--units", "20ms", "--inputs",
                "waveform,encoder", "--limit", "2")  # fmt: skip
     assert run([models], manifest, tmp_path / "out", *options) == 0
     study = ReliabilityStudy.load(tmp_path / "out")
+    assert not (tmp_path / "out" / "speaker-cost.png").exists()
     axes = plot_reliability(study, "speaker").axes
     assert [a.get_title(loc="left") for a in axes] == ["speaker, waveform", "speaker, encoder"]
     with pytest.raises(KeyError):

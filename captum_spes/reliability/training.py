@@ -282,15 +282,16 @@ def train_seeds(
         ...     Path("train"), Path("validation"), ["speaker"], Path("models"), seeds=range(5)
         ... )
     """
+    missing = [seed for seed in seeds if not (out / f"seed-{seed}" / "training.json").exists()]
+    if not missing:
+        return {}
     speech = read_labelled_speech(train / "manifest.jsonl", tasks, sampling_rate)
     held_out = read_labelled_speech(
         validation / "manifest.jsonl", tasks, sampling_rate, speech.classes
     )
     records = {}
-    for seed in seeds:
+    for seed in missing:
         folder = out / f"seed-{seed}"
-        if (folder / "training.json").exists():
-            continue
         used = {
             "weight_seed": seed if weight_seed is None else weight_seed,
             "order_seed": seed if order_seed is None else order_seed,

@@ -3,7 +3,7 @@
 from captum_spes.report.analysis import write_analysis
 from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
 from captum_spes.report.files import write_explanation
-from captum_spes.report.reliability import plot_reliability, write_reliability
+from captum_spes.report.reliability import plot_cost, plot_reliability, write_reliability
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "comparison_rows",
     "comparison_table",
     "explanation_text",
+    "plot_cost",
     "plot_reliability",
     "summarize_tokens",
     "write_analysis",

@@ -56,14 +56,37 @@ def plot_reliability(
 
         >>> plot_reliability(ReliabilityStudy.load("study"), "speaker").savefig("box.png")
     """
-    found = [
-        agreement
-        for agreement in condition_agreements(study, top=top, absolute=absolute)
-        if agreement.condition.task == task
-    ]
-    if not found:
-        raise KeyError(task)
-    return _boxes(found, task)
+    return _boxes(_of_task(study, task, top, absolute), task)
+
+
+def plot_cost(
+    study: ReliabilityStudy, task: str, *, top: float = 0.2, absolute: bool = False
+) -> Figure:
+    r"""
+    Draw inter-seed agreement by the number of forward passes that it costs.
+
+    Args:
+
+        study (ReliabilityStudy): With some methods at several numbers of samples.
+        task (str): One of its tasks.
+        top (float, optional): Share of the units that counts as the highest.
+                    Default: 0.2
+        absolute (bool, optional): Whether the magnitude of scores counts and not the sign.
+                    Default: False
+
+    Returns:
+        *Figure*: one panel per input and unit. Lines with bands are agreement and its 95 %
+        interval, dashed lines the agreement of each model with itself, the dotted line chance.
+
+    Raises:
+        KeyError: the study has no such task.
+
+    Examples::
+
+        >>> plot_cost(ReliabilityStudy.load("study"), "speaker").savefig("cost.png")
+    """
+    found = _of_task(study, task, top, absolute)
+    return _costs(found, task)
 
 
 def write_reliability(
@@ -88,7 +111,7 @@ def write_reliability(
     Returns:
         *list[Path]*: ``table.csv`` (:func:`captum_spes.reliability.reliability_table`),
         ``agreements.csv`` (every pair of models and utterance), ``summary.md``, and a picture per
-        task.
+        task, of its boxes, and of its cost where a method has several numbers of samples.
 
     Raises:
         ImportError: pandas is not installed.
@@ -112,7 +135,22 @@ def write_reliability(
         of_task = [agreement for agreement in found if agreement.condition.task == task]
         _boxes(of_task, task).savefig(path, dpi=110)
         written.append(path)
+        names = {agreement.condition.method for agreement in of_task}
+        if len({parse_method(name).name for name in names}) < len(names):
+            path = target / f"{task}-cost.png"
+            _costs(of_task, task).savefig(path, dpi=110)
+            written.append(path)
     return written
+
+
+def _of_task(
+    study: ReliabilityStudy, task: str, top: float, absolute: bool
+) -> list[ConditionAgreement]:
+    found = condition_agreements(study, top=top, absolute=absolute)
+    of_task = [agreement for agreement in found if agreement.condition.task == task]
+    if not of_task:
+        raise KeyError(task)
+    return of_task
 
 
 def _raw(found: Sequence[ConditionAgreement]) -> str:
@@ -155,6 +193,51 @@ def _boxes(found: Sequence[ConditionAgreement], task: str) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return figure
+
+
+def _costs(found: Sequence[ConditionAgreement], task: str) -> Figure:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(parse_method(f.condition.method).name for f in found))
+    panels: dict[tuple[str, str], list[ConditionAgreement]] = {}
+    for agreement in found:
+        place = (agreement.condition.input, agreement.condition.reported)
+        panels.setdefault(place, []).append(agreement)
+    figure = Figure(figsize=(1.5 + 3.6 * len(panels), 4.2), layout="constrained")
+    rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, ((stage, unit), of_panel) in zip(rows, panels.items(), strict=True):
+        for number, name in enumerate(names):
+            _draw_cost(axes, of_panel, name, colormaps["tab10"](number))
+        axes.axhline(of_panel[0].between.chance, color="black", ls=":", label="chance")
+        axes.set_xscale("log")
+        axes.set_xlabel("forward passes")
+        axes.set_title(f"{task}, {stage}, {unit}", loc="left", fontsize="medium")
+    rows[0].set_ylabel("agreement")
+    rows[0].set_ylim(0, 1.03)
+    handles = {
+        label: handle for handle, label in zip(*rows[0].get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw_cost(axes: Any, found: Sequence[ConditionAgreement], name: str, colour: Any) -> None:
+    """One method: each way to perturb is a line over its numbers of samples."""
+    of_method = [f for f in found if parse_method(f.condition.method).name == name]
+    for perturbed in dict.fromkeys(f.condition.perturbed for f in of_method):
+        line = sorted(
+            (f for f in of_method if f.condition.perturbed == perturbed), key=lambda f: f.passes
+        )
+        passes = [f.passes for f in line]
+        means = [f.between.mean for f in line]
+        intervals = np.array([f.between.interval() for f in line])
+        errors = np.abs(intervals.T - means)
+        axes.errorbar(passes, means, errors, color=colour, marker="o", ms=4, capsize=2, label=name)
+        if line[0].is_random:
+            ceilings = [np.nanmean(f.self_agreement) if f.ceiling else np.nan for f in line]
+            axes.plot(passes, ceilings, "--", color=colour, marker="D", ms=3, mfc="white",
+                      label=f"{name}, ceiling")  # fmt: skip
 
 
 def _grouped(found: Sequence[ConditionAgreement]) -> dict[str, list[ConditionAgreement]]:

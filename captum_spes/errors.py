@@ -1,11 +1,13 @@
-"""The exceptions for unusable arguments.
+"""The exceptions for unusable arguments, and the error for a library that is missing.
 
 Captum rejects a bad argument with ``AssertionError``, the rest of Python with
 ``ValueError`` or ``TypeError``. These classes are both, so that code written for
 either habit catches them, and unlike ``assert`` they survive ``python -O``.
 """
 
+from importlib import import_module
 from numbers import Integral
+from typing import Any
 
 
 class ArgumentError(ValueError, AssertionError):
@@ -21,3 +23,15 @@ def whole_number(name: str, value: object, lowest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
         raise ArgumentError(f"{name} must be an int of at least {lowest}, got {value!r}.")
     return int(value)
+
+
+def optional_library(name: str, purpose: str, extra: str) -> Any:
+    """Import a module that only some users need, or raise an ImportError that says what installs
+    it: ``purpose`` needs it, and ``extra`` of this package brings it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ImportError(
+            f"{purpose} needs {package}: pip install 'captum-spes[{extra}]'"
+        ) from error

@@ -6,13 +6,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from captum_spes.alignment.intervals import Alignment, Interval
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 
 # How aligners write that nobody speaks.
 _SILENCES = {"", "<eps>", "<sil>", "sil", "sp", "spn", "<s>", "</s>", "<p:>", "[noise]", "SIL", "+"}
@@ -121,12 +120,7 @@ def _text(file: Path) -> str:
 
 
 def _from_textgrid(file: Path) -> Alignment:
-    try:
-        textgrid = import_module("praatio.textgrid")
-    except ImportError as error:
-        raise ImportError(
-            "reading TextGrids needs praatio: pip install 'captum-spes[alignment]'"
-        ) from error
+    textgrid = optional_library("praatio.textgrid", "reading TextGrids", "alignment")
     try:
         grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=False)
     except Exception as error:  # praatio raises whatever its parsing stumbles over

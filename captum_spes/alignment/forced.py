@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from importlib import import_module
 from itertools import islice, product
 from os import PathLike
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.alignment.spelling import spoken_forms
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.speech.audio import check_audio, load_audio
 
 # What the English model of pocketsphinx was trained on.
@@ -121,12 +120,7 @@ def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> NDAr
 
 
 def _decoder() -> Any:
-    try:
-        pocketsphinx = import_module("pocketsphinx")
-    except ImportError as error:
-        raise ImportError(
-            "forced alignment needs pocketsphinx: pip install 'captum-spes[alignment]'"
-        ) from error
+    pocketsphinx = optional_library("pocketsphinx", "forced alignment", "alignment")
     # With its search for a better path a third of the recordings find no phones afterwards.
     return pocketsphinx.Decoder(
         samprate=float(_SAMPLING_RATE), lm=None, bestpath=False, loglevel="FATAL"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from importlib import import_module
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 
 _APOSTROPHES = "'’ʼ"
 # Languages that write three and a half as 3.5.
@@ -75,12 +74,7 @@ def _both_ways(text: str) -> list[tuple[str, ...]]:
 
 
 def _written_out(digits: str, kind: str, language: str) -> str:
-    try:
-        num2words = import_module("num2words").num2words
-    except ImportError as error:
-        raise ImportError(
-            "matching numbers needs num2words: pip install 'captum-spes[alignment]'"
-        ) from error
+    num2words = optional_library("num2words", "matching numbers", "alignment").num2words
     value = float(digits) if "." in digits else int(digits)
     try:
         return str(num2words(value, to=kind, lang=language))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -47,12 +46,7 @@ class Findings:
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> DataFrame:
     """A DataFrame, or an error that names what to install."""
-    try:
-        pandas = import_module("pandas")
-    except ImportError as error:
-        raise ImportError(
-            "the analyses need pandas: pip install 'captum-spes[analysis]'"
-        ) from error
+    pandas = optional_library("pandas", "a table", "analysis")
     frame: DataFrame = pandas.DataFrame(list(rows), columns=columns)
     return frame
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 
 
 class TextMetric(NamedTuple):
@@ -132,10 +131,4 @@ _METRICS = {
 
 
 def _library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"this score needs {package}: pip install 'captum-spes[metrics]'"
-        ) from error
+    return optional_library(name, "this score", "metrics")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.reliability.classification import (
     ClassifierModel,
     HuggingFaceStages,
@@ -48,7 +45,7 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
     """
     if is_classifier_folder(name_or_folder):
         return ClassifierModel(OurStages(SpeechClassifier.from_pretrained(name_or_folder)))
-    transformers = _transformers()
+    transformers = optional_library("transformers", "a speech model", "transformers")
     try:
         config = transformers.AutoConfig.from_pretrained(name_or_folder)
         # Whisper has classifiers, too.
@@ -67,12 +64,3 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
             "label of the manifest that is (--tasks)."
         )
     return ClassifierModel(HuggingFaceStages(model, extractor, task))
-
-
-def _transformers() -> Any:
-    try:
-        return import_module("transformers")
-    except ImportError as error:
-        raise ImportError(
-            "speech models need transformers: pip install 'captum-spes[transformers]'"
-        ) from error

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_spes.analysis.findings import table as data_frame
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics import (
     Agreement,
@@ -184,9 +184,8 @@ def reliability_table(
         >>> table = reliability_table(ReliabilityStudy.load("study"))
         >>> reliable = table.query("agreement > 0.6")
     """
-    pandas = _pandas()
     found = condition_agreements(study, top=top, absolute=absolute)
-    return pandas.DataFrame([_row(agreement) for agreement in found])
+    return data_frame(_row(agreement) for agreement in found)
 
 
 def paired_difference(one: ConditionAgreement, other: ConditionAgreement) -> tuple[float, Interval]:
@@ -285,10 +284,3 @@ def _interval_of_mean(values: NDArray[np.float64]) -> Interval:
     tail = (1 - _CONFIDENCE) / 2
     low, high = np.quantile(known[draws].mean(1), [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def _pandas() -> Any:
-    try:
-        return import_module("pandas")
-    except ImportError as error:
-        raise ImportError("tables need pandas: pip install 'captum-spes[analysis]'") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 
 MIN_SECONDS = 0.1
 # Below the quantum of 16-bit audio (3e-5): nothing but dither or a disconnected microphone.
@@ -156,9 +155,4 @@ def check_duration(seconds: float, max_seconds: float | None) -> None:
 
 
 def _audio_library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"reading audio files needs {name}: pip install 'captum-spes[transformers]'"
-        ) from error
+    return optional_library(name, "reading audio files", "transformers")

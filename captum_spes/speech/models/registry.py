@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 from captum_spes.speech.models.base import SpeechModel
 from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
@@ -101,9 +100,4 @@ def _on_device(model: Any, device: str | None) -> Any:
 
 
 def _transformers() -> Any:
-    try:
-        return import_module("transformers")
-    except ImportError as error:
-        raise ImportError(
-            "speech models need transformers: pip install 'captum-spes[transformers]'"
-        ) from error
+    return optional_library("transformers", "a speech model", "transformers")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import compress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
@@ -41,20 +44,65 @@ class AgreementCeiling:
         r"""
         The agreement to expect without sampling noise, on a scale where chance is 0.
 
-        Spearman's correction, :math:`r_{ab} / \sqrt{r_{aa} r_{bb}}` with values corrected for
-        chance, mean over pairs of models. NaN where a model agrees with itself no more than by
-        chance: then nothing is known of the models. Can exceed 1 by noise.
+        Spearman's correction, :math:`r_{ab} / r_{aa}`, of the mean agreements. It holds for
+        correlations; overlaps of the highest places are first turned into the correlation of two
+        normal variables that overlap as far, and back (noise lowers an overlap by more than
+        in proportion). NaN where models agree with themselves no more than by chance: then
+        nothing is known of the models; and for "rank_biased_overlap". A correlation can exceed 1
+        by noise.
         """
-        self_agreement = {name: found.corrected for name, found in self.within.items()}
-        pairs: dict[tuple[Any, Any], list[float]] = {}
-        for ((one, _), (other, _)), value in self.between.per_pair.items():
-            pairs.setdefault((one, other), []).append(value)
-        ratios = []
-        for (one, other), values in pairs.items():
-            product = max(self_agreement[one], 0.0) * max(self_agreement[other], 0.0)
-            corrected = (np.mean(values) - self.chance) / (1 - self.chance)
-            ratios.append(corrected / np.sqrt(product) if product > 0 else np.nan)
-        return float(np.mean(ratios))
+        return disattenuated(self.between.mean, self.ceiling, self.chance, self.between.measure)
+
+
+def disattenuated(between: float, within: float, chance: float, measure: str) -> float:
+    """See :attr:`AgreementCeiling.disattenuated`: from the agreement between models, that within
+    them, and its chance level."""
+    latent = [_correlation(value, measure, chance) for value in (between, within)]
+    if not latent[1] > 0:
+        return float("nan")
+    found = _agreement(latent[0] / latent[1], measure, chance)
+    return (found - chance) / (1 - chance)
+
+
+def _correlation(agreement: float, measure: str, chance: float) -> float:
+    """Of two normal variables whose highest places agree so far."""
+    if measure == "pearson":
+        return agreement
+    if measure == "spearman":
+        return 2 * float(np.sin(np.pi * agreement / 6))
+    if measure == "rank_biased_overlap":
+        return float("nan")
+    overlap = 2 * agreement / (1 + agreement) if measure == "jaccard" else agreement
+    correlations, overlaps = _normal_overlaps(_share(measure, chance))
+    return float(np.interp(overlap, overlaps, correlations))
+
+
+def _agreement(correlation: float, measure: str, chance: float) -> float:
+    """The inverse of :func:`_correlation`."""
+    if measure == "pearson":
+        return correlation
+    if measure == "spearman":
+        return 6 / np.pi * float(np.arcsin(np.clip(correlation / 2, -1, 1)))
+    correlations, overlaps = _normal_overlaps(_share(measure, chance))
+    overlap = float(np.interp(correlation, correlations, overlaps))
+    return overlap / (2 - overlap) if measure == "jaccard" else overlap
+
+
+def _share(measure: str, chance: float) -> float:
+    """Of the places that count as the highest; by chance they overlap as far."""
+    return round(2 * chance / (1 + chance) if measure == "jaccard" else chance, 3)
+
+
+@cache
+def _normal_overlaps(share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Correlations, and the overlap of the highest ``share`` of two normal variables with them."""
+    correlations = np.linspace(-1, 1, 81)
+    limit = float(stats.norm.ppf(share))
+    both = [
+        stats.multivariate_normal(cov=[[1, r], [r, 1]], allow_singular=True).cdf([limit, limit])
+        for r in correlations[1:-1]
+    ]
+    return correlations, np.array([0.0, *both, share]) / share
 
 
 @dataclass(frozen=True)
@@ -186,4 +234,4 @@ def _models(attributions: Any) -> dict[Any, list[Any]]:
 
 def _selected(agreement: Agreement, rows: list[bool]) -> Agreement:
     pairs = tuple(compress(agreement.pairs, rows))
-    return Agreement(agreement.measure, pairs, agreement.values[rows], agreement.chance)
+    return Agreement(agreement.measure, pairs, agreement.values[rows], agreement.chances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from captum._utils.models.linear_model import SkLearnLinearRegression
@@ -28,6 +28,22 @@ _BATCH = 16
 _N_FFT, _HOP = 400, 320
 
 
+class Representation(NamedTuple):
+    """An utterance at one stage.
+
+    Attributes:
+        values: ``(1, time, ...)``.
+        frame_rate: entries per second.
+        start: seconds, the middle of the first.
+        spectrogram: ``(time, freq)``, the same for all models; None where there is no frequency.
+    """
+
+    values: Tensor
+    frame_rate: float
+    start: float
+    spectrogram: Tensor | None = None
+
+
 class Stages(Protocol):
     """A classifier that can be entered at several stages."""
 
@@ -40,8 +56,8 @@ class Stages(Protocol):
     @property
     def classes(self) -> Mapping[str, Sequence[str]]: ...
 
-    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
-        """``(samples,)`` as ``(1, time, ...)``; its frame rate; ``(time, freq)`` for patches."""
+    def represent(self, waveform: Tensor, stage: str) -> Representation:
+        """``(samples,)`` as the values of a stage."""
         ...
 
     def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
@@ -50,7 +66,11 @@ class Stages(Protocol):
 
 
 class ClassifierModel:
-    """Explains the right class of a classifier."""
+    """Explains what a classifier says.
+
+    Gradients, ablation and Lime explain the logit of the right class, as the study did; SPES
+    explains how far the distribution over all classes moves, as its paper has it.
+    """
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
@@ -62,10 +82,11 @@ class ClassifierModel:
         check_audio(samples, self._stages.sampling_rate, None)
         waveform = torch.from_numpy(samples)
         with torch.no_grad():
-            values, frame_rate, spectrogram = self._stages.represent(waveform, stage)
+            found = self._stages.represent(waveform, stage)
             # The study's baseline: what the model makes of silence.
-            baseline = self._stages.represent(torch.zeros_like(waveform), stage)[0]
-        return View(stage, values[0], baseline[0], frame_rate, spectrogram)
+            baseline = self._stages.represent(torch.zeros_like(waveform), stage).values[0]
+        values = found.values[0]
+        return View(stage, values, baseline, found.frame_rate, found.spectrogram, found.start)
 
     def is_right(self, utterance: Utterance, task: str) -> float:
         """1 where the model finds the class, otherwise 0."""
@@ -116,13 +137,16 @@ class OurStages:
         self.sampling_rate = model.config.sampling_rate
         self.classes = model.config.classes
 
-    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
+    def represent(self, waveform: Tensor, stage: str) -> Representation:
         if stage == "waveform":
-            return waveform[None], float(self.sampling_rate), None
-        spectrogram = self._model.spectrogram(waveform[None])
+            return _samples(waveform[None], self.sampling_rate)
+        model = self._model
+        # Frames are centred: the first one on the first sample.
+        spectrogram = model.spectrogram(waveform[None])
         if stage == "spectrogram":
-            return spectrogram, self._model.frame_rate, spectrogram[0]
-        return self._model.encoder_input(spectrogram), self._model.frame_rate / 2, None
+            energies = spectrogram[0] * model.deviation + model.mean
+            return Representation(spectrogram, model.frame_rate, 0.0, energies)
+        return Representation(model.encoder_input(spectrogram), model.frame_rate / 2, 0.0)
 
     def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
         if stage == "waveform":
@@ -154,18 +178,19 @@ class HuggingFaceStages:
         names = model.config.id2label
         self.classes = {task: [names[number] for number in sorted(names)]}
 
-    def represent(self, waveform: Tensor, stage: str) -> tuple[Tensor, float, Tensor | None]:
+    def represent(self, waveform: Tensor, stage: str) -> Representation:
         samples = self._extractor(
             waveform.numpy(), sampling_rate=self.sampling_rate, return_tensors="pt"
         )["input_values"]
         if stage == "waveform":
-            return samples, float(self.sampling_rate), None
+            return _samples(samples, self.sampling_rate)
         if stage == "spectrogram":
             spectra = torch.view_as_real(_fourier(samples))
             energies = torch.log(spectra.pow(2).sum(-1) + 1e-6)
-            return spectra, self.sampling_rate / _HOP, energies[0]
+            return Representation(spectra, self.sampling_rate / _HOP, 0.0, energies[0])
         states = self._convolutions(samples).transpose(1, 2)
-        return states, states.shape[1] * self.sampling_rate / samples.shape[1], None
+        frame_rate = states.shape[1] * self.sampling_rate / samples.shape[1]
+        return Representation(states, frame_rate, 0.5 / frame_rate)
 
     def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
         if stage == "encoder":
@@ -190,6 +215,10 @@ class HuggingFaceStages:
             return self._model(samples).logits
         finally:
             handle.remove()
+
+
+def _samples(waveform: Tensor, sampling_rate: int) -> Representation:
+    return Representation(waveform, float(sampling_rate), 0.5 / sampling_rate)
 
 
 def _fourier(samples: Tensor) -> Tensor:

@@ -4,8 +4,9 @@
 
 takes a folder of ``{digit}_{speaker}_{take}.wav``, as the Free Spoken Digit Dataset comes, and
 writes ``train``, ``validation`` and ``test`` below ``corpus``, each with FLAC files and a
-``manifest.jsonl``: who speaks, the first and the last digit as labels, and the times of the words.
-Joined recordings of one speaker have words whose times are known exactly, which single digits
+``manifest.jsonl``: who speaks and the keyword as labels, and the times of the words. The keyword is
+the one digit below five; it stands anywhere, so that a model cannot know its place without hearing
+it. Joined recordings of one speaker have words whose times are known exactly, which single digits
 lack; phones of the test part are found by forced alignment. Takes 0 to 4 are for the test, as the
 dataset's own split has it, 5 to 7 for validation.
 """
@@ -30,6 +31,7 @@ from captum_spes.errors import ArgumentError
 SIZES = {"train": 4000, "validation": 300, "test": 300}
 SAMPLING_RATE = 8000
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_KEYWORDS, _OTHERS = range(5), range(5, 10)
 _TAKES = {"test": range(5), "validation": range(5, 8), "train": range(8, 1000)}
 _PAUSE = (0.05, 0.2)
 # Of noise beside a voice at full scale: without it, pauses would be exactly the silence that
@@ -102,7 +104,9 @@ def _write_utterance(
     import soundfile
 
     speaker = rng.choice(sorted({speaker for speaker, _ in takes}))
-    digits = [rng.choice(sorted(d for s, d in takes if s == speaker)) for _ in range(n_digits)]
+    digits = [rng.choice(_OTHERS) for _ in range(n_digits)]
+    keyword = rng.choice(_KEYWORDS)
+    digits[rng.randrange(n_digits)] = keyword
     parts: list[NDArray[np.float32]] = [_pause(rng)]
     words = []
     for digit in digits:
@@ -122,11 +126,7 @@ def _write_utterance(
         "audio": f"{name}.flac",
         "seconds": round(len(audio) / SAMPLING_RATE, 3),
         "text": " ".join(DIGITS[digit] for digit in digits),
-        "labels": {
-            "speaker": speaker,
-            "first": DIGITS[digits[0]],
-            "last": DIGITS[digits[-1]],
-        },
+        "labels": {"speaker": speaker, "keyword": DIGITS[keyword]},
         "words": words,
     }
 

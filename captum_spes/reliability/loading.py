@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.reliability.classification import (
     ClassifierModel,
@@ -13,6 +17,13 @@ from captum_spes.reliability.models import ExplainedModel
 from captum_spes.reliability.transcription import TranscriptionModel
 from captum_spes.speech.models import load_model
 from captum_spes.speech.models.registry import FAMILIES
+
+
+def _check_complete(report: dict[str, Any]) -> None:
+    # Missing weights would be drawn at random, other ones at each loading.
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ArgumentError(f"it is no classifier, its weights lack {missing[0]}")
 
 
 def load_explained_model(name_or_folder: str, task: str | None = None) -> ExplainedModel:
@@ -51,7 +62,10 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
         # Whisper has classifiers, too.
         writes = not any("Classification" in name for name in config.architectures or ())
         if not (config.model_type in FAMILIES and writes):
-            model = transformers.AutoModelForAudioClassification.from_pretrained(name_or_folder)
+            model, report = transformers.AutoModelForAudioClassification.from_pretrained(
+                name_or_folder, dtype=torch.float32, output_loading_info=True
+            )
+            _check_complete(report)
             extractor = transformers.AutoFeatureExtractor.from_pretrained(name_or_folder)
     except Exception as error:  # damaged files raise whatever their parsers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

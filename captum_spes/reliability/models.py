@@ -56,5 +56,5 @@ class ExplainedModel(Protocol):
         masks: list[Tensor],
         seed: int,
     ) -> Attributed:
-        """Explain what is right for the utterance."""
+        """Explain what the model says of the utterance; see each model for what is scored."""
         ...

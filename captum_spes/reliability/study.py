@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_spes.alignment import Alignment
@@ -89,10 +94,17 @@ class ModelAttributions:
     Attributes:
         records: in the order in which they were made.
         right: task to utterance to how right the model was, 0 to 1.
+        weights: a digest of the model, to notice that it changed; empty if it has no folder.
     """
 
     records: list[Record] = field(default_factory=list)
     right: dict[str, dict[str, float]] = field(default_factory=dict)
+    weights: str = ""
+
+    @property
+    def utterances(self) -> set[str]:
+        """Ids of those that were explained."""
+        return {record.utterance for record in self.records}
 
     def save(self, path: Path) -> None:
         """Write a file that appears complete or not at all."""
@@ -106,6 +118,7 @@ class ModelAttributions:
                 temporary,
                 index=np.array(json.dumps(index)),
                 right=np.array(json.dumps(self.right)),
+                weights=np.array(self.weights),
                 scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
             )
             os.replace(temporary, path)
@@ -120,6 +133,7 @@ class ModelAttributions:
             with np.load(path) as arrays:
                 index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
                 scores = arrays["scores"].astype(np.float32)
+                weights = str(arrays["weights"])
             records, start = [], 0
             for *names, utterance, run, passes, items, units in index:
                 end = start + items * units
@@ -130,7 +144,7 @@ class ModelAttributions:
             raise ArgumentError(
                 f"{path} is damaged ({error}): remove it, and what it held is computed again."
             ) from error
-        return cls(records, right)
+        return cls(records, right, weights)
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,12 @@ class ReliabilityStudy:
     def conditions(self) -> list[Condition]:
         """Those that every model has, in the order in which they were made."""
         of_models = [{r.condition: None for r in m.records} for m in self.models.values()]
-        return [c for c in of_models[0] if all(c in other for other in of_models)]
+        shared = [c for c in of_models[0] if all(c in other for other in of_models)]
+        if not shared:
+            raise ArgumentError(
+                f"{', '.join(self.models)} have no condition in common: they must be of one kind."
+            )
+        return shared
 
     def accuracy(self, task: str) -> dict[str, float]:
         """How right each model is, mean over the explained utterances, in percent."""
@@ -159,30 +178,46 @@ class ReliabilityStudy:
         }
 
     @classmethod
-    def load(cls, folder: str | PathLike[str]) -> ReliabilityStudy:
+    def load(
+        cls, folder: str | PathLike[str], models: Sequence[str] | None = None
+    ) -> ReliabilityStudy:
         r"""
         Read a study.
 
         Args:
 
             folder (str or path): That :func:`run_study` wrote.
+            models (sequence of str, optional): Which models.
+                        Default: None, all that explained every utterance
 
         Returns:
             *ReliabilityStudy*.
 
         Raises:
             FileNotFoundError: the folder holds no study.
-            ArgumentError: a file is damaged.
+            ArgumentError: a file is damaged, or fewer than two models explained every utterance.
 
         Examples::
 
             >>> study = ReliabilityStudy.load("study")
         """
-        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
-        if not files or not (Path(folder) / _SETTINGS).is_file():
+        if not (Path(folder) / _SETTINGS).is_file():
             raise FileNotFoundError(f"{folder} holds no study of reliability.")
         settings = json.loads((Path(folder) / _SETTINGS).read_text(encoding="utf-8"))
-        return cls({file.stem: ModelAttributions.load(file) for file in files}, settings)
+        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
+        names = [unquote(file.stem) for file in files] if models is None else models
+        found = {name: ModelAttributions.load(_file(Path(folder), name)) for name in names}
+        whole = {
+            name: attributions
+            for name, attributions in found.items()
+            if attributions.utterances == set(settings["utterances"])
+        }
+        if len(whole) < 2:
+            raise ArgumentError(
+                f"{folder} holds {len(whole)} models that explained every utterance; agreement "
+                "needs two."
+            )
+        return cls(whole, settings)
 
 
 def run_study(
@@ -253,6 +288,9 @@ def run_study(
         raise ArgumentError(
             f"a study needs two models that differ in their seed, got {len(models)}."
         )
+    _check_each_once("method", methods)
+    _check_each_once("unit", units)
+    _check_each_once("utterance", [utterance.id for utterance in utterances])
     known = alignments or {}
     explained = [u for u in utterances if _has_times(known.get(u.id), units)]
     if not explained:
@@ -266,22 +304,63 @@ def run_study(
         "inputs": list(inputs),
         "tasks": None if tasks is None else list(tasks),
         "utterances": [u.id for u in explained],
-        "left_out": [u.id for u in utterances if u not in explained],
+        "left_out": [u.id for u in utterances if not _has_times(known.get(u.id), units)],
         "n_runs": n_runs,
         "seed": seed,
+        "data": _digest_of_data(explained, known),
         "version": versions().get("captum-spes"),
     }
+    jobs = [
+        _Job(name, model, known, methods, units, inputs, tasks, n_runs, seed)
+        for name, model in models.items()
+    ]
+    # Before anything is written: a bad recording or option would spoil the folder and the night.
+    jobs[0].check(explained)
     target = Path(folder)
     (target / _ATTRIBUTIONS).mkdir(parents=True, exist_ok=True)
     _check_settings(target / _SETTINGS, settings)
     with tqdm(
         total=len(models) * len(explained), unit="utterance", disable=not show_progress
     ) as bar:
-        for name, model in models.items():
-            bar.set_description(name)
-            job = _Job(name, known, methods, units, inputs, tasks, n_runs, seed)
-            job.run(model, explained, target / _ATTRIBUTIONS / f"{name}.npz", bar)
-    return ReliabilityStudy.load(target)
+        for job in jobs:
+            bar.set_description(job.name)
+            job.run(explained, _file(target, job.name), bar)
+    return ReliabilityStudy.load(target, list(models))
+
+
+def _file(folder: Path, model: str) -> Path:
+    """Hub names hold a slash."""
+    return folder / _ATTRIBUTIONS / f"{quote(model, safe='')}.npz"
+
+
+def _check_each_once(kind: str, names: Sequence[Any]) -> None:
+    texts = [str(name) for name in names]
+    twice = [text for text in texts if texts.count(text) > 1]
+    if twice or not texts:
+        raise ArgumentError(
+            f"give every {kind} once, and at least one; "
+            + (f"{twice[0]!r} is there twice." if twice else "there is none.")
+        )
+
+
+def _digest_of_data(utterances: Sequence[Utterance], alignments: Mapping[str, Alignment]) -> str:
+    """Recordings, their labels and times, so that a change is noticed."""
+    digest = hashlib.blake2b(digest_size=8)
+    for utterance in utterances:
+        digest.update(utterance.audio.read_bytes())
+        known = [utterance.text, sorted(utterance.labels.items()), alignments.get(utterance.id)]
+        digest.update(repr(known).encode())
+    return digest.hexdigest()
+
+
+def _digest_of_weights(model: ExplainedModel | str) -> str:
+    if not isinstance(model, str) or not Path(model).is_dir():
+        return ""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted(Path(model).iterdir()):
+        if file.suffix in (".json", ".safetensors", ".bin"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _has_times(alignment: Alignment | None, units: Sequence[UnitPair]) -> bool:
@@ -302,11 +381,12 @@ def _check_settings(path: Path, wanted: dict[str, Any]) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
     """What is asked of one model."""
 
     name: str
+    model: ExplainedModel | str
     alignments: Mapping[str, Alignment]
     methods: Sequence[ReliabilityMethod]
     units: Sequence[UnitPair]
@@ -315,44 +395,70 @@ class _Job:
     n_runs: int
     seed: int
 
-    def run(
-        self, model: ExplainedModel | str, utterances: Sequence[Utterance], path: Path, bar: Any
-    ) -> None:
-        """Explain what the file does not hold, and save it utterance by utterance."""
-        done = ModelAttributions.load(path) if path.exists() else ModelAttributions()
-        explained = {record.utterance for record in done.records}
-        missing = [u for u in utterances if u.id not in explained]
-        bar.update(len(utterances) - len(missing))
-        if not missing:
-            return
-        if isinstance(model, str):
-            task = self.tasks[0] if self.tasks is not None and len(self.tasks) == 1 else None
-            model = load_explained_model(model, task)
-        self._check(model)
-        for utterance in missing:
-            done.records += self._records(model, utterance)
-            for task in self.tasks or model.tasks:
-                right = model.is_right(utterance, task)
-                done.right.setdefault(task, {})[utterance.id] = right
-            done.save(path)
-            bar.update()
+    @cached_property
+    def loaded(self) -> ExplainedModel:
+        if not isinstance(self.model, str):
+            return self.model
+        task = self.tasks[0] if self.tasks is not None and len(self.tasks) == 1 else None
+        return load_explained_model(self.model, task)
 
-    def _check(self, model: ExplainedModel) -> None:
+    def check(self, utterances: Sequence[Utterance]) -> None:
+        """Raise where the model lacks what is asked for, or a recording cannot be used."""
         for kind, asked, known in (
-            ("input", self.inputs, model.inputs),
-            ("task", self.tasks or (), model.tasks),
+            ("input", self.inputs, self.loaded.inputs),
+            ("task", self.tasks or (), self.loaded.tasks),
         ):
             unknown = sorted(set(asked) - set(known))
             if unknown:
                 raise ArgumentError(
                     f"{self.name} has no {kind} {unknown[0]!r}; it has: {', '.join(known)}."
                 )
+        for utterance in utterances:
+            with _naming(utterance):
+                view = self.loaded.view(utterance, self.inputs[0])
+                self._labels(view, utterance)
+                for task in self.tasks or self.loaded.tasks:
+                    self.loaded.is_right(utterance, task)
+
+    def run(self, utterances: Sequence[Utterance], path: Path, bar: Any) -> None:
+        """Explain what the file does not hold; what was explained is saved, also after an error."""
+        weights = _digest_of_weights(self.model)
+        done = ModelAttributions.load(path) if path.exists() else ModelAttributions()
+        if done.records and done.weights != weights:
+            raise ArgumentError(
+                f"{path} holds attributions of another model of the name {self.name!r}: give "
+                "another folder, or remove the file."
+            )
+        done.weights = weights
+        missing = [u for u in utterances if u.id not in done.utterances]
+        bar.update(len(utterances) - len(missing))
+        if not missing:
+            return
+        self.check(())
+        saving = _Saving(done, path)
+        try:
+            for utterance in missing:
+                with _naming(utterance):
+                    self._explain(utterance, done)
+                saving.now_and_then()
+                bar.update()
+        finally:
+            saving.now()
+            del self.loaded  # one model at a time in memory
+
+    def _explain(self, utterance: Utterance, done: ModelAttributions) -> None:
+        """All of an utterance or nothing."""
+        records = list(self._records(self.loaded, utterance))
+        for task in self.tasks or self.loaded.tasks:
+            right = self.loaded.is_right(utterance, task)
+            done.right.setdefault(task, {})[utterance.id] = right
+        done.records += records
 
     def _records(self, model: ExplainedModel, utterance: Utterance) -> Iterator[Record]:
         alignment = self.alignments.get(utterance.id)
         for stage in self.inputs:
             view = model.view(utterance, stage)
-            labels = cache(partial(reported_labels, view=view, alignment=alignment))
+            labels = self._labels(view, utterance)
             for method in self.methods:
                 for perturbed, reported in self._units_of(method, view).items():
                     masks = [] if method.is_gradient else _masks(method, perturbed, view, alignment)
@@ -362,8 +468,14 @@ class _Job:
                             made = model.attribute(view, utterance, task, method, masks, seed)
                             for unit in reported:
                                 condition = Condition(task, stage, str(method), perturbed, unit)
-                                scores = unit_means(made.maps, labels(unit)).numpy()
+                                scores = unit_means(made.maps, labels[unit]).numpy()
+                                _check_finite(scores, condition)
                                 yield Record(condition, utterance.id, run, made.passes, scores)
+
+    def _labels(self, view: View, utterance: Utterance) -> dict[str, Tensor]:
+        alignment = self.alignments.get(utterance.id)
+        units = {pair.reported for pair in self.units if is_possible(pair.reported, view)}
+        return {unit: reported_labels(unit, view, alignment) for unit in units}
 
     def _units_of(self, method: ReliabilityMethod, view: View) -> dict[str, list[str]]:
         """Reported units by what is perturbed."""
@@ -378,6 +490,38 @@ class _Job:
     def _mask_seed(self, utterance: str, run: int) -> int:
         text = f"{self.seed} {self.name} {utterance} {run}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") >> 1
+
+
+class _Saving:
+    """Saves a file that grows with every utterance, at a twentieth of the time at most."""
+
+    def __init__(self, attributions: ModelAttributions, path: Path) -> None:
+        self._attributions, self._path = attributions, path
+        self._seconds, self._last = 0.0, -math.inf
+
+    def now(self) -> None:
+        start = time.monotonic()
+        self._attributions.save(self._path)
+        self._last = time.monotonic()
+        self._seconds = self._last - start
+
+    def now_and_then(self) -> None:
+        if time.monotonic() - self._last >= 20 * self._seconds:
+            self.now()
+
+
+@contextmanager
+def _naming(utterance: Utterance) -> Iterator[None]:
+    """Say of which recording an error is."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{utterance.id}: {error}") from error
+
+
+def _check_finite(scores: _Scores, condition: Condition) -> None:
+    if not np.isfinite(scores).all():
+        raise ArgumentError(f"the attributions by {', '.join(condition)} hold NaN or infinity.")
 
 
 def _masks(

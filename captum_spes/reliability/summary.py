@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from captum_spes.metrics import (
     AgreementCeiling,
     agreement_ceiling,
     inter_seed_agreement,
-    variance_shares,
 )
+from captum_spes.metrics.ceiling import disattenuated
 from captum_spes.metrics.curves import Interval
 from captum_spes.reliability.methods import parse_method
 from captum_spes.reliability.study import Condition, ReliabilityStudy
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 OTHER_MEASURES = ("jaccard", "pearson", "spearman", "rank_biased_overlap")
 _CONFIDENCE, _RESAMPLES = 0.95, 1000
+# Other utterances that each one is compared with.
+_MISMATCHES = 3
+# A single unit has no highest ones.
+_LEAST_UNITS = 2
 # Utterance and item (the class, or a token) to scores.
 _Maps = dict[tuple[str, int], NDArray[np.float32]]
 
@@ -67,14 +72,44 @@ class ConditionAgreement:
     @cached_property
     def ceiling(self) -> AgreementCeiling | None:
         """Agreement of runs with other masks; None where there is one run or no randomness."""
+        return self.ceiling_by("overlap")
+
+    def ceiling_by(self, measure: str) -> AgreementCeiling | None:
+        """The same by any measure."""
         if any(len(runs) < 2 for runs in self.runs.values()):
             return None
-        found = agreement_ceiling(self.runs, self.top, absolute=self.absolute)
+        found = agreement_ceiling(self.runs, self.top, measure=measure, absolute=self.absolute)
         within = {
             name: _by_utterance(agreement, self._of_items)
             for name, agreement in found.within.items()
         }
         return AgreementCeiling(_by_utterance(found.between, self._of_items), within)
+
+    @cached_property
+    def mismatched(self) -> float:
+        """Agreement of a model's map of one utterance with another model's map of another one,
+        place by relative place: what agreement owes to the position in the utterance alone."""
+        first = {name: self._by_name(runs[0]) for name, runs in self.runs.items()}
+        names = self.utterances
+        values = []
+        for shift in range(1, min(_MISMATCHES, len(names) - 1) + 1):
+            others = dict(zip(names, names[shift:] + names[:shift], strict=True))
+            for one, other in permutations(first, 2):
+                for name, maps in first[one].items():
+                    moved = [_resampled(m, maps[0].size) for m in first[other][others[name]]]
+                    count = min(len(maps), len(moved))
+                    pair = inter_seed_agreement(
+                        [maps[:count], moved[:count]], self.top, absolute=self.absolute
+                    )
+                    values.append(pair.mean)
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    @staticmethod
+    def _by_name(maps: _Maps) -> dict[str, list[NDArray[np.float32]]]:
+        found: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        for (utterance, _), scores in maps.items():
+            found[utterance].append(scores)
+        return found
 
     @property
     def self_agreement(self) -> NDArray[np.float64]:
@@ -126,7 +161,8 @@ def condition_agreements(
                     Default: False
 
     Returns:
-        *list* of :class:`ConditionAgreement`.
+        *list* of :class:`ConditionAgreement`. Utterances with a single unit, of which none is the
+        highest, do not count; a condition that has no other ones is left out.
 
     Examples::
 
@@ -137,7 +173,8 @@ def condition_agreements(
     for name, model in study.models.items():
         for record in model.records:
             maps = runs[record.condition][name].setdefault(record.run, {})
-            maps |= {(record.utterance, i): scores for i, scores in enumerate(record.scores)}
+            if record.scores.shape[1] >= _LEAST_UNITS:
+                maps |= {(record.utterance, i): scores for i, scores in enumerate(record.scores)}
             passes[record.condition].append(record.passes)
     return [
         ConditionAgreement(
@@ -148,18 +185,24 @@ def condition_agreements(
             absolute,
         )
         for condition in study.conditions
+        if all(maps for of_model in runs[condition].values() for maps in of_model.values())
     ]
 
 
 def reliability_table(
-    study: ReliabilityStudy, *, top: float = 0.2, absolute: bool = False
+    study: ReliabilityStudy | Sequence[ConditionAgreement],
+    *,
+    top: float = 0.2,
+    absolute: bool = False,
 ) -> DataFrame:
     r"""
     Inter-seed agreement of every condition beside its chance level and its ceiling.
 
     Args:
 
-        study (ReliabilityStudy): From :func:`run_study`.
+        study (ReliabilityStudy or sequence of ConditionAgreement): From :func:`run_study`, or
+                    conditions of :func:`condition_agreements`, which then bring ``top`` and
+                    ``absolute``.
         top (float, optional): See :func:`condition_agreements`.
                     Default: 0.2
         absolute (bool, optional): See there.
@@ -167,14 +210,21 @@ def reliability_table(
 
     Returns:
         *DataFrame*, one row per condition: ``task``, ``input``, ``method``, ``perturbed``,
-        ``reported``; ``units`` per utterance and forward ``passes`` per explanation;
-        ``agreement`` (with the ``_low`` and ``_high`` ends of its 95 % bootstrap interval over
-        utterances and models), ``chance``, ``corrected`` for chance; ``ceiling`` (with ends), the
-        agreement of a model with itself under other masks, 1 without randomness;
-        ``disattenuated``, what the agreement would be without sampling noise, on a scale where
-        chance is 0 (NaN where the ceiling is chance); ``of_utterance``, ``of_model`` and
-        ``of_masks``, the shares of the variance; ``jaccard``, ``pearson``, ``spearman`` and
-        ``rank_biased_overlap``; ``models``, ``utterances``.
+        ``reported``; ``units`` per utterance and forward ``passes`` per explanation; then
+
+        - ``agreement``, with the ``_low`` and ``_high`` ends of its 95 % interval over utterances
+          and models, its ``chance`` level, and the value ``corrected`` for chance;
+        - ``mismatched``: agreement of one model's map with another model's map of another
+          utterance: how much is owed to the position in the utterance alone;
+        - ``ceiling``: agreement of a model with itself under other masks, 1 without randomness,
+          with the ends of its interval over utterances;
+        - ``disattenuated``: corrected agreement to expect without sampling noise
+          (:attr:`captum_spes.metrics.AgreementCeiling.disattenuated`), with ends over
+          utterances; NaN where the ceiling may be chance;
+        - ``of_utterance``, ``of_model``, ``of_masks``: shares of the variance of the scores;
+        - ``jaccard``, ``pearson``, ``spearman``, ``rank_biased_overlap``;
+        - ``models``, ``utterances``, and the share of their pairs that is ``comparable``, none of
+          the two maps being constant.
 
     Raises:
         ImportError: pandas is not installed.
@@ -184,8 +234,9 @@ def reliability_table(
         >>> table = reliability_table(ReliabilityStudy.load("study"))
         >>> reliable = table.query("agreement > 0.6")
     """
-    found = condition_agreements(study, top=top, absolute=absolute)
-    return data_frame(_row(agreement) for agreement in found)
+    if isinstance(study, ReliabilityStudy):
+        study = condition_agreements(study, top=top, absolute=absolute)
+    return data_frame(_row(agreement) for agreement in study)
 
 
 def paired_difference(one: ConditionAgreement, other: ConditionAgreement) -> tuple[float, Interval]:
@@ -199,7 +250,7 @@ def paired_difference(one: ConditionAgreement, other: ConditionAgreement) -> tup
 
     Returns:
         *tuple* of the mean difference of the corrected agreement, ``one`` minus ``other``, and its
-        95 % bootstrap interval over utterances and models (both drawn alike for the two).
+        95 % interval over utterances and models (:meth:`Agreement.interval`).
 
     Raises:
         ArgumentError: they have other utterances or models.
@@ -213,18 +264,19 @@ def paired_difference(one: ConditionAgreement, other: ConditionAgreement) -> tup
     if one.between.pairs != other.between.pairs or one.utterances != other.utterances:
         raise ArgumentError("the two conditions are not of the same models and utterances.")
     values = [
-        (found.between.values - found.between.chance) / (1 - found.between.chance)
+        (found.between.values - found.between.chances) / (1 - found.between.chances)
         for found in (one, other)
     ]
-    difference = replace(one.between, values=values[0] - values[1], chance=0.0)
-    return difference.mean, difference.interval(_CONFIDENCE, n_resamples=_RESAMPLES)
+    nothing = np.zeros(values[0].shape[1])
+    difference = Agreement("difference", one.between.pairs, values[0] - values[1], nothing)
+    return difference.mean, difference.interval(_CONFIDENCE)
 
 
 def _row(found: ConditionAgreement) -> dict[str, Any]:
-    between, chance = found.between, found.between.chance
-    low, high = between.interval(_CONFIDENCE, n_resamples=_RESAMPLES)
+    between = found.between
+    low, high = between.interval(_CONFIDENCE)
     ceiling = found.self_agreement
-    ceiling_low, ceiling_high = _interval_of_mean(ceiling)
+    ceiling_low, ceiling_high = _interval(np.nanmean, ceiling)
     return {
         **found.condition._asdict(),
         "units": round(found.n_units, 1),
@@ -232,29 +284,58 @@ def _row(found: ConditionAgreement) -> dict[str, Any]:
         "agreement": between.mean,
         "agreement_low": low,
         "agreement_high": high,
-        "chance": chance,
+        "chance": between.chance,
+        "mismatched": found.mismatched,
         "corrected": between.corrected,
-        "ceiling": float(ceiling.mean()) if np.isnan(ceiling).all() else float(np.nanmean(ceiling)),
+        "ceiling": float(np.nanmean(ceiling)) if np.isfinite(ceiling).any() else float("nan"),
         "ceiling_low": ceiling_low,
         "ceiling_high": ceiling_high,
-        **_split(found),
+        **_without_noise(found, ceiling_low),
+        **_shares(found),
         **{measure: found.measured(measure).mean for measure in OTHER_MEASURES},
         "models": len(found.runs),
         "utterances": between.n_utterances,
+        "comparable": float(np.isfinite(between.values).mean()),
     }
 
 
-def _split(found: ConditionAgreement) -> dict[str, float]:
-    """What of the scores is the models' and what the estimator's; NaN where one run cannot tell."""
-    names = ("disattenuated", "of_utterance", "of_model", "of_masks")
+def _without_noise(found: ConditionAgreement, ceiling_low: float) -> dict[str, float]:
+    """The disattenuated agreement and its ends; NaN where the ceiling may be chance."""
+    names = ("disattenuated", "disattenuated_low", "disattenuated_high")
+    chance = found.between.chance
+    if found.is_random and (found.ceiling is None or not ceiling_low > chance):
+        return dict.fromkeys(names, float("nan"))
+    if found.ceiling is None:
+        ends = [(v - chance) / (1 - chance) for v in found.between.interval(_CONFIDENCE)]
+        return dict(zip(names, (found.between.corrected, *ends), strict=True))
+    agreements = np.stack([_mean([found.ceiling.between.values]), found.self_agreement])
+
+    def corrected(columns: NDArray[np.float64]) -> float:
+        means = np.nanmean(columns, axis=-1)
+        return disattenuated(float(means[0]), float(means[1]), chance, "overlap")
+
+    return dict(zip(names, (corrected(agreements), *_interval(corrected, agreements)), strict=True))
+
+
+def _shares(found: ConditionAgreement) -> dict[str, float]:
+    """What the variance of the scores comes from; NaN where one run cannot tell."""
+    names = ("of_utterance", "of_model", "of_masks")
     if found.is_random and found.ceiling is None:
         return dict.fromkeys(names, float("nan"))
-    disattenuated = found.ceiling.disattenuated if found.ceiling else found.between.corrected
-    # Of a method without randomness every run is the same.
-    runs = found.runs if found.ceiling else {n: [r[0], r[0]] for n, r in found.runs.items()}
-    shares = variance_shares(runs, absolute=found.absolute)
-    values = (disattenuated, shares.utterance, shares.model_seed, shares.mask_seed)
-    return dict(zip(names, values, strict=True))
+    correlations = found.ceiling_by("pearson")
+    if correlations is None:  # without randomness every run is the same
+        shared, same = found.measured("pearson").mean, 1.0
+    else:
+        shared, same = correlations.between.mean, correlations.ceiling
+    shared = min(max(shared, 0.0), 1.0)
+    same = min(max(same, shared), 1.0)
+    return dict(zip(names, (shared, same - shared, 1 - same), strict=True))
+
+
+def _resampled(scores: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """As many units, each with the score of the one at its relative place."""
+    places = (np.arange(size) + 0.5) * scores.size / size
+    return np.asarray(scores[places.astype(int)])
 
 
 def _by_utterance(agreement: Agreement, of_items: Sequence[str]) -> Agreement:
@@ -263,8 +344,15 @@ def _by_utterance(agreement: Agreement, of_items: Sequence[str]) -> Agreement:
     if len(names) == len(of_items):
         return agreement
     member = np.array(of_items)
-    columns = [_mean([agreement.values[:, member == name].T]) for name in names]
-    return replace(agreement, values=np.stack(columns, axis=1))
+    values, chances = [], []
+    for name in names:
+        of_name = agreement.values[:, member == name]
+        counts = np.isfinite(of_name).any(0)
+        values.append(_mean([of_name.T]))
+        # Of the tokens that count; of none, nothing counts.
+        kept = counts if counts.any() else ~counts
+        chances.append(agreement.chances[member == name][kept].mean())
+    return replace(agreement, values=np.stack(values, axis=1), chances=np.array(chances))
 
 
 def _mean(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -275,12 +363,18 @@ def _mean(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
 
-def _interval_of_mean(values: NDArray[np.float64]) -> Interval:
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
+def _interval(
+    statistic: Callable[[NDArray[np.float64]], Any], columns: NDArray[np.float64]
+) -> Interval:
+    """Percentile bootstrap of a statistic over utterances, the last dimension."""
+    known = columns[..., np.isfinite(np.atleast_2d(columns)).all(0)]
+    if known.shape[-1] < 2:
         return Interval(float("nan"), float("nan"))
     generator = np.random.default_rng(0)
-    draws = generator.integers(0, len(known), (_RESAMPLES, len(known)))
+    draws = generator.integers(0, known.shape[-1], (_RESAMPLES, known.shape[-1]))
+    values = [float(statistic(known[..., draw])) for draw in draws]
     tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(known[draws].mean(1), [tail, 1 - tail])
+    low, high = (
+        np.nanquantile(values, [tail, 1 - tail]) if np.isfinite(values).any() else [np.nan] * 2
+    )
     return Interval(float(low), float(high))

@@ -28,13 +28,15 @@ from tqdm.auto import tqdm
 from captum_spes.corpus import Utterance, read_manifest
 from captum_spes.errors import ArgumentError
 from captum_spes.reliability.classifier import ClassifierConfig, SpeechClassifier
-from captum_spes.speech.audio import load_audio
+from captum_spes.speech.audio import check_audio, load_audio
 from captum_spes.speech.randomness import seeded_global_generators
 
 _BATCH = 32
 _PEAK_LEARNING_RATE = 2e-3
 _WARM_UP = 0.1
 _LABEL_SMOOTHING = 0.1
+# A bin that never changes must not be divided by nothing.
+_LEAST_DEVIATION = 1e-3
 _MASKS, _MASKED_FRAMES, _MASKED_BINS = 2, 20, 8
 
 
@@ -94,10 +96,19 @@ def read_labelled_speech(
                 f"{manifest} has the {task} {unknown[0]!r}; known: {', '.join(classes[task])}."
             )
     return LabelledSpeech(
-        [torch.from_numpy(load_audio(u.audio, sampling_rate)) for u in utterances],
+        [_waveform(utterance, sampling_rate) for utterance in utterances],
         {task: torch.tensor([classes[task].index(n) for n in found[task]]) for task in tasks},
         classes,
     )
+
+
+def _waveform(utterance: Utterance, sampling_rate: int) -> Tensor:
+    samples = load_audio(utterance.audio, sampling_rate)
+    try:
+        check_audio(samples, sampling_rate, None)
+    except ArgumentError as error:
+        raise ArgumentError(f"{utterance.audio}: {error}") from error
+    return torch.from_numpy(samples)
 
 
 def class_of(utterance: Utterance, task: str) -> str:
@@ -198,7 +209,7 @@ def _scaled_spectrograms(model: SpeechClassifier, speech: LabelledSpeech) -> lis
     spectrograms = [model.spectrogram(waveform[None])[0] for waveform in speech.waveforms]
     frames = torch.cat(spectrograms)
     model.mean.copy_(frames.mean(0))
-    model.deviation.copy_(frames.std(0))
+    model.deviation.copy_(frames.std(0).clamp(min=_LEAST_DEVIATION))
     return [(spectrogram - model.mean) / model.deviation for spectrogram in spectrograms]
 
 
@@ -272,6 +283,10 @@ def train_seeds(
         epochs (int, optional): Passes over the data.
                     Default: 8
 
+    Raises:
+        ArgumentError: a recording is unusable, a label is missing, or a folder holds a model that
+            was trained with other settings.
+
     Returns:
         *dict*: folder of each model that was trained to its seeds, its accuracy on the validation
         set and the seconds, which are also in its ``training.json``.
@@ -282,7 +297,17 @@ def train_seeds(
         ...     Path("train"), Path("validation"), ["speaker"], Path("models"), seeds=range(5)
         ... )
     """
-    missing = [seed for seed in seeds if not (out / f"seed-{seed}" / "training.json").exists()]
+    wanted: dict[int, dict[str, Any]] = {
+        seed: {
+            "tasks": list(tasks),
+            "weight_seed": seed if weight_seed is None else weight_seed,
+            "order_seed": seed if order_seed is None else order_seed,
+            "sampling_rate": sampling_rate,
+            "epochs": epochs,
+        }
+        for seed in seeds
+    }
+    missing = [seed for seed in seeds if not _is_trained(out / f"seed-{seed}", wanted[seed])]
     if not missing:
         return {}
     speech = read_labelled_speech(train / "manifest.jsonl", tasks, sampling_rate)
@@ -292,24 +317,35 @@ def train_seeds(
     records = {}
     for seed in missing:
         folder = out / f"seed-{seed}"
-        used = {
-            "weight_seed": seed if weight_seed is None else weight_seed,
-            "order_seed": seed if order_seed is None else order_seed,
-        }
+        used = {name: wanted[seed][name] for name in ("weight_seed", "order_seed")}
         start = time.monotonic()
         model = train_classifier(
             speech, sampling_rate=sampling_rate, epochs=epochs, show_progress=True, **used
         )
         model.save_pretrained(folder)
         record: dict[str, Any] = {
-            **used,
-            "epochs": epochs,
+            **wanted[seed],
             "accuracy": {task: round(v, 2) for task, v in accuracy(model, held_out).items()},
             "seconds": round(time.monotonic() - start, 1),
         }
         (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
         records[folder] = record
     return records
+
+
+def _is_trained(folder: Path, wanted: dict[str, Any]) -> bool:
+    """Whether a folder holds such a model; raise if it holds another one."""
+    record = folder / "training.json"
+    if not record.exists():
+        return False
+    found = json.loads(record.read_text(encoding="utf-8"))
+    differing = [name for name, value in wanted.items() if found.get(name) != value]
+    if differing:
+        raise ArgumentError(
+            f"{folder} holds a model with other settings ({', '.join(differing)}): give another "
+            "folder."
+        )
+    return True
 
 
 def main() -> None:

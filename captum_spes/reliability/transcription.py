@@ -25,7 +25,11 @@ TASK = "transcription"
 
 
 class TranscriptionModel:
-    """Explains every token of the right text of a speech-to-text model."""
+    """Explains every token of the right text of a speech-to-text model.
+
+    Gradients explain the log-probability of the token, perturbation methods how far the
+    distribution over all tokens moves: the wrapper's own scores.
+    """
 
     inputs = ("spectrogram",)
     tasks = (TASK,)
@@ -38,7 +42,8 @@ class TranscriptionModel:
         speech = read_speech(self._adapter, utterance.audio, self._adapter.sampling_rate)
         values = speech.spectrogram
         baseline = removed_value(self._adapter, speech, None)
-        return View(stage, values, baseline, self._adapter.frame_rate, values)
+        start = float(speech.frame_times[0])
+        return View(stage, values, baseline, self._adapter.frame_rate, values, start)
 
     def is_right(self, utterance: Utterance, task: str) -> float:
         """One minus the word error rate, at least 0."""

@@ -14,6 +14,8 @@ from captum_spes.errors import ArgumentError
 from captum_spes.masks import slic_feature_mask, span_feature_mask, window_feature_mask
 
 PATCHES_PER_SECOND = (60.0, 120.0)
+# Of a window's duration: frames of 50 per second may be 49.9.
+_TOLERANCE = 0.05
 _NAMED = ("cell", "patch", "phone", "word")
 _WINDOW = re.compile(r"([1-9]\d*)ms")
 
@@ -28,6 +30,7 @@ class View:
         baseline: the removed value, of the same shape.
         frame_rate: entries of the first dimension per second.
         spectrogram: ``(time, freq)``, what patches follow; None where there is no frequency.
+        start: seconds, the middle of the first entry; None where it begins at 0.
     """
 
     input: str
@@ -35,6 +38,7 @@ class View:
     baseline: Tensor
     frame_rate: float
     spectrogram: Tensor | None = None
+    start: float | None = None
 
 
 class UnitPair(NamedTuple):
@@ -84,9 +88,20 @@ def parse_units(text: str) -> UnitPair:
             "a colon between, what is perturbed and what is reported: 20ms:word."
         )
     pair = UnitPair(names[0], names[-1])
-    if pair.reported == "cell" and pair.is_aggregated:
+    if _is_finer(pair.reported, pair.perturbed):
         raise ArgumentError(f"{text!r} reports in finer units than it perturbs.")
     return pair
+
+
+def _is_finer(unit: str, other: str) -> bool:
+    if unit == "cell":
+        return other != "cell"
+    windows = [_WINDOW.fullmatch(name) for name in (unit, other)]
+    if windows[0] and windows[1]:
+        return int(windows[0][1]) < int(windows[1][1])
+    if other == "word":
+        return unit != "word"
+    return other == "phone" and (unit == "patch" or bool(windows[0]))
 
 
 def needs_alignment(unit: str) -> bool:
@@ -95,7 +110,10 @@ def needs_alignment(unit: str) -> bool:
 
 
 def is_possible(unit: str, view: View) -> bool:
-    """Whether an input has such units: patches need frequencies."""
+    """Whether an input has such units: patches need frequencies, windows whole frames."""
+    if window := _WINDOW.fullmatch(unit):
+        frames = int(window[1]) / 1000 * view.frame_rate
+        return frames > 0.9 and abs(frames - round(frames)) < _TOLERANCE * frames
     return unit != "patch" or view.spectrogram is not None
 
 
@@ -210,7 +228,9 @@ def _spans(unit: str, view: View, alignment: Alignment | None, *, perturb_gaps: 
     intervals = () if alignment is None else getattr(alignment, f"{unit}s")
     if not intervals:
         raise ArgumentError(f"the unit {unit!r} needs the times of the {unit}s.")
-    spans = [(interval.start, interval.end) for interval in intervals]
+    # Spans are told apart by the middle of each entry, half an entry after its number.
+    shift = 0.0 if view.start is None else 0.5 / view.frame_rate - view.start
+    spans = [(max(0.0, i.start + shift), max(0.0, i.end + shift)) for i in intervals]
     return span_feature_mask(
         values, spans, frame_rate=view.frame_rate, time_dim=0, perturb_gaps=perturb_gaps
     )

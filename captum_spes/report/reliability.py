@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from captum_spes.reliability.methods import parse_method
-from captum_spes.reliability.study import ReliabilityStudy
+from captum_spes.reliability.study import Condition, ReliabilityStudy
 from captum_spes.reliability.summary import (
     ConditionAgreement,
     condition_agreements,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 ACCEPTABLE = 0.6
 _INPUTS = ("waveform", "spectrogram", "encoder")
 _SHOWN = ["input", "method", "perturbed", "reported", "units", "passes", "agreement", "chance"]
-_SHOWN += ["ceiling", "disattenuated", "of_model", "of_masks"]
+_SHOWN += ["mismatched", "ceiling", "disattenuated", "of_model", "of_masks"]
 
 
 def plot_reliability(
@@ -124,7 +126,7 @@ def write_reliability(
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     found = condition_agreements(study, top=top, absolute=absolute)
-    table = reliability_table(study, top=top, absolute=absolute)
+    table = reliability_table(found)
     written = [target / "table.csv", target / "agreements.csv", target / "summary.md"]
     table.to_csv(written[0], index=False, float_format="%.4f", lineterminator="\n")
     written[1].write_text(_raw(found), encoding="utf-8")
@@ -155,14 +157,16 @@ def _of_task(
 
 def _raw(found: Sequence[ConditionAgreement]) -> str:
     """One line per condition, pair of models and utterance."""
-    lines = ["task,input,method,perturbed,reported,one,other,utterance,agreement"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*Condition._fields, "one", "other", "utterance", "agreement"])
     for agreement in found:
         for (one, other), row in zip(
             agreement.between.pairs, agreement.between.values, strict=True
         ):
             for name, value in zip(agreement.utterances, row, strict=True):
-                lines.append(",".join([*agreement.condition, one, other, name, f"{value:.4f}"]))
-    return "\n".join(lines) + "\n"
+                writer.writerow([*agreement.condition, one, other, name, f"{value:.4f}"])
+    return text.getvalue()
 
 
 def _boxes(found: Sequence[ConditionAgreement], task: str) -> Figure:
@@ -233,11 +237,12 @@ def _draw_cost(axes: Any, found: Sequence[ConditionAgreement], name: str, colour
         means = [f.between.mean for f in line]
         intervals = np.array([f.between.interval() for f in line])
         errors = np.abs(intervals.T - means)
-        axes.errorbar(passes, means, errors, color=colour, marker="o", ms=4, capsize=2, label=name)
+        label = name if line[0].condition.perturbed == "cell" else f"{name}, {perturbed}"
+        axes.errorbar(passes, means, errors, color=colour, marker="o", ms=4, capsize=2, label=label)
         if line[0].is_random:
             ceilings = [np.nanmean(f.self_agreement) if f.ceiling else np.nan for f in line]
             axes.plot(passes, ceilings, "--", color=colour, marker="D", ms=3, mfc="white",
-                      label=f"{name}, ceiling")  # fmt: skip
+                      label=f"{label}, ceiling")  # fmt: skip
 
 
 def _grouped(found: Sequence[ConditionAgreement]) -> dict[str, list[ConditionAgreement]]:
@@ -290,10 +295,13 @@ def _summary(
         "",
         f"{len(study.models)} models, {len(study.settings['utterances'])} utterances, {how}. "
         "Agreement is the overlap of these units between two models, mean over pairs and "
-        "utterances, with a 95 % bootstrap interval over both; chance is that of unrelated maps; "
-        "the ceiling is the agreement of one model with itself under other masks (1 without "
-        "randomness). Disattenuated is what would be left without sampling noise, from 0 (chance) "
-        "to 1. Shares of the variance: of_model and of_masks; the rest is common to all models.",
+        "utterances, with a 95 % interval over both; chance is that of unrelated maps; mismatched "
+        "that of maps of different utterances, place by relative place; the ceiling is the "
+        "agreement of one model with itself under other masks (1 without randomness). "
+        "Disattenuated is what would be left without sampling noise, from 0 (chance) to 1. Shares "
+        "of the variance: of_model and of_masks; the rest is common to all models. Gradients, "
+        "ablation and Lime explain the right class of a classifier, SPES the whole distribution; "
+        "of a text, gradients explain the token's probability and all others the distribution.",
         "",
         "Right, percent of the explained utterances: "
         + "; ".join(f"{task} {_range(study.accuracy(task).values())}" for task in tasks)
@@ -325,12 +333,16 @@ def _readable(table: DataFrame) -> DataFrame:
 
 
 def _reliable(table: DataFrame) -> list[str]:
-    is_low = table["agreement"] < ACCEPTABLE
-    lines = [f"Below {ACCEPTABLE}: {is_low.sum()} of {len(table)} conditions. Not below:", ""]
+    is_high = table["agreement"] >= ACCEPTABLE
+    lines = [
+        f"{ACCEPTABLE} or more: {is_high.sum()} of {len(table)} conditions. Where other utterances "
+        "agree as far, it is the position that does:",
+        "",
+    ]
     lines += [
         f"* {row.task}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
-        f"{row.agreement:.2f} (chance {row.chance:.2f})"
-        for row in table[~is_low].itertuples()
+        f"{row.agreement:.2f} (chance {row.chance:.2f}, other utterances {row.mismatched:.2f})"
+        for row in table[is_high].itertuples()
     ]
     return lines
 
@@ -357,7 +369,9 @@ def _aggregation(found: Sequence[ConditionAgreement]) -> list[str]:
     for condition, averaged in by_name.items():
         if not condition.units.is_aggregated:
             continue
-        fine = by_name.get(condition._replace(reported=condition.perturbed))
+        fine = by_name.get(condition._replace(reported=_finest(condition, by_name)))
+        if fine is averaged:
+            continue
         coarse = by_name.get(condition._replace(perturbed=condition.reported))
         cells = [condition.task, condition.input, condition.method, str(condition.units)]
         cells += [_corrected(fine), _corrected(averaged), _difference(averaged, fine)]
@@ -365,6 +379,12 @@ def _aggregation(found: Sequence[ConditionAgreement]) -> list[str]:
         if fine is not None or coarse is not None:
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _finest(condition: Condition, known: Mapping[Condition, ConditionAgreement]) -> str:
+    """The unit that is perturbed; of gradients, whose cells are seldom compared, the smallest."""
+    alike = [c for c in known if c._replace(reported=condition.reported) == condition]
+    return max(alike, key=lambda c: (c.reported == c.perturbed, known[c].n_units)).reported
 
 
 def _against_first(found: Sequence[ConditionAgreement]) -> list[str]:
@@ -379,7 +399,10 @@ def _against_first(found: Sequence[ConditionAgreement]) -> list[str]:
     for one in (f for f in found if f.condition.method == first):
         for other in found:
             ours, theirs = one.condition, other.condition
-            is_comparable = theirs.perturbed in (ours.perturbed, "cell")
+            is_comparable = ours.perturbed == theirs.perturbed or "cell" in (
+                ours.perturbed,
+                theirs.perturbed,
+            )
             if (
                 theirs.method == first
                 or not is_comparable
@@ -388,7 +411,7 @@ def _against_first(found: Sequence[ConditionAgreement]) -> list[str]:
             ):
                 continue
             cells = [ours.task, ours.input, str(ours.units), _corrected(one), f"{one.passes:.0f}"]
-            cells += [theirs.method, _corrected(other), f"{other.passes:.0f}"]
+            cells += [f"{theirs.method}, {theirs.units}", _corrected(other), f"{other.passes:.0f}"]
             lines.append(f"| {' | '.join(cells)} | {_difference(one, other)} |")
     return lines
 

@@ -128,7 +128,7 @@ def test_agreement_by_cost_is_drawn_where_a_method_has_several(models, manifest,
     assert (tmp_path / "out" / "speaker-cost.png").stat().st_size > 10_000
     [axes] = plot_cost(ReliabilityStudy.load(tmp_path / "out"), "speaker").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
-    assert len(lines["spes, ceiling"].get_xdata()) == 2
+    assert len(lines["spes, 20ms, ceiling"].get_xdata()) == 2
     assert "saliency, ceiling" not in lines
 
 

@@ -1,5 +1,7 @@
 """Agreement between seeds: equal maps give 1, unrelated ones chance, others what was planted."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
 from captum_spes.errors import ArgumentError
-from captum_spes.metrics import inter_seed_agreement
+from captum_spes.metrics import Agreement, inter_seed_agreement
 from tests.analysis.planted import planted_result
 
 MEASURES = ["overlap", "jaccard", "pearson", "spearman", "rank_biased_overlap"]
@@ -154,9 +156,25 @@ class TestInterval:
         inside = []
         for seed in range(60):
             found = inter_seed_agreement(unrelated(5, 12, 100, seed))
-            low, high = found.interval(n_resamples=200)
+            low, high = found.interval()
             inside.append(low <= 0.2 <= high)
         assert np.mean(inside) > 0.85
+
+    @pytest.mark.parametrize("n_seeds", [3, 5])
+    @pytest.mark.parametrize("deviations", [(0.05, 0.02, 0.02), (0.02, 0.05, 0.1)])
+    def test_it_covers_the_truth_where_seeds_and_utterances_differ(self, n_seeds, deviations):
+        of_seeds, of_utterances, of_both = deviations
+        pairs = tuple(combinations(range(n_seeds), 2))
+        one, other = np.array(pairs).T
+        inside = []
+        for seed in range(120):
+            generator = np.random.default_rng(seed)
+            own = generator.normal(0, of_seeds, (n_seeds, 1))
+            own = own + generator.normal(0, of_both, (n_seeds, 12))
+            values = 0.5 + own[one] + own[other] + generator.normal(0, of_utterances, 12)
+            low, high = Agreement("overlap", pairs, values, np.full(12, 0.2)).interval()
+            inside.append(low <= 0.5 <= high)
+        assert np.mean(inside) > 0.88  # of 95, with the chance of 120 studies
 
     def test_few_seeds_are_uncertain_however_many_utterances(self):
         """Two seeds are alike and two are not; what another study draws is open."""
@@ -167,6 +185,9 @@ class TestInterval:
 
     def test_the_seed_decides(self):
         found = inter_seed_agreement(unrelated())
-        assert found.interval(seed=3) == found.interval(seed=3)
+        drawn = [found.interval(method="bootstrap", seed=seed) for seed in (3, 3, 4)]
+        assert drawn[0] == drawn[1] != drawn[2]
         with pytest.raises(ArgumentError, match="confidence"):
             found.interval(1.0)
+        with pytest.raises(ArgumentError, match="method"):
+            found.interval(method="normal")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from captum.attr import FeatureAblation
 
@@ -168,6 +169,28 @@ def test_models_come_back_as_they_were(corpus, wav2vec2):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_models_in_half_precision_are_computed_in_single(corpus, wav2vec2, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    half = transformers.AutoModelForAudioClassification.from_pretrained(wav2vec2)
+    half.half().save_pretrained(tmp_path)
+    transformers.AutoFeatureExtractor.from_pretrained(wav2vec2).save_pretrained(tmp_path)
+    model = load_explained_model(str(tmp_path), "speaker")
+    assert model.is_right(corpus[0], "speaker") in (0, 1)
+
+
+def test_an_impulse_is_where_its_frame_says(classifier, folder, tmp_path):
+    samples = np.zeros(RATE, np.float32)
+    samples[RATE // 2] = 1
+    soundfile.write(tmp_path / "click.wav", samples, RATE)
+    click = Utterance("click", tmp_path / "click.wav", "click")
+    model = load_explained_model(folder)
+    for stage in ("waveform", "spectrogram"):
+        view = model.view(click, stage)
+        energy = view.values.reshape(len(view.values), -1).mean(1)
+        times = view.start + torch.arange(len(energy)) / view.frame_rate
+        assert float(times[energy.argmax()]) == pytest.approx(0.5, abs=0.5 / RATE + 1e-4)
+
+
 def test_right_and_wrong_classes(corpus, classifier, folder):
     model = load_explained_model(folder)
     for utterance in corpus:
@@ -206,6 +229,13 @@ def test_what_cannot_be_loaded_is_told(tmp_path, wav2vec2, corpus, folder):
     (tmp_path / "config.json").write_text('{"model_type": "captum_spes_classifier"}')
     with pytest.raises(ArgumentError, match="cannot load the classifier"):
         load_explained_model(str(tmp_path))
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.from_pretrained(wav2vec2)
+    headless = transformers.Wav2Vec2Model(config)
+    headless.save_pretrained(tmp_path / "headless")
+    transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE).save_pretrained(tmp_path / "headless")
+    with pytest.raises(ArgumentError, match="no classifier, its weights lack"):
+        load_explained_model(str(tmp_path / "headless"), "speaker")
     strange = load_explained_model(wav2vec2, "kind")
     view = strange.view(corpus[0], "waveform")
     with pytest.raises(ArgumentError, match="'noise', which the model does not know: soft, loud"):

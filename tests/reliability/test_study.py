@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from captum_spes.alignment import read_alignments
+from captum_spes.alignment import Alignment, Interval, read_alignments
 from captum_spes.corpus import read_manifest
 from captum_spes.errors import ArgumentError
 from captum_spes.reliability import (
+    Attributed,
     ReliabilityStudy,
     condition_agreements,
     paired_difference,
@@ -130,6 +132,42 @@ def test_one_run_of_a_sampling_method_tells_no_ceiling(tmp_path):
     assert np.isnan(found[["ceiling", "disattenuated", "of_masks"]].astype(float)).all()
 
 
+class OfManyLengths(PlantedModel):
+    """Utterances of few words and few tokens, and of many of both."""
+
+    def attribute(self, view, utterance, task, method, masks, seed):
+        n_items, n_words = (5, 4) if int(utterance.id[-1]) % 2 else (12, 9)
+        maps = torch.full((n_items, FRAMES, 1), torch.nan)
+        for item in range(n_items):
+            words = torch.tensor(self.scores(f"{utterance.id} {item}", seed)[:n_words])
+            maps[item, :, 0] = words.float().repeat_interleave(FRAMES // n_words + 1)[:FRAMES]
+        return Attributed(maps, 1)
+
+
+def alignment_of_many_lengths(utterance):
+    n_words = 4 if int(utterance.id[-1]) % 2 else 9
+    width = (FRAMES // n_words + 1) / 100
+    spans = [(n * width, min((n + 1) * width, 4.0)) for n in range(n_words)]
+    return Alignment(tuple(Interval(str(n), *span) for n, span in enumerate(spans)))
+
+
+def test_chance_is_that_of_the_utterances_that_count_whatever_their_tokens(tmp_path):
+    explained = utterances(tmp_path / "corpus", 10)
+    found = run_study(
+        {name: OfManyLengths(lambda key, seed, n=name: drawn(n + key)) for name in "abcdef"},
+        explained,
+        [parse_method("saliency")],
+        [parse_units("word")],
+        tmp_path / "study",
+        alignments={u.id: alignment_of_many_lengths(u) for u in explained},
+    )
+    row = reliability_table(found).iloc[0]
+    # One of four words and one of nine, every utterance counting the same.
+    assert row["chance"] == pytest.approx((1 / 4 + 1 / 9) / 2)
+    assert row["agreement_low"] <= row["chance"] <= row["agreement_high"]
+    assert row["corrected"] == pytest.approx(0, abs=0.05)
+
+
 def test_tokens_of_an_utterance_count_as_one(tmp_path):
     def scores(key, seed):
         return drawn(key)
@@ -144,6 +182,40 @@ def test_tokens_of_an_utterance_count_as_one(tmp_path):
     assert agreement.between.values == pytest.approx(0.5)  # 1 for one token, 0 for the other
 
 
+def test_what_position_alone_gives_is_told(tmp_path):
+    """Maps that follow the place in the utterance and not the utterance agree, and say nothing."""
+    ramp = np.linspace(0, 5, FRAMES)
+    positional = {n: PlantedModel(lambda key, seed: ramp + 0.01 * drawn(key)) for n in "abc"}
+    heard = {n: PlantedModel(lambda key, seed: drawn(key)) for n in "abc"}
+    for models, wanted in ((positional, 1.0), (heard, 0.2)):
+        row = reliability_table(study(tmp_path / str(wanted), models)).iloc[0]
+        assert row["agreement"] == pytest.approx(1, abs=0.01)
+        assert row["mismatched"] == pytest.approx(wanted, abs=0.03)
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.0])
+def test_disattenuation_does_not_depend_on_the_noise(tmp_path, noise):
+    def model(name):
+        def scores(key, seed):
+            signal = drawn(key) + drawn(name + key)  # half of it shared
+            return signal / 2**0.5 + noise * drawn(f"{name} {key} {seed}")
+
+        return PlantedModel(scores)
+
+    row = reliability_table(study(tmp_path, {name: model(name) for name in "abcde"})).iloc[0]
+    truth = (joint_upper_fifth(0.5) - 0.2) / 0.8
+    assert row["disattenuated"] == pytest.approx(truth, abs=0.05)
+    assert row["disattenuated_low"] < truth < row["disattenuated_high"]
+    assert row["ceiling"] < 0.85
+
+
+def test_nothing_is_disattenuated_where_the_ceiling_is_chance(tmp_path):
+    models = {n: PlantedModel(lambda key, seed, n=n: drawn(f"{n}{key}{seed}")) for n in "abc"}
+    row = reliability_table(study(tmp_path, models)).iloc[0]
+    assert row["ceiling_low"] < row["chance"] < row["ceiling_high"]
+    assert np.isnan(row["disattenuated"])
+
+
 def test_signs_count_unless_magnitudes_are_asked_for(tmp_path):
     models = {
         "a": PlantedModel(lambda key, seed: drawn(key)),
@@ -155,13 +227,27 @@ def test_signs_count_unless_magnitudes_are_asked_for(tmp_path):
 
 
 def test_conditions_are_compared_on_the_same_pairs(tmp_path):
-    models = {
-        "a": PlantedModel(lambda key, seed: drawn(key)),
-        "b": PlantedModel(lambda key, seed: drawn(key)),
-    }
-    found = condition_agreements(study(tmp_path, models, methods=("saliency", "spes@9")))
-    assert paired_difference(found[0], found[1])[0] == 0
-    other = condition_agreements(study(tmp_path / "2", models, methods=("saliency",), size=5))
+    """One method names what both models share, the other what only one has."""
+
+    def model(name):
+        class Model(PlantedModel):
+            def attribute(self, view, utterance, task, method, masks, seed):
+                same = method.name == "saliency"
+                key = utterance.id if same else f"{name}{utterance.id}"
+                maps = torch.tensor(drawn(key), dtype=torch.float32)[None, :, None]
+                return Attributed(maps, 1)
+
+        return Model(None)
+
+    models = {name: model(name) for name in "abcd"}
+    methods = ("saliency", "feature-ablation")
+    found = condition_agreements(study(tmp_path, models, methods=methods))
+    mean, (low, high) = paired_difference(found[0], found[1])
+    assert low < mean < high
+    assert mean == pytest.approx(1, abs=0.05)
+    assert low < 1 < high
+    assert paired_difference(found[1], found[0])[0] == pytest.approx(-mean)
+    other = condition_agreements(study(tmp_path / "2", models, methods=methods, size=5))
     with pytest.raises(ArgumentError, match="same models and utterances"):
         paired_difference(found[0], other[0])
 
@@ -243,3 +329,105 @@ def test_bad_arguments_are_told(tmp_path, change, message):
     arguments = {"models": models, **change}
     with pytest.raises(ArgumentError, match=message):
         study(tmp_path, **arguments)
+
+
+def test_a_mistake_leaves_nothing_behind(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    with pytest.raises(ArgumentError):
+        study(tmp_path, models, inputs=("cepstrum",))
+    assert len(study(tmp_path, models).models) == 2
+
+
+def test_only_the_models_that_are_asked_for_count(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "abc"}
+    study(tmp_path, models)
+    some = study(tmp_path, {name: models[name] for name in "ac"})
+    assert list(some.models) == ["a", "c"]
+    assert set(ReliabilityStudy.load(tmp_path / "study").models) == set("abc")
+
+
+def test_a_model_that_is_not_whole_does_not_count(tmp_path):
+    def failing(key, seed):
+        if key.startswith("utterance-2"):
+            raise KeyboardInterrupt
+        return drawn(key)
+
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path, {**models, "c": PlantedModel(failing)}, size=4)
+    assert set(ReliabilityStudy.load(tmp_path / "study").models) == {"a", "b"}
+
+
+def test_other_recordings_labels_or_times_are_noticed(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    study(tmp_path, models, size=2)
+    manifest = tmp_path / "corpus" / "manifest.jsonl"
+    changed = manifest.read_text().replace("so it is", "so it was")
+    manifest.write_text(changed)
+    with pytest.raises(ArgumentError, match=r"other settings \(data\)"):
+        run_study(models, read_manifest(manifest), [parse_method("spes@9")],
+                  [parse_units("10ms")], tmp_path / "study")  # fmt: skip
+
+
+def test_names_with_a_slash_are_names(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in ("facebook/a", "b")}
+    assert set(study(tmp_path, models).models) == {"facebook/a", "b"}
+
+
+def test_single_units_and_constant_maps_do_not_count(tmp_path):
+    explained = utterances(tmp_path / "corpus", 4)
+    words = {u.id: Alignment((Interval("so", 0.0, 4.0),)) for u in explained}
+    words["utterance-1"] = Alignment(tuple(Interval(str(n), n, n + 1.0) for n in range(4)))
+
+    def constant(key, seed):
+        return np.zeros(FRAMES) if key.startswith("utterance-2") else drawn(key)
+
+    found = run_study(
+        {"a": PlantedModel(constant), "b": PlantedModel(lambda key, seed: drawn(key))},
+        explained,
+        [parse_method("saliency")],
+        [parse_units("word"), parse_units("10ms")],
+        tmp_path / "study",
+        alignments=words,
+    )
+    table = reliability_table(found).set_index("reported")
+    assert table.loc["word", "utterances"] == 1
+    assert table.loc["10ms", "utterances"] == 3
+    assert table.loc["10ms", "comparable"] == 0.75
+
+
+def test_maps_that_are_not_finite_are_told_with_their_utterance(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key) * np.nan) for name in "ab"}
+    with pytest.raises(ArgumentError, match="utterance-0: the attributions by speaker, spectro"):
+        study(tmp_path, models)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"methods": ("lime", "lime@25")}, "every method once.*'lime@25' is there twice"),
+        ({"units": ("20ms", "20ms")}, "every unit once"),
+        ({"methods": ()}, "every method once, and at least one; there is none"),
+    ],
+)
+def test_everything_is_named_once(tmp_path, arguments, message):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    with pytest.raises(ArgumentError, match=message):
+        study(tmp_path, models, **arguments)
+
+
+def test_utterances_have_one_name_each(tmp_path):
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    explained = utterances(tmp_path / "corpus", 2)
+    with pytest.raises(ArgumentError, match="every utterance once"):
+        run_study(models, [*explained, explained[0]], [parse_method("saliency")],
+                  [parse_units("20ms")], tmp_path / "study")  # fmt: skip
+
+
+def test_models_of_different_kinds_share_nothing(tmp_path):
+    class Other(PlantedModel):
+        tasks = ("mood",)
+
+    models = {"a": PlantedModel(lambda k, s: drawn(k)), "b": Other(lambda k, s: drawn(k))}
+    with pytest.raises(ArgumentError, match="no condition in common"):
+        reliability_table(study(tmp_path, models))

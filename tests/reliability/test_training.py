@@ -118,6 +118,31 @@ def test_models_are_saved_with_their_seeds_and_not_trained_twice(tmp_path):
     assert (tmp_path / "models" / "seed-0" / "model.safetensors").stat().st_mtime_ns == written
 
 
+def test_another_model_in_the_folder_is_told(tmp_path):
+    for part in ("train", "validation"):
+        write_corpus(tmp_path / part, 4)
+    arguments = (tmp_path / "train", tmp_path / "validation")
+    train_seeds(*arguments, ["speaker"], tmp_path / "models", seeds=[0], sampling_rate=RATE,
+                epochs=1)  # fmt: skip
+    with pytest.raises(ArgumentError, match=r"other settings \(tasks, weight_seed, epochs\)"):
+        train_seeds(*arguments, ["kind"], tmp_path / "models", seeds=[0], weight_seed=9,
+                    sampling_rate=RATE, epochs=3)  # fmt: skip
+
+
+def test_recordings_that_cannot_be_used_are_named(tmp_path):
+    manifest = write_corpus(tmp_path)
+    soundfile.write(tmp_path / "utterance-1.wav", np.zeros(RATE), RATE)
+    with pytest.raises(ArgumentError, match=r"utterance-1\.wav: audio is silent"):
+        read_labelled_speech(manifest, ["speaker"], RATE)
+
+
+def test_bins_that_never_change_do_no_harm():
+    speech = tones(8)
+    quiet = [torch.zeros(RATE) + 1e-9 * waveform.sum() for waveform in speech.waveforms]
+    constant = LabelledSpeech(quiet, speech.targets, speech.classes)
+    assert weights(train_classifier(constant, sampling_rate=RATE, epochs=1)).isfinite().all()
+
+
 def test_missing_labels_and_unknown_classes_are_told(tmp_path):
     manifest = write_corpus(tmp_path)
     with pytest.raises(ArgumentError, match=r"utterance-0 has no label 'mood'.*speaker, kind"):

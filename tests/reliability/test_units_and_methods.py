@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from captum_spes.alignment import Alignment, Interval
 from captum_spes.errors import ArgumentError
 from captum_spes.reliability import View, parse_method, parse_units
-from captum_spes.reliability.units import perturbed_masks, reported_labels, unit_means
+from captum_spes.reliability.units import (
+    is_possible,
+    perturbed_masks,
+    reported_labels,
+    unit_means,
+)
 
 WORDS = Alignment(
     words=(Interval("a", 0.02, 0.05), Interval("b", 0.05, 0.05), Interval("c", 0.06, 0.1)),
@@ -35,8 +40,28 @@ def test_other_names_are_refused(text):
 
 
 def test_units_cannot_become_finer():
-    with pytest.raises(ArgumentError, match="finer units"):
-        parse_units("patch:cell")
+    for text in ("patch:cell", "word:20ms", "100ms:20ms", "word:phone", "phone:patch"):
+        with pytest.raises(ArgumentError, match="finer units"):
+            parse_units(text)
+    for text in ("20ms:100ms", "20ms:phone", "phone:word", "cell:patch", "patch:20ms"):
+        assert parse_units(text).is_aggregated
+
+
+def test_windows_are_whole_frames():
+    encoder = View("encoder", torch.zeros(9, 3), torch.zeros(9, 3), frame_rate=49.9)
+    assert [unit for unit in ("10ms", "20ms", "30ms", "40ms") if is_possible(unit, encoder)] == [
+        "20ms",
+        "40ms",
+    ]
+
+
+def test_an_entry_belongs_to_the_span_that_its_middle_lies_in():
+    centred = View("spectrogram", torch.zeros(12, 1), torch.zeros(12, 1), 100.0, start=0.0)
+    labels = reported_labels("word", centred, WORDS)[:, 0]
+    # Middles at 0, 10, 20 ms and so on; the first word is from 20 to 50 ms.
+    assert labels.tolist() == [-1, -1, 0, 0, 0, -1, 2, 2, 2, 2, -1, -1]
+    late = View("spectrogram", torch.zeros(12, 1), torch.zeros(12, 1), 100.0, start=0.011)
+    assert reported_labels("word", late, WORDS)[:, 0].tolist()[:4] == [-1, 0, 0, 0]
 
 
 def test_names_of_methods_are_read():

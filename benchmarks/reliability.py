@@ -36,7 +36,7 @@ from captum_spes.demo import MODEL_FOLDER
 
 SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", Path(__file__).parents[2] / "shared"))
 SEEDS = (0, 1, 2, 3, 4)
-UTTERANCES = 16
+UTTERANCES = 12
 METHODS = (
     "spes@200,spes-efficient@200,saliency,integrated-gradients,feature-ablation,lime@25,lime@200"
 )

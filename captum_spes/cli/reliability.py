@@ -80,6 +80,7 @@ def add_reliability(commands: Any) -> None:
         help="share of the units that counts as the highest (default: %(default)s)",
     )
     add("--absolute", action="store_true", help="compare magnitudes (default: signed scores)")
+    add("--device", choices=("cpu", "cuda", "mps"), help="where the models run (default: cpu)")
     add("--quiet", action="store_true", help="show no progress bar")
     reliability.set_defaults(run=_reliability)
 
@@ -105,6 +106,7 @@ def _reliability(parsed: argparse.Namespace) -> None:
         tasks=None if parsed.tasks is None else _names(parsed.tasks),
         n_runs=parsed.runs,
         seed=parsed.seed,
+        device=parsed.device,
         show_progress=not parsed.quiet,
     )
     written = write_reliability(study, parsed.out, top=parsed.top, absolute=parsed.absolute)

@@ -56,8 +56,11 @@ class Stages(Protocol):
     @property
     def classes(self) -> Mapping[str, Sequence[str]]: ...
 
+    @property
+    def device(self) -> torch.device: ...
+
     def represent(self, waveform: Tensor, stage: str) -> Representation:
-        """``(samples,)`` as the values of a stage."""
+        """``(samples,)``, on the CPU, as the values of a stage."""
         ...
 
     def logits(self, values: Tensor, stage: str, task: str) -> Tensor:
@@ -84,15 +87,22 @@ class ClassifierModel:
         with torch.no_grad():
             found = self._stages.represent(waveform, stage)
             # The study's baseline: what the model makes of silence.
-            baseline = self._stages.represent(torch.zeros_like(waveform), stage).values[0]
-        values = found.values[0]
-        return View(stage, values, baseline, found.frame_rate, found.spectrogram, found.start)
+            silence = self._stages.represent(torch.zeros_like(waveform), stage)
+        return View(
+            input=stage,
+            values=found.values[0].cpu(),
+            baseline=silence.values[0].cpu(),
+            frame_rate=found.frame_rate,
+            spectrogram=None if found.spectrogram is None else found.spectrogram.cpu(),
+            start=found.start,
+        )
 
     def is_right(self, utterance: Utterance, task: str) -> float:
         """1 where the model finds the class, otherwise 0."""
         view = self.view(utterance, "waveform")
         with torch.no_grad():
-            logits = self._stages.logits(view.values[None], "waveform", task)
+            waveform = view.values[None].to(self._stages.device)
+            logits = self._stages.logits(waveform, "waveform", task)
         return float(int(logits.argmax()) == self._target(utterance, task))
 
     def attribute(
@@ -107,14 +117,14 @@ class ClassifierModel:
         forward = _Counted(lambda values: self._stages.logits(values, view.input, task))
         asked = _Asked(
             forward,
-            view.values[None],
-            view.baseline[None],
+            view.values[None].to(self._stages.device),
+            view.baseline[None].to(self._stages.device),
             self._target(utterance, task),
-            [mask[None] for mask in masks],
+            [mask[None].to(self._stages.device) for mask in masks],
             method,
             seed,
         )
-        maps = _MAPS[method.name](asked).detach()
+        maps = _MAPS[method.name](asked).detach().cpu()
         return Attributed(maps, forward.n_evaluated * method.passes_per_evaluation)
 
     def _target(self, utterance: Utterance, task: str) -> int:
@@ -136,8 +146,10 @@ class OurStages:
         self._model = model.eval()
         self.sampling_rate = model.config.sampling_rate
         self.classes = model.config.classes
+        self.device = model.mean.device
 
     def represent(self, waveform: Tensor, stage: str) -> Representation:
+        waveform = waveform.to(self.device)
         if stage == "waveform":
             return _samples(waveform[None], self.sampling_rate)
         model = self._model
@@ -175,13 +187,14 @@ class HuggingFaceStages:
                 "audio classifiers whose encoder has a feature_extractor of convolutions."
             )
         self.sampling_rate = int(extractor.sampling_rate)
+        self.device = model.device
         names = model.config.id2label
         self.classes = {task: [names[number] for number in sorted(names)]}
 
     def represent(self, waveform: Tensor, stage: str) -> Representation:
         samples = self._extractor(
             waveform.numpy(), sampling_rate=self.sampling_rate, return_tensors="pt"
-        )["input_values"]
+        )["input_values"].to(self.device)
         if stage == "waveform":
             return _samples(samples, self.sampling_rate)
         if stage == "spectrogram":
@@ -223,7 +236,7 @@ def _samples(waveform: Tensor, sampling_rate: int) -> Representation:
 
 def _fourier(samples: Tensor) -> Tensor:
     """``(batch, samples)`` to the complex ``(batch, time, freq)``."""
-    window = torch.hann_window(_N_FFT)
+    window = torch.hann_window(_N_FFT, device=samples.device)
     return torch.stft(samples, _N_FFT, _HOP, window=window, return_complex=True).transpose(1, 2)
 
 

@@ -16,7 +16,7 @@ from captum_spes.reliability.classifier import SpeechClassifier, is_classifier_f
 from captum_spes.reliability.models import ExplainedModel
 from captum_spes.reliability.transcription import TranscriptionModel
 from captum_spes.speech.models import load_model
-from captum_spes.speech.models.registry import FAMILIES
+from captum_spes.speech.models.registry import FAMILIES, on_device
 
 
 def _check_complete(report: dict[str, Any]) -> None:
@@ -26,7 +26,9 @@ def _check_complete(report: dict[str, Any]) -> None:
         raise ArgumentError(f"it is no classifier, its weights lack {missing[0]}")
 
 
-def load_explained_model(name_or_folder: str, task: str | None = None) -> ExplainedModel:
+def load_explained_model(
+    name_or_folder: str, task: str | None = None, device: str | None = None
+) -> ExplainedModel:
     r"""
     Load a model whose attributions can be compared with those of its siblings.
 
@@ -39,13 +41,15 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
         task (str, optional): Which label of the manifest a Hugging Face classifier tells; others
                     know it.
                     Default: None
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
 
     Returns:
         *ExplainedModel*.
 
     Raises:
-        ArgumentError: there is no such model, it cannot be loaded or is of another kind, or the
-            task of a Hugging Face classifier is not given.
+        ArgumentError: there is no such model, it cannot be loaded or is of another kind, the task
+            of a Hugging Face classifier is not given, or the device is not there.
         ImportError: transformers is not installed.
 
     Examples::
@@ -55,7 +59,8 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
         ('speaker',)
     """
     if is_classifier_folder(name_or_folder):
-        return ClassifierModel(OurStages(SpeechClassifier.from_pretrained(name_or_folder)))
+        ours = SpeechClassifier.from_pretrained(name_or_folder)
+        return ClassifierModel(OurStages(on_device(ours, device)))
     transformers = optional_library("transformers", "a speech model", "transformers")
     try:
         config = transformers.AutoConfig.from_pretrained(name_or_folder)
@@ -71,10 +76,10 @@ def load_explained_model(name_or_folder: str, task: str | None = None) -> Explai
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArgumentError(f"cannot load the model {name_or_folder!r}: {reason}") from error
     if config.model_type in FAMILIES and writes:
-        return TranscriptionModel(*load_model(name_or_folder))
+        return TranscriptionModel(*load_model(name_or_folder, device))
     if task is None:
         raise ArgumentError(
             f"{name_or_folder} tells one of {', '.join(config.id2label.values())}: say which "
             "label of the manifest that is (--tasks)."
         )
-    return ClassifierModel(HuggingFaceStages(model, extractor, task))
+    return ClassifierModel(HuggingFaceStages(on_device(model, device), extractor, task))

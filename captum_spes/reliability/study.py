@@ -232,6 +232,7 @@ def run_study(
     tasks: Sequence[str] | None = None,
     n_runs: int = 2,
     seed: int = 0,
+    device: str | None = None,
     show_progress: bool = False,
 ) -> ReliabilityStudy:
     r"""
@@ -262,6 +263,9 @@ def run_study(
         seed (int, optional): Of all masks. Models and runs have different ones: with the same
                     masks, models would agree on the noise.
                     Default: 0
+        device (str, optional): Where models that are given by name or folder run: "cpu", "cuda" or
+                    "mps".
+                    Default: None, the CPU
         show_progress (bool, optional): Displays a progress bar.
                     Default: False
 
@@ -311,7 +315,7 @@ def run_study(
         "version": versions().get("captum-spes"),
     }
     jobs = [
-        _Job(name, model, known, methods, units, inputs, tasks, n_runs, seed)
+        _Job(name, model, known, methods, units, inputs, tasks, n_runs, seed, device)
         for name, model in models.items()
     ]
     # Before anything is written: a bad recording or option would spoil the folder and the night.
@@ -394,13 +398,14 @@ class _Job:
     tasks: Sequence[str] | None
     n_runs: int
     seed: int
+    device: str | None
 
     @cached_property
     def loaded(self) -> ExplainedModel:
         if not isinstance(self.model, str):
             return self.model
         task = self.tasks[0] if self.tasks is not None and len(self.tasks) == 1 else None
-        return load_explained_model(self.model, task)
+        return load_explained_model(self.model, task, self.device)
 
     def check(self, utterances: Sequence[Utterance]) -> None:
         """Raise where the model lacks what is asked for, or a recording cannot be used."""

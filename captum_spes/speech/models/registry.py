@@ -82,7 +82,7 @@ def load_model(
     except Exception as error:  # damaged files raise whatever their parsers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArgumentError(f"cannot load the model {name!r}: {reason}") from error
-    return _on_device(model, device).eval(), processor
+    return on_device(model, device).eval(), processor
 
 
 def _looks_like_folder(name: str) -> bool:
@@ -90,7 +90,8 @@ def _looks_like_folder(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
 
 
-def _on_device(model: Any, device: str | None) -> Any:
+def on_device(model: Any, device: str | None) -> Any:
+    """Move a model, or raise where there is no such device."""
     if device is None:
         return model
     try:

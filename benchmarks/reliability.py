@@ -220,7 +220,31 @@ def collect(work: Path, out: Path, groups: dict[str, Group], with_texts: bool) -
             table.insert(0, "group", name)
             tables.append(table)
         copy_accuracies(work / "models" / name, out / name / "models.json")
-    pandas.concat(tables).to_csv(out / "table.csv", index=False, float_format="%.4f")
+    table = pandas.concat(tables)
+    table.to_csv(out / "table.csv", index=False, float_format="%.4f")
+    (out / "summary.md").write_text(overview(table), encoding="utf-8")
+
+
+def overview(table: pandas.DataFrame) -> str:
+    """Means over the tasks of each kind."""
+    kinds = table["group"].where(table["group"] == TRANSCRIPTION, table["kind"])
+    units = table["perturbed"] + " → " + table["reported"]
+    columns = ["agreement", "chance", "mismatched", "ceiling", "disattenuated"]
+    columns += ["of_model", "of_masks", "passes"]
+    grouped = table.assign(kind=kinds, units=units).groupby(
+        ["part", "input", "units", "method", "kind"], sort=False
+    )
+    lines = ["# Reliability across random seeds, means over tasks", ""]
+    for (part, stage), means in grouped[columns].mean().groupby(level=[0, 1], sort=False):
+        shown = means.reset_index()[["units", "method", "kind", *columns]]
+        text = shown.to_string(index=False, float_format="{:.2f}".format)
+        lines += [
+            f"## {stage}" + (", by cost" if part == "cost" else ""),
+            "",
+            f"```\n{text}\n```",
+            "",
+        ]
+    return "\n".join(lines)
 
 
 def copy_accuracies(models: Path, path: Path) -> None:

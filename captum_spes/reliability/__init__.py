@@ -1,10 +1,11 @@
 """Would attributions be the same had the model been trained with another seed?"""
 
+from captum_spes.reliability.attributions import Condition, ReliabilityStudy
 from captum_spes.reliability.classifier import ClassifierConfig, SpeechClassifier
 from captum_spes.reliability.loading import load_explained_model
 from captum_spes.reliability.methods import ReliabilityMethod, parse_method
 from captum_spes.reliability.models import Attributed, ExplainedModel
-from captum_spes.reliability.study import Condition, ReliabilityStudy, run_study
+from captum_spes.reliability.study import run_study
 from captum_spes.reliability.summary import (
     ConditionAgreement,
     condition_agreements,

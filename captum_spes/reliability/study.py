@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -27,6 +23,15 @@ from captum_spes.corpus import Utterance
 from captum_spes.corpus.provenance import write_whole
 from captum_spes.errors import ArgumentError, whole_number
 from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
+from captum_spes.reliability.attributions import (
+    SETTINGS,
+    Condition,
+    ModelAttributions,
+    Record,
+    ReliabilityStudy,
+    Scores,
+    attributions_file,
+)
 from captum_spes.reliability.loading import load_explained_model
 from captum_spes.reliability.methods import ReliabilityMethod
 from captum_spes.reliability.models import ExplainedModel
@@ -41,183 +46,6 @@ from captum_spes.reliability.units import (
     unit_means,
 )
 from captum_spes.speech.parameters import versions
-
-_SETTINGS, _ATTRIBUTIONS = "settings.json", "attributions"
-_Scores = NDArray[np.float32]
-
-
-class Condition(NamedTuple):
-    """One way to explain: what agreement is measured of.
-
-    Attributes:
-        task: what the model tells.
-        input: what is attributed to.
-        method: with its number of samples, "lime@25".
-        perturbed: unit; "cell" for gradients.
-        reported: unit.
-    """
-
-    task: str
-    input: str
-    method: str
-    perturbed: str
-    reported: str
-
-    @property
-    def units(self) -> UnitPair:
-        return UnitPair(self.perturbed, self.reported)
-
-
-@dataclass(frozen=True)
-class Record:
-    """Attributions of one utterance by one model.
-
-    Attributes:
-        condition: how.
-        utterance: its id.
-        run: number of the mask seed.
-        passes: forward passes that it cost.
-        scores: ``(items, units)``; signed.
-    """
-
-    condition: Condition
-    utterance: str
-    run: int
-    passes: int
-    scores: _Scores
-
-
-@dataclass
-class ModelAttributions:
-    """What one model gave.
-
-    Attributes:
-        records: in the order in which they were made.
-        right: task to utterance to how right the model was, 0 to 1.
-        weights: a digest of the model, to notice that it changed; empty if it has no folder.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    right: dict[str, dict[str, float]] = field(default_factory=dict)
-    weights: str = ""
-
-    @property
-    def utterances(self) -> set[str]:
-        """Ids of those that were explained."""
-        return {record.utterance for record in self.records}
-
-    def save(self, path: Path) -> None:
-        """Write a file that appears complete or not at all."""
-        index = [
-            [*r.condition, r.utterance, r.run, r.passes, *r.scores.shape] for r in self.records
-        ]
-        scores = [record.scores.ravel() for record in self.records]
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.npz")
-        try:
-            np.savez_compressed(
-                temporary,
-                index=np.array(json.dumps(index)),
-                right=np.array(json.dumps(self.right)),
-                weights=np.array(self.weights),
-                scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
-            )
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-    @classmethod
-    def load(cls, path: Path) -> ModelAttributions:
-        """Read what :meth:`save` wrote."""
-        try:
-            with np.load(path) as arrays:
-                index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
-                scores = arrays["scores"].astype(np.float32)
-                weights = str(arrays["weights"])
-            records, start = [], 0
-            for *names, utterance, run, passes, items, units in index:
-                end = start + items * units
-                values = scores[start:end].reshape(items, units)
-                records.append(Record(Condition(*names), utterance, run, passes, values))
-                start = end
-        except Exception as error:  # damaged files raise whatever their parsers raise
-            raise ArgumentError(
-                f"{path} is damaged ({error}): remove it, and what it held is computed again."
-            ) from error
-        return cls(records, right, weights)
-
-
-@dataclass(frozen=True)
-class ReliabilityStudy:
-    """Attributions of several models in the same conditions.
-
-    Attributes:
-        models: name to what it gave.
-        settings: what they were made with.
-    """
-
-    models: Mapping[str, ModelAttributions]
-    settings: Mapping[str, Any]
-
-    @property
-    def conditions(self) -> list[Condition]:
-        """Those that every model has, in the order in which they were made."""
-        of_models = [{r.condition: None for r in m.records} for m in self.models.values()]
-        shared = [c for c in of_models[0] if all(c in other for other in of_models)]
-        if not shared:
-            raise ArgumentError(
-                f"{', '.join(self.models)} have no condition in common: they must be of one kind."
-            )
-        return shared
-
-    def accuracy(self, task: str) -> dict[str, float]:
-        """How right each model is, mean over the explained utterances, in percent."""
-        return {
-            name: 100 * float(np.mean(list(model.right[task].values())))
-            for name, model in self.models.items()
-        }
-
-    @classmethod
-    def load(
-        cls, folder: str | PathLike[str], models: Sequence[str] | None = None
-    ) -> ReliabilityStudy:
-        r"""
-        Read a study.
-
-        Args:
-
-            folder (str or path): That :func:`run_study` wrote.
-            models (sequence of str, optional): Which models.
-                        Default: None, all that explained every utterance
-
-        Returns:
-            *ReliabilityStudy*.
-
-        Raises:
-            FileNotFoundError: the folder holds no study.
-            ArgumentError: a file is damaged, or fewer than two models explained every utterance.
-
-        Examples::
-
-            >>> study = ReliabilityStudy.load("study")
-        """
-        if not (Path(folder) / _SETTINGS).is_file():
-            raise FileNotFoundError(f"{folder} holds no study of reliability.")
-        settings = json.loads((Path(folder) / _SETTINGS).read_text(encoding="utf-8"))
-        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
-        names = [unquote(file.stem) for file in files] if models is None else models
-        found = {name: ModelAttributions.load(_file(Path(folder), name)) for name in names}
-        whole = {
-            name: attributions
-            for name, attributions in found.items()
-            if attributions.utterances == set(settings["utterances"])
-        }
-        if len(whole) < 2:
-            raise ArgumentError(
-                f"{folder} holds {len(whole)} models that explained every utterance; agreement "
-                "needs two."
-            )
-        return cls(whole, settings)
 
 
 def run_study(
@@ -321,20 +149,15 @@ def run_study(
     # Before anything is written: a bad recording or option would spoil the folder and the night.
     jobs[0].check(explained)
     target = Path(folder)
-    (target / _ATTRIBUTIONS).mkdir(parents=True, exist_ok=True)
-    _check_settings(target / _SETTINGS, settings)
+    attributions_file(target, "any").parent.mkdir(parents=True, exist_ok=True)
+    _check_settings(target / SETTINGS, settings)
     with tqdm(
         total=len(models) * len(explained), unit="utterance", disable=not show_progress
     ) as bar:
         for job in jobs:
             bar.set_description(job.name)
-            job.run(explained, _file(target, job.name), bar)
+            job.run(explained, attributions_file(target, job.name), bar)
     return ReliabilityStudy.load(target, list(models))
-
-
-def _file(folder: Path, model: str) -> Path:
-    """Hub names hold a slash."""
-    return folder / _ATTRIBUTIONS / f"{quote(model, safe='')}.npz"
 
 
 def _check_each_once(kind: str, names: Sequence[Any]) -> None:
@@ -362,7 +185,7 @@ def _digest_of_weights(model: ExplainedModel | str) -> str:
         return ""
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(Path(model).iterdir()):
-        if file.suffix in (".json", ".safetensors", ".bin"):
+        if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -524,7 +347,7 @@ def _naming(utterance: Utterance) -> Iterator[None]:
         raise ArgumentError(f"{utterance.id}: {error}") from error
 
 
-def _check_finite(scores: _Scores, condition: Condition) -> None:
+def _check_finite(scores: Scores, condition: Condition) -> None:
     if not np.isfinite(scores).all():
         raise ArgumentError(f"the attributions by {', '.join(condition)} hold NaN or infinity.")
 

@@ -22,8 +22,8 @@ from captum_spes.metrics import (
 )
 from captum_spes.metrics.ceiling import disattenuated
 from captum_spes.metrics.curves import Interval
+from captum_spes.reliability.attributions import Condition, ReliabilityStudy
 from captum_spes.reliability.methods import parse_method
-from captum_spes.reliability.study import Condition, ReliabilityStudy
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from captum_spes.reliability.attributions import Condition, ReliabilityStudy
 from captum_spes.reliability.methods import parse_method
-from captum_spes.reliability.study import Condition, ReliabilityStudy
 from captum_spes.reliability.summary import (
     ConditionAgreement,
     condition_agreements,

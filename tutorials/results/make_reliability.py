@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from captum_spes.reliability.study import ModelAttributions, Record
+from captum_spes.reliability.attributions import ModelAttributions, Record
 
 HERE = Path(__file__).resolve().parent
 STUDIES = HERE.parents[1] / "build" / "reliability" / "studies"

@@ -208,7 +208,7 @@ def _costs(found: Sequence[ConditionAgreement], task: str) -> Figure:
     for agreement in found:
         place = (agreement.condition.input, agreement.condition.reported)
         panels.setdefault(place, []).append(agreement)
-    figure = Figure(figsize=(1.5 + 3.6 * len(panels), 4.2), layout="constrained")
+    figure = Figure(figsize=(3.4 + 4 * len(panels), 3.6), layout="constrained")
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, ((stage, unit), of_panel) in zip(rows, panels.items(), strict=True):
         for number, name in enumerate(names):
@@ -222,7 +222,7 @@ def _costs(found: Sequence[ConditionAgreement], task: str) -> Figure:
     handles = {
         label: handle for handle, label in zip(*rows[0].get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize="small")
     return figure
 
 

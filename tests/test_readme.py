@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 
+from captum_spes.reliability import parse_method, parse_units, run_study
 from tests.analysis.planted import planted_result
+from tests.reliability.planted import PlantedModel, drawn, utterances
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -28,7 +30,7 @@ def test_whisper_and_measures_snippets(tiny_whisper, audio, tmp_path, monkeypatc
     """With a small random model in the place of the hub's."""
     import transformers
 
-    _, whisper_snippet, measures_snippet, _ = code_blocks("python")
+    _, whisper_snippet, measures_snippet, *_ = code_blocks("python")
     for name, value in zip(
         ("WhisperForConditionalGeneration", "WhisperProcessor"), tiny_whisper, strict=True
     ):
@@ -55,6 +57,16 @@ def test_analysis_snippet(tmp_path, monkeypatch):
     names = {}
     exec(code_blocks("python")[3], names)
     assert names["found"].table["word"].tolist() == ["so", "no"] * 2
+
+
+def test_reliability_snippet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    methods, units = [parse_method("spes@9")], [parse_units("20ms")]
+    run_study(models, utterances(tmp_path / "corpus"), methods, units, tmp_path / "reliability")
+    names = {}
+    exec(code_blocks("python")[4], names)
+    assert names["table"]["agreement"].tolist() == [1.0]
 
 
 def test_number_of_methods():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # What the study of arXiv 2505.16406 calls acceptable.
 ACCEPTABLE = 0.6
+# Boxes and gaps in a row of a picture.
+_WIDEST = 50
 _INPUTS = ("waveform", "spectrogram", "encoder")
 _SHOWN = ["input", "method", "perturbed", "reported", "units", "passes", "agreement", "chance"]
 _SHOWN += ["mismatched", "ceiling", "disattenuated", "of_model", "of_masks"]
@@ -171,20 +174,24 @@ def _raw(found: Sequence[ConditionAgreement]) -> str:
 
 def _boxes(found: Sequence[ConditionAgreement], task: str) -> Figure:
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
+
+    from captum_spes.speech.figures import NotebookFigure
 
     inputs = [name for name in _INPUTS if any(f.condition.input == name for f in found)]
     methods = list(dict.fromkeys(f.condition.method for f in found))
     colours = {name: colormaps["tab10"](number) for number, name in enumerate(methods)}
-    rows = [_grouped([f for f in found if f.condition.input == name]) for name in inputs]
-    widest = max(sum(len(group) + 1 for group in row.values()) for row in rows)
-    figure = Figure(
-        figsize=(min(22, 3 + 0.26 * widest), 0.6 + 2.9 * len(rows)), layout="constrained"
-    )
-    for axes, name, groups in zip(
-        figure.subplots(len(rows), 1, squeeze=False)[:, 0], inputs, rows, strict=True
+    rows = [
+        (name, groups)
+        for name in inputs
+        for groups in _wrapped(_grouped([f for f in found if f.condition.input == name]))
+    ]
+    widest = max(_width(groups) for _, groups in rows)
+    size = (max(7.0, 1.5 + 0.24 * widest), 0.7 + 2.6 * len(rows))
+    figure = NotebookFigure(figsize=size, layout="constrained")
+    for axes, (name, groups) in zip(
+        figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True
     ):
         _draw_groups(axes, groups, colours)
         axes.set_ylabel("inter-seed agreement")
@@ -199,16 +206,35 @@ def _boxes(found: Sequence[ConditionAgreement], task: str) -> Figure:
     return figure
 
 
+def _width(groups: dict[str, list[ConditionAgreement]]) -> int:
+    """Boxes and the gaps between groups."""
+    return sum(len(group) + 1 for group in groups.values())
+
+
+def _wrapped(
+    groups: dict[str, list[ConditionAgreement]],
+) -> list[dict[str, list[ConditionAgreement]]]:
+    """Rows of about the same width."""
+    n_rows = math.ceil(_width(groups) / _WIDEST)
+    rows: list[dict[str, list[ConditionAgreement]]] = [{}]
+    for name, group in groups.items():
+        if len(rows) < n_rows and _width(rows[-1]) >= _width(groups) / n_rows:
+            rows.append({})
+        rows[-1][name] = group
+    return rows
+
+
 def _costs(found: Sequence[ConditionAgreement], task: str) -> Figure:
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
+
+    from captum_spes.speech.figures import NotebookFigure
 
     names = list(dict.fromkeys(parse_method(f.condition.method).name for f in found))
     panels: dict[tuple[str, str], list[ConditionAgreement]] = {}
     for agreement in found:
         place = (agreement.condition.input, agreement.condition.reported)
         panels.setdefault(place, []).append(agreement)
-    figure = Figure(figsize=(3.4 + 4 * len(panels), 3.6), layout="constrained")
+    figure = NotebookFigure(figsize=(3.4 + 4 * len(panels), 3.6), layout="constrained")
     rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, ((stage, unit), of_panel) in zip(rows, panels.items(), strict=True):
         for number, name in enumerate(names):
@@ -270,7 +296,10 @@ def _draw_groups(
                 known, positions=[place], widths=0.8, patch_artist=True, showfliers=False
             )
             box["boxes"][0].set_facecolor(colours[agreement.condition.method])
-            box["medians"][0].set_color("black")
+            # A box without height is its median, which then tells the method.
+            is_flat = known.size == 0 or np.ptp(np.quantile(known, [0.25, 0.75])) == 0
+            colour = colours[agreement.condition.method] if is_flat else "black"
+            box["medians"][0].set(color=colour, linewidth=4 if is_flat else 1)
             chance = agreement.between.chance
             axes.plot([place - 0.5, place + 0.5], [chance, chance], "--", color="black", lw=1.2)
             ceiling = agreement.self_agreement

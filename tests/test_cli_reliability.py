@@ -87,6 +87,17 @@ def test_models_one_by_one_and_in_two_folders(models, manifest, tmp_path):
     assert len(ReliabilityStudy.load(tmp_path / "two").models) == 2
 
 
+def test_another_model_of_the_same_name_is_noticed(models, manifest, tmp_path, capsys):
+    own = tmp_path / "models"
+    for seed in (0, 1):
+        SpeechClassifier.from_pretrained(models / f"seed-{seed}").save_pretrained(own / f"s{seed}")
+    options = ("--methods", "saliency", "--units", "20ms", "--limit", "1")
+    assert run([own], manifest, tmp_path / "out", *options) == 0
+    SpeechClassifier.from_pretrained(models / "seed-2").save_pretrained(own / "s1")
+    assert run([own], manifest, tmp_path / "out", *options) == 2
+    assert "another model of the name 's1'" in capsys.readouterr().err
+
+
 def test_the_share_of_the_highest_and_magnitudes_are_options(models, manifest, tmp_path):
     options = ("--methods", "saliency", "--units", "20ms", "--limit", "2")
     assert run([models], manifest, tmp_path / "out", *options, "--top", "0.5") == 0

@@ -344,14 +344,9 @@ def _by_utterance(agreement: Agreement, of_items: Sequence[str]) -> Agreement:
     if len(names) == len(of_items):
         return agreement
     member = np.array(of_items)
-    values, chances = [], []
-    for name in names:
-        of_name = agreement.values[:, member == name]
-        counts = np.isfinite(of_name).any(0)
-        values.append(_mean([of_name.T]))
-        # Of the tokens that count; of none, nothing counts.
-        kept = counts if counts.any() else ~counts
-        chances.append(agreement.chances[member == name][kept].mean())
+    values = [_mean([agreement.values[:, member == name].T]) for name in names]
+    # All tokens of an utterance have as many units, and so the same chance.
+    chances = [agreement.chances[member == name][0] for name in names]
     return replace(agreement, values=np.stack(values, axis=1), chances=np.array(chances))
 
 

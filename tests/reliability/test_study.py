@@ -19,6 +19,7 @@ from captum_spes.reliability import (
     reliability_table,
     run_study,
 )
+from captum_spes.report import write_reliability
 from tests.reliability.planted import FRAMES, PlantedModel, drawn, utterances, write_corpus
 
 SHARED_PART = 0.5
@@ -431,3 +432,14 @@ def test_models_of_different_kinds_share_nothing(tmp_path):
     models = {"a": PlantedModel(lambda k, s: drawn(k)), "b": Other(lambda k, s: drawn(k))}
     with pytest.raises(ArgumentError, match="no condition in common"):
         reliability_table(study(tmp_path, models))
+
+
+def test_maps_that_cannot_be_compared_are_not_called_reliable(tmp_path):
+    models = {
+        "a": PlantedModel(lambda key, seed: np.zeros(FRAMES)),
+        "b": PlantedModel(lambda key, seed: drawn(key)),
+    }
+    write_reliability(study(tmp_path, models, methods=("saliency",)), tmp_path / "report")
+    summary = (tmp_path / "report" / "summary.md").read_text()
+    assert "0.6 or more: 0 of 1 conditions" in summary
+    assert "* speaker, spectrogram, saliency" not in summary

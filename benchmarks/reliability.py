@@ -44,6 +44,9 @@ UNITS = "20ms,20ms:100ms,20ms:word,100ms,patch,patch:word,phone,word"
 # The other inputs cost as much each; the study's own units and methods are enough there.
 OTHER_METHODS = "spes@200,saliency,integrated-gradients,feature-ablation,lime@25"
 OTHER_UNITS = "20ms,20ms:word,word"
+# On classifiers ablation explains the right class and SPES the whole distribution: a control
+# that ablates, and scores as SPES does.
+CONTROL_METHODS, CONTROL_UNITS = "feature-ablation-kl", "20ms,100ms,patch,phone,word"
 # How agreement grows with the number of samples, for twenty-millisecond windows.
 BUDGETS = (25, 100, 400, 1600)
 COST_METHODS = ",".join(
@@ -153,6 +156,7 @@ def classifier_studies(work: Path, groups: dict[str, Group]) -> list[list[str]]:
         parts = [
             ("spectrogram", "spectrogram", METHODS, UNITS, UTTERANCES),
             ("other-inputs", "waveform,encoder", OTHER_METHODS, OTHER_UNITS, UTTERANCES),
+            ("control", "spectrogram", CONTROL_METHODS, CONTROL_UNITS, UTTERANCES),
         ]
         if name in COST_GROUPS:
             parts.append(("cost", "spectrogram", COST_METHODS, "20ms", UTTERANCES // 2))

@@ -39,9 +39,9 @@ def add_reliability(commands: Any) -> None:
         "--methods",
         default=_METHODS,
         metavar="NAME,...",
-        help="saliency, integrated-gradients, feature-ablation, lime, spes, spes-efficient; the "
-        "last three with a number of samples: lime@25. The others are compared with the first. "
-        "(default: %(default)s)",
+        help="saliency, integrated-gradients, feature-ablation, feature-ablation-kl, lime, spes, "
+        "spes-efficient; the last three with a number of samples: lime@25. The others are "
+        "compared with the first. (default: %(default)s)",
     )
     add(
         "--units",

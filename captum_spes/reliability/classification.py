@@ -71,8 +71,8 @@ class Stages(Protocol):
 class ClassifierModel:
     """Explains what a classifier says.
 
-    Gradients, ablation and Lime explain the logit of the right class, as the study did; SPES
-    explains how far the distribution over all classes moves, as its paper has it.
+    Gradients, ablation and Lime explain the logit of the right class, as the study did; SPES and
+    "feature-ablation-kl" how far the distribution over all classes moves.
     """
 
     def __init__(self, stages: Stages) -> None:
@@ -286,6 +286,15 @@ def _feature_ablation(asked: _Asked) -> Tensor:
     )
 
 
+def _feature_ablation_by_divergence(asked: _Asked) -> Tensor:
+    return FeatureAblation(KLDivergenceForward(asked.forward, asked.inputs)).attribute(
+        asked.inputs,
+        asked.baselines,
+        feature_mask=asked.levels[0],
+        perturbations_per_eval=_BATCH,
+    )
+
+
 def _lime(asked: _Asked) -> Tensor:
     lime = Lime(asked.forward, interpretable_model=SkLearnLinearRegression())
     with seeded_global_generators(asked.seed, asked.inputs.device):
@@ -316,6 +325,7 @@ _MAPS = {
     "saliency": _saliency,
     "integrated-gradients": _integrated_gradients,
     "feature-ablation": _feature_ablation,
+    "feature-ablation-kl": _feature_ablation_by_divergence,
     "lime": _lime,
     "spes": _spes,
     "spes-efficient": _spes,

@@ -9,7 +9,8 @@ from captum_spes.errors import ArgumentError
 
 GRADIENT = ("saliency", "integrated-gradients")
 SAMPLING = ("lime", "spes", "spes-efficient")
-METHODS = (*GRADIENT, "feature-ablation", *SAMPLING)
+ABLATION = ("feature-ablation", "feature-ablation-kl")
+METHODS = (*GRADIENT, *ABLATION, *SAMPLING)
 # Captum's own default of Lime, and what the study of arXiv 2505.16406 used.
 LIME_SAMPLES = 25
 SAMPLES = 400
@@ -58,7 +59,8 @@ def parse_method(text: str) -> ReliabilityMethod:
 
     Args:
 
-        text (str): "saliency", "integrated-gradients", "feature-ablation", "lime", "spes" or
+        text (str): "saliency", "integrated-gradients", "feature-ablation", "feature-ablation-kl"
+                    (scored by the divergence of all classes, as SPES is), "lime", "spes" or
                     "spes-efficient"; of the last three also "lime@100", for example. Without a
                     number Lime has 25 samples, Captum's default, and SPES 400.
 

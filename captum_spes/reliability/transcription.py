@@ -93,5 +93,6 @@ def _method(method: ReliabilityMethod, model: Any) -> Attribution:
         "saliency": Saliency,
         "integrated-gradients": IntegratedGradients,
         "feature-ablation": FeatureAblation,
+        "feature-ablation-kl": FeatureAblation,
     }
     return kinds.get(method.name, SPES)(model)

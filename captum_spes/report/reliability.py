@@ -329,7 +329,8 @@ def _summary(
         "agreement of one model with itself under other masks (1 without randomness). "
         "Disattenuated is what would be left without sampling noise, from 0 (chance) to 1. Shares "
         "of the variance: of_model and of_masks; the rest is common to all models. Gradients, "
-        "ablation and Lime explain the right class of a classifier, SPES the whole distribution; "
+        "ablation and Lime explain the right class of a classifier, SPES and feature-ablation-kl "
+        "the whole distribution; "
         "of a text, gradients explain the token's probability and all others the distribution.",
         "",
         "Right, percent of the explained utterances: "

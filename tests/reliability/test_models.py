@@ -22,8 +22,8 @@ from captum_spes.speech.audio import load_audio
 from tests.reliability.planted import RATE, utterances
 
 METHODS = (
-    "saliency", "integrated-gradients", "feature-ablation", "lime@30", "spes@30",
-    "spes-efficient@30",
+    "saliency", "integrated-gradients", "feature-ablation", "feature-ablation-kl", "lime@30",
+    "spes@30", "spes-efficient@30",
 )  # fmt: skip
 CLASSES = {"speaker": ("soft", "loud"), "kind": ("noise", "speech", "music")}
 
@@ -121,6 +121,25 @@ def test_ablation_is_the_fall_of_the_right_class(corpus, classifier, folder):
         assert found.numpy() == pytest.approx(np.full(len(found), wanted), abs=1e-5)
     n_features = int(masks[0].max()) + 1
     assert made.passes == n_features + 1
+
+
+def test_ablation_by_divergence_counts_all_classes(corpus, classifier, folder):
+    model = load_explained_model(folder)
+    view = model.view(corpus[1], "spectrogram")
+    masks = perturbed_masks("100ms", view, None)
+    method = parse_method("feature-ablation-kl")
+    made = model.attribute(view, corpus[1], "kind", method, masks, 0)
+
+    @torch.no_grad()
+    def log_probabilities(values):
+        logits = classifier.classify(classifier.encoder_input(values[None]))["kind"]
+        return logits.double().log_softmax(-1)[0]
+
+    whole = log_probabilities(view.values)
+    for label in range(int(masks[0].max()) + 1):
+        removed = torch.where(masks[0] == label, view.baseline, view.values)
+        wanted = float((whole.exp() * (whole - log_probabilities(removed))).sum())
+        assert made.maps[0][masks[0] == label].mean() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_spes_is_that_of_the_divergence(corpus, classifier, folder):

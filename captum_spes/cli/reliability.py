@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import positive, print_text
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 
 _METHODS = "spes,saliency,integrated-gradients,feature-ablation,lime"
 _UNITS = "20ms,word,20ms:word"
@@ -91,6 +91,7 @@ def _reliability(parsed: argparse.Namespace) -> None:
     from captum_spes.reliability import parse_method, parse_units, run_study
     from captum_spes.report import write_reliability
 
+    optional_library("pandas", "a table", "analysis")  # now, and not after hours of work
     if not 0 < parsed.top < 1:
         raise ArgumentError(f"--top must lie between 0 and 1, got {parsed.top}.")
     units = [parse_units(text) for text in _names(parsed.units)]

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from captum_spes.alignment import Alignment
 from captum_spes.corpus import Utterance
 from captum_spes.corpus.provenance import write_whole
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import ArgumentError, optional_library, whole_number
 from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
 from captum_spes.reliability.attributions import (
     SETTINGS,
@@ -103,6 +103,7 @@ def run_study(
     Raises:
         ArgumentError: the folder holds a study with other settings, no utterance has all times
             that the units need, or an argument is out of range.
+        ImportError: Lime is asked for, and scikit-learn is not installed.
         OSError: the folder cannot be written.
 
     Examples::
@@ -146,6 +147,8 @@ def run_study(
         _Job(name, model, known, methods, units, inputs, tasks, n_runs, seed, device)
         for name, model in models.items()
     ]
+    if any(method.name == "lime" for method in methods):
+        optional_library("sklearn", "Lime", "surrogate")
     # Before anything is written: a bad recording or option would spoil the folder and the night.
     jobs[0].check(explained)
     target = Path(folder)

@@ -213,7 +213,7 @@ def collect(work: Path, out: Path, groups: dict[str, Group], with_texts: bool) -
         kinds[TRANSCRIPTION] = "lexical"
     tables = []
     for name, kind in kinds.items():
-        for folder in sorted((work / "studies" / name).iterdir()):
+        for folder in sorted((work / "studies" / name).iterdir(), reverse=True):
             target = out / name / folder.name
             target.mkdir(parents=True, exist_ok=True)
             for file in [*folder.glob("*.md"), *folder.glob("*.png"), folder / "settings.json"]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -129,8 +130,21 @@ def test_bad_options_end_in_one_line(models, manifest, tmp_path, capsys, options
 def test_one_model_is_too_few(models, manifest, tmp_path, capsys):
     assert run([models / "seed-0"], manifest, tmp_path / "out") == 2
     assert "two models" in capsys.readouterr().err
-    assert run([tmp_path / "no", tmp_path / "nothing"], manifest, tmp_path / "out") == 2
-    assert "cannot load the model" in capsys.readouterr().err
+    assert run([models / "seed-0", models / "seed-9"], manifest, tmp_path / "out") == 2
+    assert "no such model folder" in capsys.readouterr().err
+    shutil.copytree(models / "seed-0", tmp_path / "same")
+    assert run([models / "seed-0", tmp_path / "same"], manifest, tmp_path / "out") == 2
+    assert "seed-0 and same are the same model" in capsys.readouterr().err
+
+
+def test_units_without_times_are_told(models, manifest, tmp_path, capsys):
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    plain = [{k: v for k, v in line.items() if k not in ("words", "phones")} for line in lines]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in plain))
+    assert run([models], manifest, tmp_path / "out", "--units", "word") == 2
+    error = capsys.readouterr().err
+    assert "units of words and phones need their times" in error
+    assert "captum-spes align" in error
 
 
 def test_agreement_by_cost_is_drawn_where_a_method_has_several(models, manifest, tmp_path):

@@ -129,6 +129,8 @@ def _models(places: Sequence[str]) -> dict[str, str]:
     for place in places:
         inside = sorted(file.parent for file in Path(place).glob("*/config.json"))
         is_model = (Path(place) / "config.json").exists() or not inside
+        if not Path(place).exists() and len(Path(place).parts) > 1 and Path(place).parent.is_dir():
+            raise FileNotFoundError(f"no such model folder: {place}")
         folders += [place] if is_model else map(str, inside)
     models = {Path(folder).name: folder for folder in folders}
     if len(models) < len(folders):
@@ -147,4 +149,10 @@ def _alignments(parsed: argparse.Namespace, units: Sequence[Any]) -> dict[str, A
 
     if not any(needs_alignment(unit) for pair in units for unit in pair):
         return None
-    return read_alignments(parsed.alignments or parsed.manifest)
+    try:
+        return read_alignments(parsed.alignments or parsed.manifest)
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"units of words and phones need their times ({error}): give --alignments, what "
+            "captum-spes align writes, for example."
+        ) from error

@@ -17,8 +17,7 @@ from captum_spes.errors import ArgumentError
 from captum_spes.forward import KLDivergenceForward
 from captum_spes.reliability.classifier import SpeechClassifier
 from captum_spes.reliability.methods import N_STEPS, ReliabilityMethod
-from captum_spes.reliability.models import Attributed
-from captum_spes.reliability.training import class_of
+from captum_spes.reliability.models import Attributed, class_of
 from captum_spes.reliability.units import View
 from captum_spes.speech.audio import check_audio, load_audio
 from captum_spes.speech.randomness import seeded_global_generators
@@ -132,7 +131,8 @@ class ClassifierModel:
         if name not in classes:
             raise ArgumentError(
                 f"{utterance.id} has the {task} {name!r}, which the model does not know: "
-                f"{', '.join(classes)}."
+                f"{', '.join(classes)}. (Of a model of Hugging Face, id2label in its config.json "
+                "names them.)"
             )
         return list(classes).index(name)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from captum_spes.corpus import Utterance
+from captum_spes.errors import ArgumentError
 from captum_spes.reliability.methods import ReliabilityMethod
 from captum_spes.reliability.units import View
 
@@ -58,3 +59,13 @@ class ExplainedModel(Protocol):
     ) -> Attributed:
         """Explain what the model says of the utterance; see each model for what is scored."""
         ...
+
+
+def class_of(utterance: Utterance, task: str) -> str:
+    """The right class of an utterance."""
+    if task not in utterance.labels:
+        known = ", ".join(utterance.labels) or "none"
+        raise ArgumentError(
+            f"{utterance.id} has no label {task!r} in the manifest; it has: {known}."
+        )
+    return utterance.labels[task]

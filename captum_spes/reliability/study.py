@@ -150,6 +150,7 @@ def run_study(
     if any(method.name == "lime" for method in methods):
         optional_library("sklearn", "Lime", "surrogate")
     # Before anything is written: a bad recording or option would spoil the folder and the night.
+    _check_models(jobs)
     jobs[0].check(explained)
     target = Path(folder)
     attributions_file(target, "any").parent.mkdir(parents=True, exist_ok=True)
@@ -191,6 +192,25 @@ def _digest_of_weights(model: ExplainedModel | str) -> str:
         if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _check_models(jobs: Sequence[_Job]) -> None:
+    """Raise where models are not of one kind, or one is there twice."""
+    digests: dict[str, str] = {}
+    for job in jobs:
+        job.check(())
+        if job.loaded.tasks != jobs[0].loaded.tasks:
+            raise ArgumentError(
+                f"{jobs[0].name} tells {', '.join(jobs[0].loaded.tasks)} and {job.name} "
+                f"{', '.join(job.loaded.tasks)}: models must be of one kind and differ in their "
+                "seed alone."
+            )
+        digest = _digest_of_weights(job.model)
+        if digest and digest in digests:
+            raise ArgumentError(f"{digests[digest]} and {job.name} are the same model.")
+        digests[digest] = job.name
+        if job is not jobs[0]:
+            del job.loaded  # one model at a time in memory
 
 
 def _has_times(alignment: Alignment | None, units: Sequence[UnitPair]) -> bool:
@@ -306,7 +326,15 @@ class _Job:
     def _labels(self, view: View, utterance: Utterance) -> dict[str, Tensor]:
         alignment = self.alignments.get(utterance.id)
         units = {pair.reported for pair in self.units if is_possible(pair.reported, view)}
-        return {unit: reported_labels(unit, view, alignment) for unit in units}
+        labels = {unit: reported_labels(unit, view, alignment) for unit in units}
+        for unit, of_unit in labels.items():
+            if int(of_unit.max()) < 0:
+                seconds = len(view.values) / view.frame_rate
+                raise ArgumentError(
+                    f"no {unit} lies within the {seconds:.2f} s of the recording; are the times "
+                    "in seconds?"
+                )
+        return labels
 
     def _units_of(self, method: ReliabilityMethod, view: View) -> dict[str, list[str]]:
         """Reported units by what is perturbed."""

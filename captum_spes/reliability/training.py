@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from tqdm.auto import tqdm
 from captum_spes.corpus import Utterance, read_manifest
 from captum_spes.errors import ArgumentError
 from captum_spes.reliability.classifier import ClassifierConfig, SpeechClassifier
+from captum_spes.reliability.models import class_of
 from captum_spes.speech.audio import check_audio, load_audio
 from captum_spes.speech.randomness import seeded_global_generators
 
@@ -109,16 +111,6 @@ def _waveform(utterance: Utterance, sampling_rate: int) -> Tensor:
     except ArgumentError as error:
         raise ArgumentError(f"{utterance.audio}: {error}") from error
     return torch.from_numpy(samples)
-
-
-def class_of(utterance: Utterance, task: str) -> str:
-    """The right class of an utterance."""
-    if task not in utterance.labels:
-        known = ", ".join(utterance.labels) or "none"
-        raise ArgumentError(
-            f"{utterance.id} has no label {task!r} in the manifest; it has: {known}."
-        )
-    return utterance.labels[task]
 
 
 def train_classifier(
@@ -360,17 +352,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, required=True)
     parsed = parser.parse_args()
-    made = train_seeds(
-        parsed.train,
-        parsed.validation,
-        parsed.tasks,
-        parsed.out,
-        seeds=parsed.seeds,
-        weight_seed=parsed.weight_seed,
-        order_seed=parsed.order_seed,
-        sampling_rate=parsed.sampling_rate,
-        epochs=parsed.epochs,
-    )
+    try:
+        made = train_seeds(
+            parsed.train,
+            parsed.validation,
+            parsed.tasks,
+            parsed.out,
+            seeds=parsed.seeds,
+            weight_seed=parsed.weight_seed,
+            order_seed=parsed.order_seed,
+            sampling_rate=parsed.sampling_rate,
+            epochs=parsed.epochs,
+        )
+    except (ArgumentError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")
     for folder, record in made.items():
         print(json.dumps({"model": str(folder), **record}))
 

@@ -325,7 +325,8 @@ def _summary(
         f"{len(study.models)} models, {len(study.settings['utterances'])} utterances, {how}. "
         "Agreement is the overlap of these units between two models, mean over pairs and "
         "utterances, with a 95 % interval over both; chance is that of unrelated maps; mismatched "
-        "that of maps of different utterances, place by relative place; the ceiling is the "
+        "that of maps of different utterances, place by relative place (of fewer than ten units "
+        "the highest one counts alone); the ceiling is the "
         "agreement of one model with itself under other masks (1 without randomness). "
         "Disattenuated is what would be left without sampling noise, from 0 (chance) to 1. Shares "
         "of the variance: of_model and of_masks; the rest is common to all models. Gradients, "
@@ -344,7 +345,8 @@ def _summary(
     lines += ["", "## Is it reliable?", "", *_reliable(table)]
     lines += ["", "## Is it the models or the samples?", "", *_noise(table)]
     lines += ["", "## Does aggregating help?", "", *_aggregation(found)]
-    lines += ["", "## Against the first method", "", *_against_first(found)]
+    if len({agreement.condition.method for agreement in found}) > 1:
+        lines += ["", "## Against the first method", "", *_against_first(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -364,11 +366,9 @@ def _readable(table: DataFrame) -> DataFrame:
 
 def _reliable(table: DataFrame) -> list[str]:
     is_high = table["agreement"] >= ACCEPTABLE
-    lines = [
-        f"{ACCEPTABLE} or more: {is_high.sum()} of {len(table)} conditions. Where other utterances "
-        "agree as far, it is the position that does:",
-        "",
-    ]
+    lines = [f"{ACCEPTABLE} or more: {is_high.sum()} of {len(table)} conditions.", ""]
+    if is_high.any():
+        lines[0] += " Where other utterances agree as far, it is the position that does:"
     lines += [
         f"* {row.task}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
         f"{row.agreement:.2f} (chance {row.chance:.2f}, other utterances {row.mismatched:.2f})"

@@ -430,8 +430,24 @@ def test_models_of_different_kinds_share_nothing(tmp_path):
         tasks = ("mood",)
 
     models = {"a": PlantedModel(lambda k, s: drawn(k)), "b": Other(lambda k, s: drawn(k))}
-    with pytest.raises(ArgumentError, match="no condition in common"):
-        reliability_table(study(tmp_path, models))
+    with pytest.raises(ArgumentError, match="a tells speaker and b mood: models must be of one"):
+        study(tmp_path, models)
+    assert not (tmp_path / "study").exists()
+
+
+def test_times_outside_the_recording_are_told(tmp_path):
+    explained = utterances(tmp_path / "corpus", 2)
+    milliseconds = Alignment((Interval("so", 100.0, 200.0), Interval("it", 200.0, 300.0)))
+    models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
+    with pytest.raises(ArgumentError, match=r"utterance-0: no word lies within the 4\.00 s"):
+        run_study(
+            models,
+            explained,
+            [parse_method("saliency")],
+            [parse_units("word")],
+            tmp_path / "study",
+            alignments={utterance.id: milliseconds for utterance in explained},
+        )
 
 
 def test_maps_that_cannot_be_compared_are_not_called_reliable(tmp_path):

@@ -85,7 +85,7 @@ GROUPS = {
     "gender": Group("commands", ("gender",), ("gender",), "acoustic"),
 }
 TRANSCRIPTION = "transcription"
-_PLAIN_PARTS = ("spectrogram", "other-inputs")
+PLAIN_PARTS = ("spectrogram", "other-inputs")
 
 
 def main() -> None:
@@ -243,7 +243,7 @@ def overview(table: pandas.DataFrame) -> str:
     for (part, stage), means in grouped[columns].mean().groupby(level=[0, 1], sort=False):
         shown = means.reset_index()[["units", "method", "kind", *columns]]
         text = shown.to_string(index=False, float_format="{:.2f}".format)
-        heading = stage if part in _PLAIN_PARTS else f"{stage}, {part}"
+        heading = stage if part in PLAIN_PARTS else f"{stage}, {part}"
         lines += [f"## {heading}", "", f"```\n{text}\n```", ""]
     return "\n".join(lines)
 

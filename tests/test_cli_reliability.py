@@ -169,3 +169,12 @@ def test_pictures_have_a_row_per_input(models, manifest, tmp_path):
         plot_reliability(study, "mood")
     written = write_reliability(study, tmp_path / "again")
     assert [p.name for p in written] == ["table.csv", "agreements.csv", "summary.md", "speaker.png"]
+
+
+def test_units_that_nobody_can_rank_are_told(models, manifest, tmp_path, capsys):
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    of_one_word = [{**line, "words": line["words"][:1]} for line in lines]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in of_one_word))
+    options = ("--methods", "saliency", "--units", "word")
+    assert run([models], manifest, tmp_path / "out", *options) == 2
+    assert "no utterance has two units" in capsys.readouterr().err

@@ -102,7 +102,8 @@ def _normal_overlaps(share: float) -> tuple[NDArray[np.float64], NDArray[np.floa
         stats.multivariate_normal(cov=[[1, r], [r, 1]], allow_singular=True).cdf([limit, limit])
         for r in correlations[1:-1]
     ]
-    return correlations, np.array([0.0, *both, share]) / share
+    # Of opposite orders the highest of more than half of the places must meet.
+    return correlations, np.array([max(0.0, 2 * share - 1), *both, share]) / share
 
 
 @dataclass(frozen=True)
@@ -208,14 +209,15 @@ def variance_shares(
         (0.0, 1.0)
     """
     found = agreement_ceiling(attributions, measure="pearson", absolute=absolute)
-    shared = min(max(found.between.mean, 0.0), 1.0)
-    of_model = min(max(found.ceiling, shared), 1.0)
-    return VarianceShares(
-        utterance=shared,
-        model_seed=of_model - shared,
-        mask_seed=1.0 - of_model,
-        utterance_deviation=float(np.std(found.between.per_utterance)),
-    )
+    shares = shares_of(found.between.mean, found.ceiling)
+    return VarianceShares(*shares, float(np.std(found.between.per_utterance)))
+
+
+def shares_of(between: float, within: float) -> tuple[float, float, float]:
+    """Of utterance, model and masks, from the correlation between models and within them."""
+    shared = min(max(between, 0.0), 1.0)
+    of_model = min(max(within, shared), 1.0)
+    return shared, of_model - shared, 1.0 - of_model
 
 
 def _models(attributions: Any) -> dict[Any, list[Any]]:

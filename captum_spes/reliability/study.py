@@ -184,16 +184,6 @@ def _digest_of_data(utterances: Sequence[Utterance], alignments: Mapping[str, Al
     return digest.hexdigest()
 
 
-def _digest_of_weights(model: ExplainedModel | str) -> str:
-    if not isinstance(model, str) or not Path(model).is_dir():
-        return ""
-    digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(Path(model).iterdir()):
-        if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def _check_models(jobs: Sequence[_Job]) -> None:
     """Raise where models are not of one kind, or one is there twice."""
     digests: dict[str, str] = {}
@@ -205,10 +195,9 @@ def _check_models(jobs: Sequence[_Job]) -> None:
                 f"{', '.join(job.loaded.tasks)}: models must be of one kind and differ in their "
                 "seed alone."
             )
-        digest = _digest_of_weights(job.model)
-        if digest and digest in digests:
-            raise ArgumentError(f"{digests[digest]} and {job.name} are the same model.")
-        digests[digest] = job.name
+        if job.weights and job.weights in digests:
+            raise ArgumentError(f"{digests[job.weights]} and {job.name} are the same model.")
+        digests[job.weights] = job.name
         if job is not jobs[0]:
             del job.loaded  # one model at a time in memory
 
@@ -253,6 +242,17 @@ class _Job:
         task = self.tasks[0] if self.tasks is not None and len(self.tasks) == 1 else None
         return load_explained_model(self.model, task, self.device)
 
+    @cached_property
+    def weights(self) -> str:
+        """A digest of the model; empty if it has no folder."""
+        if not isinstance(self.model, str) or not Path(self.model).is_dir():
+            return ""
+        digest = hashlib.blake2b(digest_size=8)
+        for file in sorted(Path(self.model).iterdir()):
+            if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
+                digest.update(file.read_bytes())
+        return digest.hexdigest()
+
     def check(self, utterances: Sequence[Utterance]) -> None:
         """Raise where the model lacks what is asked for, or a recording cannot be used."""
         for kind, asked, known in (
@@ -273,14 +273,13 @@ class _Job:
 
     def run(self, utterances: Sequence[Utterance], path: Path, bar: Any) -> None:
         """Explain what the file does not hold; what was explained is saved, also after an error."""
-        weights = _digest_of_weights(self.model)
         done = ModelAttributions.load(path) if path.exists() else ModelAttributions()
-        if done.records and done.weights != weights:
+        if done.records and done.weights != self.weights:
             raise ArgumentError(
                 f"{path} holds attributions of another model of the name {self.name!r}: give "
                 "another folder, or remove the file."
             )
-        done.weights = weights
+        done.weights = self.weights
         missing = [u for u in utterances if u.id not in done.utterances]
         bar.update(len(utterances) - len(missing))
         if not missing:

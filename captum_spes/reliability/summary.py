@@ -20,7 +20,7 @@ from captum_spes.metrics import (
     agreement_ceiling,
     inter_seed_agreement,
 )
-from captum_spes.metrics.ceiling import disattenuated
+from captum_spes.metrics.ceiling import disattenuated, shares_of
 from captum_spes.metrics.curves import Interval
 from captum_spes.reliability.attributions import Condition, ReliabilityStudy
 from captum_spes.reliability.methods import parse_method
@@ -164,6 +164,9 @@ def condition_agreements(
         *list* of :class:`ConditionAgreement`. Utterances with a single unit, of which none is the
         highest, do not count; a condition that has no other ones is left out.
 
+    Raises:
+        ArgumentError: no utterance has two units, or the models share no condition.
+
     Examples::
 
         >>> found = condition_agreements(ReliabilityStudy.load("study"))
@@ -176,7 +179,7 @@ def condition_agreements(
             if record.scores.shape[1] >= _LEAST_UNITS:
                 maps |= {(record.utterance, i): scores for i, scores in enumerate(record.scores)}
             passes[record.condition].append(record.passes)
-    return [
+    found = [
         ConditionAgreement(
             condition,
             {name: list(of_model.values()) for name, of_model in runs[condition].items()},
@@ -187,6 +190,11 @@ def condition_agreements(
         for condition in study.conditions
         if all(maps for of_model in runs[condition].values() for maps in of_model.values())
     ]
+    if not found:
+        raise ArgumentError(
+            "no utterance has two units, of which one could be the higher: report in finer ones."
+        )
+    return found
 
 
 def reliability_table(
@@ -324,12 +332,10 @@ def _shares(found: ConditionAgreement) -> dict[str, float]:
         return dict.fromkeys(names, float("nan"))
     correlations = found.ceiling_by("pearson")
     if correlations is None:  # without randomness every run is the same
-        shared, same = found.measured("pearson").mean, 1.0
+        shares = shares_of(found.measured("pearson").mean, 1.0)
     else:
-        shared, same = correlations.between.mean, correlations.ceiling
-    shared = min(max(shared, 0.0), 1.0)
-    same = min(max(same, shared), 1.0)
-    return dict(zip(names, (shared, same - shared, 1 - same), strict=True))
+        shares = shares_of(correlations.between.mean, correlations.ceiling)
+    return dict(zip(names, shares, strict=True))
 
 
 def _resampled(scores: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -50,6 +50,18 @@ def test_noise_does_not_change_what_is_left_without_it(measure, noise):
     assert found.disattenuated == pytest.approx(truth, abs=0.03)
 
 
+def test_opposite_maps_overlap_by_what_must_overlap():
+    """Of two opposite orders the highest 60 % share a fifth of the places, a third of these."""
+    generator = np.random.default_rng(0)
+    scores, *noise = generator.standard_normal((5, UTTERANCES, PLACES))
+    opposite = {
+        "one": [list(scores + of_run) for of_run in noise[:2]],
+        "other": [list(of_run - scores) for of_run in noise[2:]],
+    }
+    found = agreement_ceiling(opposite, top=0.6)
+    assert found.disattenuated == pytest.approx((1 / 3 - 0.6) / 0.4, abs=0.02)
+
+
 @pytest.mark.parametrize("measure", ["overlap", "spearman", "pearson"])
 def test_equal_models_differ_by_noise_alone(measure):
     found = agreement_ceiling(models(0.3, 0.0, 0.7), measure=measure)

@@ -3,7 +3,8 @@
 For every recording, scheme and number of samples: deletion by the sentence's map (word error rate,
 and graded: KL divergence and token accuracy with the output forced), size, split-half reliability,
 and whether the maximum of a word's map lies within the time in which it is spoken (pointing).
-Models run in bfloat16.
+Models run in bfloat16, which processors without instructions for it take many times longer for
+than for `--dtype float32`.
 
     python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\
@@ -57,7 +58,8 @@ _NORMALIZE = BasicTextNormalizer()
 
 
 def run(parsed: argparse.Namespace) -> None:
-    model, processor = _load(parsed.model)
+    dtype = getattr(torch, parsed.dtype)
+    model, processor = _load(parsed.model, dtype)
     explainer = SpeechToTextAttribution(SPES(model), processor)
     known = set()
     if parsed.out.exists():
@@ -68,6 +70,7 @@ def run(parsed: argparse.Namespace) -> None:
                 if (clip["id"], scheme, samples) in known:
                     continue
                 record = measure(explainer, clip, scheme, samples, parsed.seed)
+                record |= {"seed": parsed.seed, "dtype": parsed.dtype}
                 with parsed.out.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 print(clip["id"], scheme, samples, round(record["seconds"], 1), flush=True)
@@ -189,11 +192,11 @@ def _clips(manifest):
     return clips
 
 
-def _load(name):
+def _load(name, dtype):
     if name == "demo":
         model, processor, _ = load_demo()
-        return model.to(torch.bfloat16), processor
-    return load_model(name, dtype=torch.bfloat16)
+        return model.to(dtype), processor
+    return load_model(name, dtype=dtype)
 
 
 def main() -> None:
@@ -206,6 +209,7 @@ def main() -> None:
     add.add_argument("--samples", nargs="+", type=int, default=[300, 1000])
     add.add_argument("--limit", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     add.add_argument("--out", type=Path, required=True)
     add.set_defaults(function=run)
     add = commands.add_parser("table")

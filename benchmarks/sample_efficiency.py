@@ -60,6 +60,7 @@ _NORMALIZE = BasicTextNormalizer()
 def run(parsed: argparse.Namespace) -> None:
     dtype = getattr(torch, parsed.dtype)
     model, processor = _load(parsed.model, dtype)
+    model = model.to(parsed.device)
     explainer = SpeechToTextAttribution(SPES(model), processor)
     known = set()
     if parsed.out.exists():
@@ -210,6 +211,7 @@ def main() -> None:
     add.add_argument("--limit", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    add.add_argument("--device", default="cpu")
     add.add_argument("--out", type=Path, required=True)
     add.set_defaults(function=run)
     add = commands.add_parser("table")

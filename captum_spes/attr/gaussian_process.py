@@ -37,12 +37,12 @@ class GaussianProcess:
     of whatever level, informs all scales, and what no sample tells stays at what is known of
     its surroundings.
 
-    It is fitted twice. First every place may matter as much as any other. How much
+    It is fitted twice. In the first fit every place may matter as much as any other. How much
     larger than expected the squared effects then are says where an output has its evidence: a
     word at one time, in some bands. The second fit allows each output large effects there and
-    small ones elsewhere (one step of evidence maximisation), so that
-    its map is quiet where it rests on nothing. The share of the noise has the highest marginal
-    likelihood, in the first fit for all outputs together, in the second for each.
+    small ones elsewhere (one step of evidence maximisation), so that its map is quiet where it
+    rests on nothing. The share of the noise has the highest marginal likelihood, in the first
+    fit for all outputs together, in the second for each.
 
     The attribution of an element is the impact to expect when a patch of the finest level,
     all of whose elements are like it, is removed: the mean impact times one plus (1 - p) times
@@ -250,8 +250,9 @@ def _effects(
     for column, output in enumerate(varies.tolist()):
         surprises = regression.surprises[:, column].split(counts)
         # Means over the scales, whose borders differ: a smoother picture than any of them.
+        relative = (s / s.mean().clamp(min=torch.finfo(s.dtype).tiny) for s in surprises)
         relevance = torch.stack(
-            [elements.spread(s / s.mean(), k) for s, k in zip(surprises, scales, strict=True)]
+            [elements.spread(s, scale) for s, scale in zip(relative, scales, strict=True)]
         ).mean(0)
         variances = torch.cat([elements.average(relevance, scale) for scale in scales])
         fitted = regression.weights(column, variances).split(counts)

@@ -281,7 +281,7 @@ class TestSampling:
 
         def same_for_both(x):
             share = (x != X).double().mean((-1, -2))
-            return -(share > 0) * (1 + (share - 0.5).abs())
+            return -(share > 0).double() * (1 + (share - 0.5).abs())
 
         found = attribute(
             same_for_both, feature_mask=[squares(8), squares(4)], n_samples=4,

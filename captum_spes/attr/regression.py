@@ -7,7 +7,7 @@ from torch import Tensor
 
 # The noise's share of the variance is chosen from these, on at most so many samples.
 _NOISE_SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.98)
-_SAMPLES_FOR_CHOICE = 1000
+_SAMPLES_FOR_CHOICE = 500
 # Evidence that a feature does not matter is weak: all keep this share of an even variance.
 _EVEN_SHARE = 0.1
 
@@ -35,6 +35,7 @@ class Regression:
 
     def __init__(self, features: Tensor, targets: Tensor) -> None:
         self._features, self._targets = features, targets
+        self._single = features.float()
         self._even = features @ features.T
         self._noise, factor = _likeliest(self._even, targets, len(_NOISE_SHARES) // 2)
         variance = 1 - _NOISE_SHARES[self._noise]
@@ -58,8 +59,9 @@ class Regression:
         kept = (variances >= variances.mean()).nonzero()[:, 0]
         own = torch.zeros_like(variances)
         own[kept] = (1 - _EVEN_SHARE) * variances[kept]
-        features = self._features[:, kept]
-        kernel = _EVEN_SHARE * self._even + (features * own[kept]) @ features.T
+        # In single precision: the noise, at least a tenth, outweighs what that rounds away.
+        scaled = self._single[:, kept] * own[kept].sqrt().float()
+        kernel = _EVEN_SHARE * self._even + (scaled @ scaled.T).double()
         scale = float(kernel.diagonal().mean())
         kernel /= scale
         targets = self._targets[:, [target]]
@@ -78,22 +80,22 @@ def _factor(kernel: Tensor, noise: int) -> Tensor:
 def _likeliest(kernel: Tensor, targets: Tensor, start: int) -> tuple[int, Tensor]:
     """The noise of highest marginal likelihood, climbing from a first guess: index and factor."""
     step = -(-len(targets) // _SAMPLES_FOR_CHOICE)
-    few, targets = kernel[::step, ::step], targets[::step]
+    few, targets = kernel[::step, ::step].float(), targets[::step].float()
 
-    def tried(noise: int) -> tuple[float, int, Tensor]:
+    def loss(noise: int) -> float:
         factor = _factor(few, noise)
         whitened = torch.linalg.solve_triangular(factor, targets, upper=False)
         # The scale of each target is integrated out at its best value.
-        fit = whitened.square().mean(0).clamp(min=1e-300).log().mean()
-        return float(fit + 2 * factor.diagonal().log().mean()), noise, factor
+        fit = whitened.double().square().mean(0).clamp(min=1e-300).log().mean()
+        return float(fit + 2 * factor.diagonal().double().log().mean())
 
-    best = first = tried(start)
+    best, least = start, loss(start)
     for direction in (-1, 1):
-        if direction == 1 and best is not first:
-            break  # one side is enough: the likelihood has one maximum
-        while 0 <= best[1] + direction < len(_NOISE_SHARES):
-            further = tried(best[1] + direction)
-            if further[0] >= best[0]:
+        if direction == 1 and best != start:
+            break  # the likelihood has one maximum
+        while 0 <= best + direction < len(_NOISE_SHARES):
+            further = loss(best + direction)
+            if further >= least:
                 break
-            best = further
-    return best[1], best[2] if step == 1 else _factor(kernel, best[1])
+            best, least = best + direction, further
+    return best, _factor(kernel, best)

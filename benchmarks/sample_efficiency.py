@@ -3,8 +3,8 @@
 For every recording, scheme and number of samples: deletion by the sentence's map (word error rate,
 and graded: KL divergence and token accuracy with the output forced), size, split-half reliability,
 and whether the maximum of a word's map lies within the time in which it is spoken (pointing).
-Models run in bfloat16, which processors without instructions for it take many times longer for
-than for `--dtype float32`.
+Models run in bfloat16, which processors without instructions for it run several times slower than
+`--dtype float32`.
 
     python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\
@@ -64,17 +64,26 @@ def run(parsed: argparse.Namespace) -> None:
     explainer = SpeechToTextAttribution(SPES(model), processor)
     known = set()
     if parsed.out.exists():
-        known = {(r["id"], r["scheme"], r["samples"]) for r in _records([parsed.out])}
+        known = {_key(record) for record in _records([parsed.out])}
     for clip in _clips(parsed.manifest)[: parsed.limit]:
         for scheme in parsed.schemes:
             for samples in parsed.samples:
-                if (clip["id"], scheme, samples) in known:
+                asked = {
+                    "id": clip["id"], "scheme": scheme, "samples": samples, "seed": parsed.seed,
+                    "dtype": parsed.dtype,
+                }  # fmt: skip
+                if _key(asked) in known:
                     continue
-                record = measure(explainer, clip, scheme, samples, parsed.seed)
-                record |= {"seed": parsed.seed, "dtype": parsed.dtype}
+                record = asked | measure(explainer, clip, scheme, samples, parsed.seed)
                 with parsed.out.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 print(clip["id"], scheme, samples, round(record["seconds"], 1), flush=True)
+
+
+def _key(record):
+    """Early records are of seed 0 and in bfloat16, and do not say so."""
+    names = ("id", "scheme", "samples", "seed", "dtype")
+    return tuple({"seed": 0, "dtype": "bfloat16", **record}[name] for name in names)
 
 
 def measure(explainer, clip, scheme, samples, seed):
@@ -90,9 +99,6 @@ def measure(explainer, clip, scheme, samples, seed):
     hearing = Hearing(adapter, speech, steps, 4)
     graded = hearing.graded(explained_sequence(result))
     return {
-        "id": clip["id"],
-        "scheme": scheme,
-        "samples": samples,
         "seconds": round(seconds, 2),
         "reference": clip["text"],
         "written": hearing.transcripts({"max_new_tokens": 60}),

@@ -40,9 +40,9 @@ class GaussianProcess:
     It is fitted twice. In the first fit every place may matter as much as any other. How much
     larger than expected the squared effects then are says where an output has its evidence: a
     word at one time, in some bands. The second fit allows each output large effects there and
-    small ones elsewhere (one step of evidence maximisation), so that its map is quiet where it
-    rests on nothing. The share of the noise has the highest marginal likelihood, in the first
-    fit for all outputs together, in the second for each.
+    small ones elsewhere, so that its map is quiet where it rests on nothing. The share of the
+    noise has the highest marginal likelihood, in the first fit for all outputs together, in the
+    second for each.
 
     The attribution of an element is the impact to expect when a patch of the finest level,
     all of whose elements are like it, is removed: the mean impact times one plus (1 - p) times
@@ -57,8 +57,9 @@ class GaussianProcess:
                     At least 0.
                     Default: 0.5
 
-    Source of the second fit: Tipping, "Sparse Bayesian learning and the relevance vector
-    machine", Journal of Machine Learning Research 1 (2001), Eq. 16.
+    The second fit is based on one step of evidence maximisation: Tipping, "Sparse Bayesian
+    learning and the relevance vector machine", Journal of Machine Learning Research 1 (2001),
+    Eq. 16.
 
     Examples::
 
@@ -70,8 +71,7 @@ class GaussianProcess:
     log_impacts: bool = True
     change_exponent: float = 0.5
 
-    # Time grows with the cube of the samples: tenths of a second per output for 1,000, tens of
-    # seconds for ten thousand.
+    # Memory grows with samples times patches.
     max_samples: int = 10_000
 
     def __post_init__(self) -> None:
@@ -147,7 +147,9 @@ class _GaussianProcessEstimate:
             # Where nothing has any impact the logarithms are constant, whatever the floor.
             floor = (_FLOOR * means).clamp(min=torch.finfo(torch.float64).tiny)
             values = impacts.maximum(floor).log()
-        effects = _effects(values, samples, elements)
+        # The caller's autocast is meant for the model.
+        with torch.autocast("cpu", enabled=False):
+            effects = _effects(values, samples, elements)
         probability = float(torch.cat([masks.mean(1) for _, masks, _ in samples]).mean())
         changes = (1 - probability) * elements.per_finest_feature * effects
         scale = means[:, None] if self._settings.log_impacts else 1.0
@@ -233,32 +235,52 @@ def _effects(
     effects = torch.zeros(values.shape[1], len(elements.weights), dtype=torch.float64)
     centered = values - values.mean(0)
     spread = centered.square().mean(0).sqrt()
-    scales = elements.scales
-    removed = [
-        torch.cat([_centered(m) @ elements.overlap(level, scale) for level, m, _ in samples])
-        for scale in scales
-    ]
-    sizes = [float(rows.square().sum(1).mean()) * len(scales) for rows in removed]
-    varies = (spread > 0).nonzero()[:, 0]
-    if min(sizes) == 0 or not len(varies):
+    # Of constants too, the mean rounds.
+    varies = (spread > 1e-12 * values.abs().amax(0)).nonzero()[:, 0]
+    scales, removed, sizes = _removed(samples, elements)
+    if not scales or not len(varies):
         return effects  # nothing was changed, or nothing came of it
     counts = [rows.shape[1] for rows in removed]
-    regression = Regression(
-        torch.cat([rows / math.sqrt(size) for rows, size in zip(removed, sizes, strict=True)], 1),
-        centered[:, varies] / spread[varies],
-    )
+    regression = Regression(torch.cat(removed, 1), centered[:, varies] / spread[varies])
     for column, output in enumerate(varies.tolist()):
         surprises = regression.surprises[:, column].split(counts)
-        # Means over the scales, whose borders differ: a smoother picture than any of them.
-        relative = (s / s.mean().clamp(min=torch.finfo(s.dtype).tiny) for s in surprises)
-        relevance = torch.stack(
-            [elements.spread(s, scale) for s, scale in zip(relative, scales, strict=True)]
-        ).mean(0)
-        variances = torch.cat([elements.average(relevance, scale) for scale in scales])
-        fitted = regression.weights(column, variances).split(counts)
-        for weights, size, scale in zip(fitted, sizes, scales, strict=True):
-            effects[output] += elements.spread(weights / math.sqrt(size), scale)
+        variances = _variances(surprises, scales, elements)
+        weights = regression.weights(column, variances).split(counts)
+        for own, size, scale in zip(weights, sizes, scales, strict=True):
+            effects[output] += elements.spread(own / size, scale)
     return effects * elements.weights * spread[:, None]
+
+
+def _removed(
+    samples: list[tuple[int, Tensor, Tensor]], elements: _Elements
+) -> tuple[list[int], list[Tensor], list[float]]:
+    """Scales that samples change, how much of their features is removed by each sample, all
+    scales alike in size, and by what they were divided for that."""
+    scales = []
+    for scale in elements.scales:
+        rows = torch.cat([_centered(m) @ elements.overlap(level, scale) for level, m, _ in samples])
+        size = float(rows.square().sum(1).mean().sqrt())
+        if size > 0:
+            scales.append((scale, rows, size))
+    equal = math.sqrt(len(scales))
+    return (
+        [scale for scale, _, _ in scales],
+        [rows / (equal * size) for _, rows, size in scales],
+        [equal * size for _, _, size in scales],
+    )
+
+
+def _variances(surprises: tuple[Tensor, ...], scales: list[int], elements: _Elements) -> Tensor:
+    """Of the features of all scales: means over the scales, whose borders differ, are a smoother
+    picture than any of them."""
+    total = torch.zeros(len(elements.weights), dtype=torch.float64)
+    count = torch.zeros_like(total)
+    for own, scale in zip(surprises, scales, strict=True):
+        relative = own / own.mean().clamp(min=torch.finfo(own.dtype).tiny)
+        total += elements.spread(relative, scale)
+        count += elements.spread(torch.ones_like(own), scale)
+    relevance = total / count.clamp(min=1)
+    return torch.cat([elements.average(relevance, scale) for scale in scales])
 
 
 def _centered(masks: Tensor) -> Tensor:

@@ -17,11 +17,12 @@ class Regression:
     Regression of targets on features with Gaussian priors.
 
     .. math::
-        y_k = X w_k + \varepsilon, \quad w_{pk} \sim N(0, (1 - c) v_{pk}), \quad
-        \varepsilon \sim N(0, c)
+        y_k = X w_k + \varepsilon, \quad w_{pk} \sim N(0, (1 - c_k) v_{pk}), \quad
+        \varepsilon \sim N(0, c_k)
 
-    First with even variances, v = 1, for all targets together; that tells by how much each
-    feature surprises, on which the caller bases variances for each target.
+    c, the share of the noise, is that of the highest marginal likelihood. First all
+    variances v are 1 and c is common to all targets; that tells by how much each feature
+    surprises, on which the caller bases variances for each target.
 
     Args:
         features (Tensor): float64 ``(samples, features)``, scaled so that the mean of their
@@ -36,12 +37,21 @@ class Regression:
     def __init__(self, features: Tensor, targets: Tensor) -> None:
         self._features, self._targets = features, targets
         self._single = features.float()
-        self._even = features @ features.T
-        self._noise, factor = _likeliest(self._even, targets, len(_NOISE_SHARES) // 2)
-        variance = 1 - _NOISE_SHARES[self._noise]
-        means = variance * (features.T @ torch.cholesky_solve(targets, factor))
-        whitened = torch.linalg.solve_triangular(factor, features, upper=False)
-        expected = variance**2 * whitened.square().sum(0)
+        n_samples, n_features = features.shape
+        # Whichever is smaller is factorised: a matrix of the samples, or one of the features.
+        self._by_feature = n_features < n_samples
+        self._inner = features.T @ features if self._by_feature else features @ features.T
+        noise = _likeliest_noise(_few(self._single) @ _few(self._single).T, _few(targets))
+        variance = 1 - noise
+        if self._by_feature:
+            factor = _factor(variance / noise * self._inner, 1.0)
+            means = variance / noise * torch.cholesky_solve(features.T @ targets, factor)
+            expected = variance * (1 - torch.cholesky_inverse(factor).diagonal())
+        else:
+            factor = _factor(variance * self._inner, noise)
+            means = variance * (features.T @ torch.cholesky_solve(targets, factor))
+            whitened = torch.linalg.solve_triangular(factor, features, upper=False)
+            expected = variance**2 * whitened.square().sum(0)
         self.surprises = means.square() / expected.clamp(min=1e-12)[:, None]
 
     def weights(self, target: int, variances: Tensor) -> Tensor:
@@ -49,53 +59,53 @@ class Regression:
 
         Args:
             target (int): Its column.
-            variances (Tensor): ``(features,)``, their sizes relative to each other.
+            variances (Tensor): ``(features,)``, relative to even ones: of mean 1 or so. They
+                are mixed with even ones, and those below the mean replaced by them.
 
         Returns:
             *Tensor* of shape ``(features,)``.
         """
-        # Those below the average make do with the even share: three quarters of a token's, which
-        # need not be multiplied again.
+        # About three quarters of the features are below the mean and need no further product.
         kept = (variances >= variances.mean()).nonzero()[:, 0]
-        own = torch.zeros_like(variances)
-        own[kept] = (1 - _EVEN_SHARE) * variances[kept]
-        # In single precision: the noise, at least a tenth, outweighs what that rounds away.
-        scaled = self._single[:, kept] * own[kept].sqrt().float()
-        kernel = _EVEN_SHARE * self._even + (scaled @ scaled.T).double()
-        scale = float(kernel.diagonal().mean())
-        kernel /= scale
+        mixed = torch.full_like(variances, _EVEN_SHARE)
+        mixed[kept] += (1 - _EVEN_SHARE) * variances[kept]
+        mixed /= (mixed @ self._features.square().mean(0)).clamp(min=1e-300)
         targets = self._targets[:, [target]]
-        noise, factor = _likeliest(kernel, targets, self._noise)
-        solved = torch.cholesky_solve(targets, factor)[:, 0]
-        variance = (1 - _NOISE_SHARES[noise]) / scale
-        return variance * (_EVEN_SHARE + own) * (self._features.T @ solved)
+        if self._by_feature:
+            few = _few(self._single)
+            noise = _likeliest_noise((few * mixed.float()) @ few.T, _few(targets))
+            root = ((1 - noise) / noise * mixed).sqrt()
+            factor = _factor(root[:, None] * self._inner * root, 1.0)
+            products = root[:, None] * (self._features.T @ targets)
+            return root * torch.cholesky_solve(products, factor)[:, 0]
+        even = float(mixed.min())
+        # In single precision: the noise, at least a tenth, outweighs what that rounds away.
+        scaled = self._single[:, kept] * (mixed[kept] - even).sqrt().float()
+        kernel = even * self._inner + (scaled @ scaled.T).double()
+        noise = _likeliest_noise(_few(_few(kernel).T).float(), _few(targets))
+        solved = torch.cholesky_solve(targets, _factor((1 - noise) * kernel, noise))
+        return (1 - noise) * mixed * (self._features.T @ solved)[:, 0]
 
 
-def _factor(kernel: Tensor, noise: int) -> Tensor:
-    covariance = (1 - _NOISE_SHARES[noise]) * kernel
-    covariance.diagonal().add_(_NOISE_SHARES[noise])
+def _few(samples: Tensor) -> Tensor:
+    """Evenly spaced ones: samples come level by level."""
+    return samples[:: -(-len(samples) // _SAMPLES_FOR_CHOICE)]
+
+
+def _factor(covariance: Tensor, noise: float) -> Tensor:
+    covariance.diagonal().add_(noise)
     return torch.linalg.cholesky(covariance)
 
 
-def _likeliest(kernel: Tensor, targets: Tensor, start: int) -> tuple[int, Tensor]:
-    """The noise of highest marginal likelihood, climbing from a first guess: index and factor."""
-    step = -(-len(targets) // _SAMPLES_FOR_CHOICE)
-    few, targets = kernel[::step, ::step].float(), targets[::step].float()
+def _likeliest_noise(kernel: Tensor, targets: Tensor) -> float:
+    """The share of highest marginal likelihood, of the targets together."""
+    targets = targets.to(kernel.dtype)
 
-    def loss(noise: int) -> float:
-        factor = _factor(few, noise)
+    def loss(noise: float) -> float:
+        factor = _factor((1 - noise) * kernel, noise)
         whitened = torch.linalg.solve_triangular(factor, targets, upper=False)
         # The scale of each target is integrated out at its best value.
         fit = whitened.double().square().mean(0).clamp(min=1e-300).log().mean()
         return float(fit + 2 * factor.diagonal().double().log().mean())
 
-    best, least = start, loss(start)
-    for direction in (-1, 1):
-        if direction == 1 and best != start:
-            break  # the likelihood has one maximum
-        while 0 <= best + direction < len(_NOISE_SHARES):
-            further = loss(best + direction)
-            if further >= least:
-                break
-            best, least = best + direction, further
-    return best, _factor(kernel, best)
+    return min(_NOISE_SHARES, key=loss)

@@ -163,15 +163,21 @@ class TestOwnPlaces:
         maps = attribute(two_divergences, estimator=GaussianProcess(), n_samples=1300)[0]
         assert all(agreement(m, place) > 0.85 for m, place in zip(maps, PLACES, strict=True))
 
-    def test_an_output_without_impact_leaves_the_others_alone(self):
-        def one(x):
+    @pytest.mark.parametrize("constant", [0.0, 0.1, 0.3, 1.0])
+    def test_outputs_that_do_not_vary_leave_the_others_alone(self, constant):
+        def with_constants(x):
             scores = two_divergences(x)
-            scores[:, 1] = 0
-            return scores
+            others = torch.full_like(scores, -constant) * (scores != 0)
+            return torch.cat([scores[:, :1], others, others], 1)
 
-        maps = attribute(one, estimator=GaussianProcess(), n_samples=240)[0]
-        assert (maps[1] == 0).all()
-        assert agreement(maps[0], PLACES[0]) > 0.8
+        # Of four patches none is removed now and then, and then nothing is constant.
+        arguments = {
+            "estimator": GaussianProcess(), "n_samples": 240, "feature_mask": LEVELS[1:],
+        }  # fmt: skip
+        alone = attribute(lambda x: two_divergences(x)[:, :1], **arguments)[0, 0]
+        found = attribute(with_constants, **arguments)[0]
+        assert torch.allclose(found[0], alone)
+        assert torch.allclose(found[1:], torch.full_like(found[1:], constant))
 
 
 class TestShapes:
@@ -311,6 +317,19 @@ class TestSampling:
         )  # fmt: skip
         assert torch.isfinite(found).all()
         assert len(found[0].unique()) == 16
+
+    def test_a_level_that_changes_nothing_is_left_out(self):
+        top = torch.where(ROWS < 4, squares(2), -1)
+        masks = [squares(8), top, squares(1)]
+        baseline = torch.where(ROWS < 4, X, 0.0)
+        found = attribute(baselines=baseline, feature_mask=masks, estimator=GaussianProcess())
+        assert agreement(found[0, 4:], TRUTH[4:]) > 0.5
+
+    def test_autocast_around_it_changes_nothing(self):
+        arguments = {"forward": two_divergences, "estimator": GaussianProcess()}
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = attribute(**arguments)
+        assert torch.equal(found, attribute(**arguments))
 
     def test_integer_inputs_do_not_wrap_around(self):
         inputs = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)

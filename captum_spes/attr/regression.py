@@ -40,12 +40,14 @@ class Regression:
         n_samples, n_features = features.shape
         # Whichever is smaller is factorised: a matrix of the samples, or one of the features.
         self._by_feature = n_features < n_samples
+        self._norms = features.square().mean(0)
+        self._products = features.T @ targets
         self._inner = features.T @ features if self._by_feature else features @ features.T
         noise = _likeliest_noise(_few(self._single) @ _few(self._single).T, _few(targets))
         variance = 1 - noise
         if self._by_feature:
             factor = _factor(variance / noise * self._inner, 1.0)
-            means = variance / noise * torch.cholesky_solve(features.T @ targets, factor)
+            means = variance / noise * torch.cholesky_solve(self._products, factor)
             expected = variance * (1 - torch.cholesky_inverse(factor).diagonal())
         else:
             factor = _factor(variance * self._inner, noise)
@@ -69,15 +71,15 @@ class Regression:
         kept = (variances >= variances.mean()).nonzero()[:, 0]
         mixed = torch.full_like(variances, _EVEN_SHARE)
         mixed[kept] += (1 - _EVEN_SHARE) * variances[kept]
-        mixed /= (mixed @ self._features.square().mean(0)).clamp(min=1e-300)
+        mixed /= (mixed @ self._norms).clamp(min=1e-300)
         targets = self._targets[:, [target]]
         if self._by_feature:
             few = _few(self._single)
             noise = _likeliest_noise((few * mixed.float()) @ few.T, _few(targets))
             root = ((1 - noise) / noise * mixed).sqrt()
             factor = _factor(root[:, None] * self._inner * root, 1.0)
-            products = root[:, None] * (self._features.T @ targets)
-            return root * torch.cholesky_solve(products, factor)[:, 0]
+            products = root * self._products[:, target]
+            return root * torch.cholesky_solve(products[:, None], factor)[:, 0]
         even = float(mixed.min())
         # In single precision: the noise, at least a tenth, outweighs what that rounds away.
         scaled = self._single[:, kept] * (mixed[kept] - even).sqrt().float()

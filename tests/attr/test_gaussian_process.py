@@ -159,6 +159,26 @@ class TestOwnPlaces:
         assert noises.mean() < most
         assert agreements.mean() > 0.8
 
+    def test_a_large_patch_does_not_drown_small_ones(self):
+        # A patch of 192 elements without effect beside single ones, of which some matter.
+        uneven = torch.where(ROWS < 12, 0, 1 + (ROWS - 12) * SIDE + COLUMNS)
+        truth = torch.where((ROWS >= 12) & (COLUMNS >= 3) & (COLUMNS < 6), 0.5, 0.0).double()
+
+        def score(x):
+            removed = (x - X).abs()
+            together = 0.7 * torch.sin(20 * (removed * PATTERN).sum((-1, -2)))
+            impacts = torch.exp((removed * truth).sum((-1, -2)) + together)
+            return -impacts * (removed.amax((-1, -2)) > 0)
+
+        maps = [
+            attribute(score, feature_mask=[uneven], estimator=GaussianProcess(), seed=seed,
+                      n_samples=100)
+            for seed in range(5)
+        ]  # fmt: skip
+        agreements = [agreement(found[0, 12:], truth[12:]) for found in maps]
+        # With the sum over a patch in place of its mean: 0.64.
+        assert sum(agreements) / 5 > 0.69
+
     def test_more_samples_than_the_noise_is_chosen_on(self):
         maps = attribute(two_divergences, estimator=GaussianProcess(), n_samples=1300)[0]
         assert all(agreement(m, place) > 0.85 for m, place in zip(maps, PLACES, strict=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -138,6 +140,46 @@ class KLDivergenceForward:
                 scores.append(self._reference.scores(few, rows_of_few))
         return torch.cat(scores)
 
+    def of_last_tokens(self, states: Sequence[Tensor]) -> list[Tensor]:
+        r"""
+        Score only the last tokens of the output, for whoever knows the scores of the others.
+
+        Args:
+
+            states (Sequence[Tensor]): For each perturbed input, ``(tokens, hidden)``: what
+                        ``logits_func`` returns for its last tokens, one or more. Those with
+                        equally many are compared together if they follow each other. The
+                        reference is one example.
+
+        Returns:
+            *list[Tensor]*: ``(tokens,)`` for each perturbed input, as when called.
+        """
+        scores: list[Tensor] = []
+        for group in self._groups(states):
+            logits = output_logits(self.output_layer, torch.cat(group))
+            start = 0
+            for n_tokens, alike in groupby(group, key=len):
+                stop = start + n_tokens * len(list(alike))
+                reference = self._reference.of_last_tokens(n_tokens)
+                compared = logits[start:stop].unflatten(0, (-1, n_tokens))
+                for _, few in self._parts(compared, _LOGITS_PER_COMPARISON):
+                    scores.extend(reference.scores(few, [0] * len(few)))
+                start = stop
+        return scores
+
+    def _groups(self, states: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+        """As many examples as go into one projection."""
+        group: list[Tensor] = []
+        for tokens in states:
+            limit = _LOGITS_PER_PROJECTION.get(tokens.device.type, _LOGITS_ON_ACCELERATORS)
+            n_tokens = sum(map(len, group)) + len(tokens)
+            if group and n_tokens * self._reference.vocabulary > limit:
+                yield group
+                group = []
+            group.append(tokens)
+        if group:
+            yield group
+
     def _reference_rows(self, states: Tensor, rows: Tensor | None) -> list[int]:
         n_rows = len(self._reference)
         if rows is not None:
@@ -190,6 +232,18 @@ class _Reference:
     @property
     def logits_per_example(self) -> int:
         return self._probs[0].numel()
+
+    @property
+    def vocabulary(self) -> int:
+        return self._probs.shape[-1]
+
+    def of_last_tokens(self, n_tokens: int) -> _Reference:
+        """The same without the first tokens."""
+        reference = copy.copy(self)
+        last = slice(self._probs.shape[1] - n_tokens, None)
+        reference._centered, reference._probs = self._centered[:, last], self._probs[:, last]
+        reference._log_sums = self._log_sums[:, last]
+        return reference
 
     def scores(self, logits: Tensor, rows: list[int]) -> Tensor:
         """The negative divergences of ``(batch, [tokens,] vocab)`` from rows of the reference."""

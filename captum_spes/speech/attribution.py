@@ -476,6 +476,7 @@ class SpeechToTextAttribution:
             hidden_func=partial(self._token_hidden, states, cross_attention, sequence),
             n_samples=n_samples,
             perturb_prob=perturb_prob,
+            n_before=sequence.explained,
         )
 
 

@@ -37,6 +37,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
 from captum_spes.maps import Maps
 from captum_spes.speech.controls import SpeechAttribution
+from captum_spes.speech.prefixes import PrefixScores
 from captum_spes.speech.randomness import seeded_global_generators
 
 SCORES = ("kl", "probability", "log_probability")
@@ -131,6 +132,7 @@ class Side:
         estimator: of SPES.
         tolerance: of SPES.
         frame_rate: frames per second of a spectrogram; None for previous tokens.
+        n_before: of previous tokens: how many are before each explained token.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Side:
     estimator: Estimator | None = None
     tolerance: float | None = None
     frame_rate: float | None = None
+    n_before: tuple[int, ...] | None = None
 
     def to(self, device: torch.device) -> Side:
         return replace(
@@ -234,7 +237,7 @@ def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor | SideMaps
 
 
 def _run_spes(method: SPES, side: Side, run: Run) -> SideMaps:
-    score = _Counted(_perturbation_score(side.hidden_func, side.inputs, run))
+    score = _Counted(_score_of_side(side, run))
     method.forward_func = score
     arguments = {
         "baselines": side.baselines,
@@ -265,7 +268,7 @@ def _if_given(**arguments: Any) -> dict[str, Any]:
 def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | SideMaps:
     if side.frame_rate is None:  # bubbles are for spectrograms; the paper perturbs tokens as SPES
         return _run_spes(SPES(method.forward_func), side, replace(run, method_args={}))
-    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
+    method.forward_func = _score_of_side(side, run)
     arguments = {
         "n_samples": side.n_samples,
         "perturbations_per_eval": run.fixed_batch,
@@ -277,7 +280,7 @@ def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | Sid
 
 
 def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
+    method.forward_func = _score_of_side(side, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -290,7 +293,7 @@ def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tens
 
 
 def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
+    method.forward_func = _score_of_side(side, run)
     arguments: dict[str, Any] = {
         "baselines": side.baselines,
         "perturbations_per_eval": run.fixed_batch,
@@ -309,7 +312,7 @@ def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
 
 
 def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
-    method.forward_func = _perturbation_score(side.hidden_func, side.inputs, run)
+    method.forward_func = _score_of_side(side, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -326,7 +329,7 @@ def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: R
 
 def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
     # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = _Remembered(_perturbation_score(side.hidden_func, side.inputs, run))
+    method.forward_func = _Remembered(_score_of_side(side, run))
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -415,6 +418,13 @@ class _Features:
     def without_padding(self, maps: Tensor) -> Tensor:
         """Give the elements that were never perturbed their defined 0."""
         return maps.masked_fill(self._is_padding.to(maps.device), 0.0)
+
+
+def _score_of_side(side: Side, run: Run) -> Callable[..., Tensor]:
+    score = _perturbation_score(side.hidden_func, side.inputs, run)
+    if side.n_before is None or not isinstance(score, KLDivergenceForward):
+        return score
+    return PrefixScores(side.hidden_func, score, side.n_before)
 
 
 def _perturbation_score(

@@ -1,0 +1,71 @@
+"""Scoring perturbed previous tokens without scoring any beginning of them twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.forward import KLDivergenceForward
+
+# Scores that are kept, some 400 bytes each with a hundred previous tokens.
+_MOST_SCORES = 2**17
+
+
+class PrefixScores:
+    """Forward function of previous tokens that scores every distinct prefix once.
+
+    A token is written from what stands before it alone, so perturbed inputs that begin alike have
+    the same scores up to where they part. Two thousand of them share about their first ten
+    tokens with another one: a third of the output layer's work for 30 tokens, most of it for 12.
+
+    Args:
+        hidden_func: ``(batch, previous tokens)`` to ``(batch, tokens, hidden)``.
+        score: Scores of such hidden states; its reference is one example.
+        n_before: How many previous tokens are before each token, in ascending order.
+    """
+
+    def __init__(
+        self,
+        hidden_func: Callable[[Tensor], Tensor],
+        score: KLDivergenceForward,
+        n_before: Sequence[int],
+    ) -> None:
+        self._hidden_func = hidden_func
+        self._score = score
+        self._n_before = n_before
+        self._known: dict[bytes, float] = {}
+
+    def __call__(self, previous: Tensor) -> Tensor:
+        """Return ``(batch, tokens)``, on the CPU."""
+        if len(self._known) > _MOST_SCORES:
+            self._known.clear()
+        prefixes = [self._prefixes(row) for row in previous.cpu().numpy()]
+        new = self._new(prefixes)
+        if new:
+            rows = torch.tensor(list(new), device=previous.device)
+            hidden = self._hidden_func(previous.index_select(0, rows))
+            last = [
+                states[len(states) - n :] for states, n in zip(hidden, new.values(), strict=True)
+            ]
+            for row, scores in zip(new, self._score.of_last_tokens(last), strict=True):
+                self._known.update(zip(prefixes[row][-new[row] :], scores.tolist(), strict=True))
+        return torch.tensor([[self._known[prefix] for prefix in own] for own in prefixes])
+
+    def _prefixes(self, row: NDArray[Any]) -> list[bytes]:
+        content = row.tobytes()
+        return [content[: n * row.itemsize] for n in self._n_before]
+
+    def _new(self, prefixes: list[list[bytes]]) -> dict[int, int]:
+        """By row, how many of its last tokens nothing before it has scored, where there are any."""
+        new, seen = {}, set[bytes]()
+        for row, own in enumerate(prefixes):
+            unknown = [prefix for prefix in own if prefix not in self._known and prefix not in seen]
+            if unknown:
+                new[row] = len(unknown)
+                seen.update(unknown)
+        # Equally many together, as they are compared together.
+        return dict(sorted(new.items(), key=lambda item: item[1]))

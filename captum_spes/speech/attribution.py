@@ -26,21 +26,15 @@ from captum_spes.masks.scales import (
 )
 from captum_spes.speech.controls import SpeechAttribution
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
-from captum_spes.speech.methods import (
-    SCORES,
-    Run,
-    Side,
-    SideMaps,
-    attribute_jointly,
-    attribute_side,
-    check_method,
-)
+from captum_spes.speech.methods import attribute_jointly, attribute_side, check_method
 from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
 from captum_spes.speech.parameters import plain, versions
 from captum_spes.speech.patches import feature_masks
 from captum_spes.speech.randomness import seeded_global_generators
 from captum_spes.speech.reliability import sampling_quality, warn_if_noise
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
+from captum_spes.speech.scores import SCORES
+from captum_spes.speech.sides import Run, Side, SideMaps
 
 SCHEMES = ("paper", "efficient")
 

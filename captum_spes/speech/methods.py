@@ -9,10 +9,9 @@ shared evaluations, gradient methods differentiate one log-probability at a time
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,130 +30,19 @@ from captum.attr import (
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_spes.attr import SPES, BubbleNoise, Estimator
-from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, draw
+from captum_spes.attr import SPES, BubbleNoise
+from captum_spes.attr.sampling import BernoulliDesign, draw
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
+from captum_spes.forward import TokenProbabilityForward
 from captum_spes.maps import Maps
 from captum_spes.speech.controls import SpeechAttribution
-from captum_spes.speech.prefixes import PrefixScores
 from captum_spes.speech.randomness import seeded_global_generators
+from captum_spes.speech.scores import Counted, Remembered, perturbation_score, score_of_side
+from captum_spes.speech.sides import Run, Side, SideMaps
 
-SCORES = ("kl", "probability", "log_probability")
 # Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
 _WINDOW = (10, 10)
 _WINDOW_ARGUMENTS = ("sliding_window_shapes", "strides")
-# Perturbed inputs per forward of methods that cannot find it out.
-_BATCH = 4
-
-
-@dataclass(frozen=True)
-class Run:
-    """What both sides of an explanation have in common.
-
-    Attributes:
-        token_ids: ``(tokens,)``: the explained ids.
-        seed: of every random choice.
-        device: where the model runs.
-        output_layer: ``(..., hidden)`` to ``(..., vocab)``.
-        perturbations_per_eval: perturbed inputs per forward, or "auto".
-        dtype: precision of encoder and decoder; None for the model's own.
-        return_partial: whether Ctrl-C ends SPES's sampling with what there is.
-        show_progress: whether to draw progress bars.
-        score: one of ``SCORES``; None for what suits the method.
-        method_args: arguments of the method's own ``attribute``; they win over ours.
-    """
-
-    token_ids: Tensor
-    seed: int
-    device: torch.device
-    output_layer: Callable[[Tensor], Tensor]
-    perturbations_per_eval: int | str
-    dtype: torch.dtype | None
-    return_partial: bool
-    show_progress: bool
-    score: str | None
-    method_args: dict[str, Any]
-
-    @property
-    def fixed_batch(self) -> int:
-        """For methods of Captum's, which find no batch size of their own."""
-        size = self.perturbations_per_eval
-        return _BATCH if isinstance(size, str) else size
-
-    def in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of encoder or decoder that computes in ``dtype``."""
-        if self.dtype is None:
-            return forward
-
-        def computed(*args: Any) -> Any:
-            with torch.autocast(self.device.type, dtype=self.dtype):
-                return forward(*args)
-
-        return computed
-
-
-@dataclass(frozen=True)
-class SideMaps:
-    """What explaining one side gives.
-
-    Attributes:
-        maps: ``(tokens, *features)``.
-        halves: the maps of each half of the samples; None for methods that do not say.
-        n_samples: perturbed inputs that were evaluated; None likewise.
-    """
-
-    maps: Tensor
-    halves: tuple[Tensor, Tensor] | None = None
-    n_samples: int | None = None
-
-    def masked(self, is_undefined: Tensor) -> SideMaps:
-        """NaN where ``is_undefined``."""
-        maps, *halves = (
-            m.masked_fill(is_undefined, torch.nan) for m in (self.maps, *(self.halves or ()))
-        )
-        return SideMaps(maps, (halves[0], halves[1]) if halves else None, self.n_samples)
-
-
-@dataclass(frozen=True)
-class Side:
-    """The spectrogram or the previous tokens: what is perturbed and what the model makes of it.
-
-    Attributes:
-        name: shown in progress bars.
-        inputs: ``(1, *features)``.
-        baselines: the removed value, of the same shape.
-        feature_masks: one mask per segmentation level, ``(1, *features)``.
-        hidden_func: ``(batch, *features)`` to ``(batch, tokens, hidden)``.
-        n_samples: forward evaluations for sampling methods.
-        perturb_prob: probability that SPES perturbs a feature.
-        design: masks of SPES.
-        estimator: of SPES.
-        tolerance: of SPES.
-        frame_rate: frames per second of a spectrogram; None for previous tokens.
-        n_before: of previous tokens: how many are before each explained token.
-    """
-
-    name: str
-    inputs: Tensor
-    baselines: Tensor
-    feature_masks: list[Tensor]
-    hidden_func: Callable[[Tensor], Tensor]
-    n_samples: int
-    perturb_prob: float
-    design: MaskDesign | None = None
-    estimator: Estimator | None = None
-    tolerance: float | None = None
-    frame_rate: float | None = None
-    n_before: tuple[int, ...] | None = None
-
-    def to(self, device: torch.device) -> Side:
-        return replace(
-            self,
-            inputs=self.inputs.to(device, copy=True),
-            baselines=self.baselines.contiguous().to(device),
-            feature_masks=[mask.to(device) for mask in self.feature_masks],
-        )
 
 
 def attribute_side(method: Attribution, side: Side, run: Run) -> SideMaps:
@@ -185,7 +73,7 @@ def attribute_jointly(
     inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
     levels = [(mask, both[1].feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
     method = copy.copy(method)
-    method.forward_func = _perturbation_score(run.in_precision(hidden_func), inputs, run)
+    method.forward_func = perturbation_score(run.in_precision(hidden_func), inputs, run)
     arguments = {
         "baselines": baselines,
         "feature_mask": levels,
@@ -237,7 +125,7 @@ def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor | SideMaps
 
 
 def _run_spes(method: SPES, side: Side, run: Run) -> SideMaps:
-    score = _Counted(_score_of_side(side, run))
+    score = Counted(score_of_side(side, run))
     method.forward_func = score
     arguments = {
         "baselines": side.baselines,
@@ -268,7 +156,7 @@ def _if_given(**arguments: Any) -> dict[str, Any]:
 def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | SideMaps:
     if side.frame_rate is None:  # bubbles are for spectrograms; the paper perturbs tokens as SPES
         return _run_spes(SPES(method.forward_func), side, replace(run, method_args={}))
-    method.forward_func = _score_of_side(side, run)
+    method.forward_func = score_of_side(side, run)
     arguments = {
         "n_samples": side.n_samples,
         "perturbations_per_eval": run.fixed_batch,
@@ -280,7 +168,7 @@ def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | Sid
 
 
 def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
-    method.forward_func = _score_of_side(side, run)
+    method.forward_func = score_of_side(side, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -293,7 +181,7 @@ def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tens
 
 
 def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
-    method.forward_func = _score_of_side(side, run)
+    method.forward_func = score_of_side(side, run)
     arguments: dict[str, Any] = {
         "baselines": side.baselines,
         "perturbations_per_eval": run.fixed_batch,
@@ -312,7 +200,7 @@ def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
 
 
 def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
-    method.forward_func = _score_of_side(side, run)
+    method.forward_func = score_of_side(side, run)
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -329,7 +217,7 @@ def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: R
 
 def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
     # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = _Remembered(_score_of_side(side, run))
+    method.forward_func = Remembered(score_of_side(side, run))
     features = _Features(side)
     arguments = {
         "baselines": features.baselines,
@@ -420,60 +308,7 @@ class _Features:
         return maps.masked_fill(self._is_padding.to(maps.device), 0.0)
 
 
-def _score_of_side(side: Side, run: Run) -> Callable[..., Tensor]:
-    score = _perturbation_score(side.hidden_func, side.inputs, run)
-    if side.n_before is None or not isinstance(score, KLDivergenceForward):
-        return score
-    return PrefixScores(side.hidden_func, score, side.n_before)
-
-
-def _perturbation_score(
-    hidden_func: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], run: Run
-) -> Callable[..., Tensor]:
-    if run.score in (None, "kl"):
-        return KLDivergenceForward(hidden_func, inputs, output_layer=run.output_layer)
-    is_log = run.score == "log_probability"
-    return TokenProbabilityForward(
-        hidden_func, run.token_ids, log=is_log, output_layer=run.output_layer
-    )
-
-
 def _tokens(method: Attribution, run: Run) -> Iterator[int]:
     description = f"{method.get_name()} attribution"
     tokens = range(len(run.token_ids))
     yield from tqdm(tokens, desc=description, unit="token", disable=not run.show_progress)
-
-
-class _Counted:
-    """Forward function that counts the inputs that it evaluates."""
-
-    def __init__(self, forward_func: Callable[..., Tensor]) -> None:
-        self._forward_func = forward_func
-        self.n_evaluated = 0
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        scores = self._forward_func(*inputs)
-        self.n_evaluated += len(scores)
-        return scores
-
-
-class _Remembered:
-    """Forward function that evaluates every distinct input once."""
-
-    def __init__(self, forward_func: Callable[[Tensor], Tensor]) -> None:
-        self._forward_func = forward_func
-        self._scores: dict[bytes, Tensor] = {}
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        keys = [_digest(row) for row in inputs]
-        missing = {key: i for i, key in enumerate(keys) if key not in self._scores}
-        if missing:
-            rows = torch.tensor(list(missing.values()), device=inputs.device)
-            with torch.no_grad():
-                scores = self._forward_func(inputs.index_select(0, rows))
-            self._scores.update(zip(missing, scores, strict=True))
-        return torch.stack([self._scores[key] for key in keys])
-
-
-def _digest(row: Tensor) -> bytes:
-    return hashlib.blake2b(row.detach().cpu().numpy().tobytes(), digest_size=16).digest()

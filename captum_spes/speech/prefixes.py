@@ -19,8 +19,8 @@ class PrefixScores:
     """Forward function of previous tokens that scores every distinct prefix once.
 
     A token is written from what stands before it alone, so perturbed inputs that begin alike have
-    the same scores up to where they part. Two thousand of them share about their first ten
-    tokens with another one: a third of the output layer's work for 30 tokens, most of it for 12.
+    the same scores up to where they part. Of the scores of two thousand samples 70 % are distinct
+    with 30 tokens, a quarter with 12.
 
     Args:
         hidden_func: ``(batch, previous tokens)`` to ``(batch, tokens, hidden)``.
@@ -40,7 +40,7 @@ class PrefixScores:
         self._known: dict[bytes, float] = {}
 
     def __call__(self, previous: Tensor) -> Tensor:
-        """Return ``(batch, tokens)``, on the CPU."""
+        """Return ``(batch, tokens)``, float32."""
         if len(self._known) > _MOST_SCORES:
             self._known.clear()
         prefixes = [self._prefixes(row) for row in previous.cpu().numpy()]
@@ -53,7 +53,8 @@ class PrefixScores:
             ]
             for row, scores in zip(new, self._score.of_last_tokens(last), strict=True):
                 self._known.update(zip(prefixes[row][-new[row] :], scores.tolist(), strict=True))
-        return torch.tensor([[self._known[prefix] for prefix in own] for own in prefixes])
+        table = [[self._known[prefix] for prefix in own] for own in prefixes]
+        return torch.tensor(table, dtype=torch.float32, device=previous.device)
 
     def _prefixes(self, row: NDArray[Any]) -> list[bytes]:
         content = row.tobytes()

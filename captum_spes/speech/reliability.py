@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_spes.attr.reliability import samples_for, split_half_reliability
 from captum_spes.maps import paired_min_max, sentence_mean, standardize
-from captum_spes.speech.methods import SideMaps
+from captum_spes.speech.sides import SideMaps
 
 # Below it most of the variance of a map is noise; what a map to rely on should have.
 _MOSTLY_NOISE = 0.5

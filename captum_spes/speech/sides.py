@@ -1,0 +1,125 @@
+"""The two sides of an explanation, and what a method is asked about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.attr import Estimator
+from captum_spes.attr.sampling import MaskDesign
+
+# Perturbed inputs per forward of methods that cannot find it out.
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """What both sides of an explanation have in common.
+
+    Attributes:
+        token_ids: ``(tokens,)``: the explained ids.
+        seed: of every random choice.
+        device: where the model runs.
+        output_layer: ``(..., hidden)`` to ``(..., vocab)``.
+        perturbations_per_eval: perturbed inputs per forward, or "auto".
+        dtype: precision of encoder and decoder; None for the model's own.
+        return_partial: whether Ctrl-C ends SPES's sampling with what there is.
+        show_progress: whether to draw progress bars.
+        score: one of ``SCORES``; None for what suits the method.
+        method_args: arguments of the method's own ``attribute``; they win over ours.
+    """
+
+    token_ids: Tensor
+    seed: int
+    device: torch.device
+    output_layer: Callable[[Tensor], Tensor]
+    perturbations_per_eval: int | str
+    dtype: torch.dtype | None
+    return_partial: bool
+    show_progress: bool
+    score: str | None
+    method_args: dict[str, Any]
+
+    @property
+    def fixed_batch(self) -> int:
+        """For methods of Captum's, which find no batch size of their own."""
+        size = self.perturbations_per_eval
+        return _BATCH if isinstance(size, str) else size
+
+    def in_precision(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of encoder or decoder that computes in ``dtype``."""
+        if self.dtype is None:
+            return forward
+
+        def computed(*args: Any) -> Any:
+            with torch.autocast(self.device.type, dtype=self.dtype):
+                return forward(*args)
+
+        return computed
+
+
+@dataclass(frozen=True)
+class SideMaps:
+    """What explaining one side gives.
+
+    Attributes:
+        maps: ``(tokens, *features)``.
+        halves: the maps of each half of the samples; None for methods that do not say.
+        n_samples: perturbed inputs that were evaluated; None likewise.
+    """
+
+    maps: Tensor
+    halves: tuple[Tensor, Tensor] | None = None
+    n_samples: int | None = None
+
+    def masked(self, is_undefined: Tensor) -> SideMaps:
+        """NaN where ``is_undefined``."""
+        maps, *halves = (
+            m.masked_fill(is_undefined, torch.nan) for m in (self.maps, *(self.halves or ()))
+        )
+        return SideMaps(maps, (halves[0], halves[1]) if halves else None, self.n_samples)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The spectrogram or the previous tokens: what is perturbed and what the model makes of it.
+
+    Attributes:
+        name: shown in progress bars.
+        inputs: ``(1, *features)``.
+        baselines: the removed value, of the same shape.
+        feature_masks: one mask per segmentation level, ``(1, *features)``.
+        hidden_func: ``(batch, *features)`` to ``(batch, tokens, hidden)``.
+        n_samples: forward evaluations for sampling methods.
+        perturb_prob: probability that SPES perturbs a feature.
+        design: masks of SPES.
+        estimator: of SPES.
+        tolerance: of SPES.
+        frame_rate: frames per second of a spectrogram; None for previous tokens.
+        n_before: of previous tokens: how many are before each explained token.
+    """
+
+    name: str
+    inputs: Tensor
+    baselines: Tensor
+    feature_masks: list[Tensor]
+    hidden_func: Callable[[Tensor], Tensor]
+    n_samples: int
+    perturb_prob: float
+    design: MaskDesign | None = None
+    estimator: Estimator | None = None
+    tolerance: float | None = None
+    frame_rate: float | None = None
+    n_before: tuple[int, ...] | None = None
+
+    def to(self, device: torch.device) -> Side:
+        return replace(
+            self,
+            inputs=self.inputs.to(device, copy=True),
+            baselines=self.baselines.contiguous().to(device),
+            feature_masks=[mask.to(device) for mask in self.feature_masks],
+        )

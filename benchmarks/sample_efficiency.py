@@ -7,7 +7,7 @@ Models run in bfloat16, which processors without instructions for it run several
 `--dtype float32`.
 
 Whisper hears 30 seconds whatever it is given, so its 20,000 passes take hours for each recording on
-a processor. `--window 4` cuts the window to 4 seconds, about a tenth of the cost: the same weights
+a processor. `--window 4` cuts the window to 4 seconds, about a sixth of the cost: the same weights
 with fewer positions. Not every recording bears it (the text may begin anew at the end): only those
 are taken that the model writes the same tokens for as with its whole window.
 

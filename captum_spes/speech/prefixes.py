@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,18 +23,11 @@ class PrefixScores:
     with 30 tokens, a quarter with 12.
 
     Args:
-        hidden_func: ``(batch, previous tokens)`` to ``(batch, tokens, hidden)``.
-        score: Scores of such hidden states; its reference is one example.
+        score: Of ``(batch, previous tokens)``, by an output layer; its reference is one example.
         n_before: How many previous tokens are before each token, in ascending order.
     """
 
-    def __init__(
-        self,
-        hidden_func: Callable[[Tensor], Tensor],
-        score: KLDivergenceForward,
-        n_before: Sequence[int],
-    ) -> None:
-        self._hidden_func = hidden_func
+    def __init__(self, score: KLDivergenceForward, n_before: Sequence[int]) -> None:
         self._score = score
         self._n_before = n_before
         self._known: dict[bytes, float] = {}
@@ -47,7 +40,7 @@ class PrefixScores:
         new = self._new(prefixes)
         if new:
             rows = torch.tensor(list(new), device=previous.device)
-            hidden = self._hidden_func(previous.index_select(0, rows))
+            hidden = self._score.logits_func(previous.index_select(0, rows))
             last = [
                 states[len(states) - n :] for states, n in zip(hidden, new.values(), strict=True)
             ]

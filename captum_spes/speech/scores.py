@@ -19,7 +19,7 @@ def score_of_side(side: Side, run: Run) -> Callable[..., Tensor]:
     score = perturbation_score(side.hidden_func, side.inputs, run)
     if side.n_before is None or not isinstance(score, KLDivergenceForward):
         return score
-    return PrefixScores(side.hidden_func, score, side.n_before)
+    return PrefixScores(score, side.n_before)
 
 
 def perturbation_score(

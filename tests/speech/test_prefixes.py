@@ -36,7 +36,7 @@ def scores(decoder):
     unperturbed = torch.ones(1, N_PREVIOUS)
     full = KLDivergenceForward(decoder.hidden, unperturbed, output_layer=decoder.output_layer)
     decoder.read, decoder.n_written = [], 0
-    return full, PrefixScores(decoder.hidden, full, N_BEFORE)
+    return full, PrefixScores(full, N_BEFORE)
 
 
 def masks(seed, size):

@@ -8,6 +8,7 @@ a large model differ by more from run to run than all that is outside.
 
     python benchmarks/overhead.py small --out benchmarks/results/overhead_small.json
     python benchmarks/overhead.py small_3s small_10s small_30s bundled whisper
+    python benchmarks/overhead.py small bundled whisper --device cuda --batch-size 64
 
 Parts: small is a random Whisper of 0.8 M parameters, 750 frames, 30 tokens, a vocabulary of
 8,000; small_3s, small_10s and small_30s the same with 300, 1,000 and 3,000 frames and 10, 33 and
@@ -81,19 +82,20 @@ class _Processor:
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=str(end))
 
 
-def cases(names, whisper, audio):
+def cases(names, whisper, audio, device, batch_size):
     for name in names:
         if name in SMALL:
             n_frames, tokens = SMALL[name]
             model, processor, features = small_whisper(n_frames, 8000)
             target = list(range(10, 10 + tokens - 1))
-            yield name, model, processor, features, target, 16
+            yield name, model.to(device), processor, features, target, batch_size or 16
         elif name == "bundled":
             model, processor, _ = load_demo()
-            yield name, model, processor, load_examples()[0].path, None, 16
+            path = load_examples()[0].path
+            yield name, model.to(device), processor, path, None, batch_size or 16
         else:
             model, processor = load_model(whisper)
-            yield name, model, processor, audio, None, 4
+            yield name, model.to(device), processor, audio, None, batch_size or 4
 
 
 class TimeInside:
@@ -119,10 +121,18 @@ class TimeInside:
             handle.remove()
 
     def _start(self, module, args, kwargs):
+        _finish_what_was_asked()
         self._started = time.perf_counter()
 
     def _stop(self, module, args, kwargs, output):
+        _finish_what_was_asked()
         self.seconds += time.perf_counter() - self._started
+
+
+def _finish_what_was_asked():
+    """A GPU works on while the processor goes ahead."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 class Case:
@@ -152,8 +162,8 @@ class Case:
     @torch.no_grad()
     def bare(self, side, n_samples):
         adapter, sequence = self.adapter, self.sequence
-        spectrograms = self.speech.spectrogram.repeat(self.batch, 1, 1)
-        keep = torch.ones(self.batch, len(sequence.decoder_ids))
+        spectrograms = self.speech.spectrogram.to(adapter.device).repeat(self.batch, 1, 1)
+        keep = torch.ones(self.batch, len(sequence.decoder_ids), device=adapter.device)
         for start in range(0, n_samples, self.batch):
             size = min(self.batch, n_samples - start)
             if side == "spectrogram":
@@ -181,6 +191,7 @@ def seconds(case, way, side, n_samples):
     with TimeInside(case.model) as inside:
         start = time.perf_counter()
         getattr(case, way)(side, n_samples)
+        _finish_what_was_asked()
         return time.perf_counter() - start, inside.seconds
 
 
@@ -221,14 +232,20 @@ def main():
     parser.add_argument("--audio", default=SHARED / "speech" / "so-021700362.flac", type=Path)
     parser.add_argument("--samples", type=int, default=320)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, help="default: 16, of Whisper 4")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     report = {
         "machine": {"processor": platform.processor() or platform.machine(),
+                    "gpu": torch.cuda.get_device_name() if device.type == "cuda" else None,
                     "threads": torch.get_num_threads(), "torch": torch.__version__},
         "samples": arguments.samples,
     }  # fmt: skip
-    for name, *parts in cases(arguments.cases, arguments.whisper, arguments.audio):
+    for name, *parts in cases(
+        arguments.cases, arguments.whisper, arguments.audio, device, arguments.batch_size
+    ):
         case = Case(*parts)
         report[name] = {
             "parameters": sum(p.numel() for p in parts[0].parameters()),

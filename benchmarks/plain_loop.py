@@ -35,17 +35,17 @@ def plain_spectrogram_attr(
     adapter, speech, sequence, levels, removed, *, n_samples, perturb_prob, seed, batch, score
 ):
     """(tokens, time, freq), from masks of patches ``levels``, each (time, freq)."""
-    spectrogram = speech.spectrogram
+    spectrogram, removed = speech.spectrogram.to(adapter.device), removed.to(adapter.device)
     original = adapter.logits(adapter.encode(speech, spectrogram[None]), sequence).softmax(-1)
     design, seeds = BernoulliDesign(perturb_prob), level_seeds(seed, len(levels))
-    heat = torch.zeros(len(sequence.explained), *spectrogram.shape)
-    counts = torch.zeros(spectrogram.shape)
+    heat = torch.zeros(len(sequence.explained), *spectrogram.shape, device=adapter.device)
+    counts = torch.zeros(spectrogram.shape, device=adapter.device)
     schedule = zip(levels, split_evenly(n_samples, len(levels)), seeds, strict=True)
     for labels, samples, level_seed in schedule:
         generator = torch.Generator().manual_seed(level_seed)
         for size in chunk_sizes(samples, batch):
             masked = design.sample(size, int(labels.max()) + 1, generator)
-            masks = torch.stack([(~mask[labels]).float() for mask in masked])
+            masks = torch.stack([(~mask[labels]).float() for mask in masked]).to(adapter.device)
             perturbed = spectrogram * masks + removed * (1 - masks)
             logits = adapter.logits(adapter.encode(speech, perturbed), sequence)
             impacts = score(original.repeat(size, 1, 1), logits.softmax(-1))
@@ -53,7 +53,7 @@ def plain_spectrogram_attr(
             heat_of_samples = impacts[:, :, None, None] * (1 - masks)[:, None]
             heat += heat_of_samples[own].sum(0)
             counts += (1 - masks)[own].sum(0)
-    return heat / counts.clamp(min=1)
+    return (heat / counts.clamp(min=1)).cpu()
 
 
 @torch.no_grad()
@@ -65,14 +65,14 @@ def plain_token_attr(
     original = adapter.logits(adapter.encode(speech, spectrogram), sequence).softmax(-1)
     design, generator = BernoulliDesign(perturb_prob), torch.Generator().manual_seed(seed)
     n_previous = len(sequence.decoder_ids)
-    heat = torch.zeros(len(sequence.explained), n_previous)
-    counts = torch.zeros(n_previous)
+    heat = torch.zeros(len(sequence.explained), n_previous, device=adapter.device)
+    counts = torch.zeros(n_previous, device=adapter.device)
     for size in chunk_sizes(n_samples, batch):
-        is_removed = design.sample(size, n_previous, generator)
+        is_removed = design.sample(size, n_previous, generator).to(adapter.device)
         with adapter.keep_previous_tokens((~is_removed).float()):
             states = adapter.encode(speech, spectrogram.expand(size, -1, -1))
             logits = adapter.logits(states, sequence)
         impacts = score(original.repeat(size, 1, 1), logits.softmax(-1))
         heat += (impacts[:, :, None] * is_removed[:, None].float()).sum(0)
         counts += is_removed.float().sum(0)
-    return heat / counts.clamp(min=1)
+    return (heat / counts.clamp(min=1)).cpu()

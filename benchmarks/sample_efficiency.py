@@ -65,7 +65,9 @@ _NORMALIZE = BasicTextNormalizer()
 
 
 def run(parsed: argparse.Namespace) -> None:
-    dtype = getattr(torch, parsed.dtype)
+    # TensorFloat-32 multiplies with 10 bits of mantissa and adds in float32.
+    torch.set_float32_matmul_precision("high" if parsed.dtype == "tf32" else "highest")
+    dtype = torch.float32 if parsed.dtype == "tf32" else getattr(torch, parsed.dtype)
     model, processor = _load(parsed.model, dtype)
     model = model.to(parsed.device)
     explainer = SpeechToTextAttribution(SPES(model), processor)
@@ -87,7 +89,9 @@ def run(parsed: argparse.Namespace) -> None:
                 }  # fmt: skip
                 if _key(asked) in known:
                     continue
-                record = asked | measure(explainer, clip, scheme, samples, parsed.seed)
+                record = asked | measure(
+                    explainer, clip, scheme, samples, parsed.seed, parsed.batch_size
+                )
                 with parsed.out.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 print(clip["id"], scheme, samples, round(record["seconds"], 1), flush=True)
@@ -99,17 +103,17 @@ def _key(record):
     return tuple({"seed": 0, "dtype": "bfloat16", "window": None, **record}[name] for name in names)
 
 
-def measure(explainer, clip, scheme, samples, seed):
+def measure(explainer, clip, scheme, samples, seed, batch_size):
     start = time.perf_counter()
     result = explainer.attribute(
-        clip["audio"], n_samples=samples, n_token_samples=0, perturbations_per_eval=4, seed=seed,
-        **SCHEMES[scheme],
+        clip["audio"], n_samples=samples, n_token_samples=0, perturbations_per_eval=batch_size,
+        seed=seed, **SCHEMES[scheme],
     )  # fmt: skip
     seconds = time.perf_counter() - start
     adapter = explainer.adapter
     speech = read_speech(adapter, clip["audio"], adapter.sampling_rate)
     steps = perturbed(speech, result.sentence_attr().spectrogram_attr, result.removed, PERCENTAGES)
-    hearing = Hearing(adapter, speech, steps, 4)
+    hearing = Hearing(adapter, speech, steps, batch_size)
     graded = hearing.graded(explained_sequence(result))
     return {
         "seconds": round(seconds, 2),
@@ -253,8 +257,9 @@ def main() -> None:
     add.add_argument("--samples", nargs="+", type=int, default=[300, 1000])
     add.add_argument("--limit", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
-    add.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    add.add_argument("--dtype", choices=["bfloat16", "float32", "tf32"], default="bfloat16")
     add.add_argument("--device", default="cpu")
+    add.add_argument("--batch-size", type=int, default=4, help="a GPU is fast with 64")
     add.add_argument("--window", type=int, help="seconds that Whisper hears; default: all its 30")
     add.add_argument("--out", type=Path, required=True)
     add.set_defaults(function=run)

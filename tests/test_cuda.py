@@ -1,0 +1,120 @@
+"""On a GPU: the explanations of the CPU, and batches as large as its memory allows."""
+
+import copy
+
+import pytest
+import torch
+from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, KernelShap, Saliency
+from scipy.stats import spearmanr
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.attr.batch_size import AutomaticBatchSize
+from captum_spes.demo import load_demo, load_examples
+from captum_spes.metrics import deletion_curve
+from tests.speech.explaining import explain
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(autouse=True)
+def exact_convolutions():
+    """TensorFloat-32, PyTorch's default for convolutions, is exact to a thousandth."""
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        yield
+
+
+def on_gpu(model):
+    network, processor = model
+    return copy.deepcopy(network).to("cuda"), processor
+
+
+def assert_same(found, expected):
+    for name in ("spectrogram_attr", "token_attr"):
+        a, b = getattr(found, name), getattr(expected, name)
+        if b is None:
+            continue
+        assert a.device.type == "cpu"
+        tolerance = 1e-3 * float(b.nan_to_num(0).abs().max())
+        assert torch.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True)
+
+
+class TestMaps:
+    @pytest.mark.parametrize("scheme", ["paper", "efficient"])
+    def test_spes(self, tiny_model, audio, scheme):
+        expected = explain(tiny_model, audio, scheme=scheme)
+        assert_same(explain(on_gpu(tiny_model), audio, scheme=scheme), expected)
+
+    @pytest.mark.parametrize(
+        "method", [FeatureAblation, KernelShap, Saliency, InputXGradient, IntegratedGradients]
+    )
+    def test_other_methods(self, tiny_model, audio, method):
+        expected = explain(tiny_model, audio, method)
+        assert_same(explain(on_gpu(tiny_model), audio, method), expected)
+
+    def test_joint_perturbation(self, tiny_model, audio):
+        expected = explain(tiny_model, audio, perturb_jointly=True)
+        assert_same(explain(on_gpu(tiny_model), audio, perturb_jointly=True), expected)
+
+    def test_model_and_generators_come_back_as_they_were(self, tiny_model, audio):
+        network, processor = on_gpu(tiny_model)
+        weights = {name: value.clone() for name, value in network.state_dict().items()}
+        state = torch.cuda.get_rng_state()
+        for method in (SPES, KernelShap):
+            explain((network, processor), audio, method)
+        assert torch.equal(torch.cuda.get_rng_state(), state)
+        for name, value in network.state_dict().items():
+            assert value.device.type == "cuda"
+            assert torch.equal(value, weights[name])
+
+    def test_deletion(self, tiny_model, audio):
+        curves = []
+        for network, processor in (tiny_model, on_gpu(tiny_model)):
+            explainer = SpeechToTextAttribution(SPES(network), processor)
+            result = explain((network, processor), audio)
+            curves.append(deletion_curve(explainer, [(audio, None, result)], metric="kl"))
+        assert curves[0].y == pytest.approx(curves[1].y, rel=0.01, abs=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_the_order_of_every_map(dtype):
+    model, processor, _ = load_demo(device="cuda")
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    settings = {"n_samples": 300, "n_token_samples": 0, "patches_per_second": 60, "seed": 0}
+    exact, fast = (
+        explainer.attribute(load_examples()[0].path, dtype=d, perturbations_per_eval=32, **settings)
+        for d in (None, dtype)
+    )
+    assert fast.text == exact.text
+    pairs = zip(exact.spectrogram_attr, fast.spectrogram_attr, strict=True)
+    assert min(spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs) >= 0.98
+
+
+def test_automatic_batch_size_stays_within_the_memory(monkeypatch):
+    """Memory ends for real, samples are kept, and the maps do not depend on it."""
+    model, processor, _ = load_demo(device="cuda")
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    settings = {"n_samples": 1500, "n_token_samples": 0, "patches_per_second": 60, "seed": 0}
+    path, failed = load_examples()[0].path, []
+    expected = explainer.attribute(path, perturbations_per_eval=4, **settings)
+    told = AutomaticBatchSize.shrinks_after
+
+    def spy(self, error, size):
+        failed.append(size)
+        return told(self, error, size)
+
+    # Larger batches always count as worth it, so that memory is what ends them.
+    monkeypatch.setattr("captum_spes.attr.batch_size._WORTHWHILE", float("inf"))
+    monkeypatch.setattr(AutomaticBatchSize, "shrinks_after", spy)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**28) / total)
+    try:
+        found = explainer.attribute(path, perturbations_per_eval="auto", **settings)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert failed
+    assert found.parameters["n_samples_evaluated"] == settings["n_samples"]
+    assert_same(found, expected)

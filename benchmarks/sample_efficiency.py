@@ -3,19 +3,17 @@
 For every recording, scheme and number of samples: deletion by the sentence's map (word error rate,
 and graded: KL divergence and token accuracy with the output forced), size, split-half reliability,
 and whether the maximum of a word's map lies within the time in which it is spoken (pointing).
-Models run in bfloat16, which processors without instructions for it run several times slower than
-`--dtype float32`.
-
-Whisper hears 30 seconds whatever it is given, so its 20,000 passes take hours for each recording on
-a processor. `--window 4` cuts the window to 4 seconds, about a sixth of the cost: the same weights
-with fewer positions. Not every recording bears it (the text may begin anew at the end): only those
-are taken that the model writes the same tokens for as with its whole window.
+Models run in bfloat16, which processors without instructions for it run several times slower
+than `--dtype float32`; `tf32`, for GPUs, multiplies with TensorFloat-32's 10 bits of mantissa and
+adds in float32. 20,000 passes of Whisper tiny take hours on a processor and 15 s on a large GPU.
 
     python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\
         --samples 300 1000 --limit 20 --out efficiency.jsonl
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\
         --schemes paper --samples 20000 --limit 20 --out efficiency.jsonl
+    python benchmarks/sample_efficiency.py run openai/whisper-tiny.en manifest.jsonl --dtype tf32 \\
+        --device cuda --batch-size 64 --schemes efficient --samples 300 1000 --out efficiency.jsonl
     python benchmarks/sample_efficiency.py table efficiency.jsonl --reference paper:20000
 
 One line per recording, scheme and number is added to the file; what it holds is not computed
@@ -25,7 +23,6 @@ again, so schemes and numbers can be added, also by several processes with files
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
 from pathlib import Path
@@ -36,7 +33,6 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.demo import load_demo
-from captum_spes.errors import ArgumentError
 from captum_spes.metrics import size_curve
 from captum_spes.metrics.perturbation import (
     Hearing,
@@ -72,11 +68,6 @@ def run(parsed: argparse.Namespace) -> None:
     model = model.to(parsed.device)
     explainer = SpeechToTextAttribution(SPES(model), processor)
     clips = _clips(parsed.manifest)
-    if parsed.window:
-        whole = {clip["id"]: _written(explainer, clip) for clip in clips}
-        model, processor = _cut_window(model, processor, parsed.window)
-        explainer = SpeechToTextAttribution(SPES(model), processor)
-        clips = [clip for clip in clips if _written(explainer, clip) == whole[clip["id"]]]
     known = set()
     if parsed.out.exists():
         known = {_key(record) for record in _records([parsed.out])}
@@ -85,7 +76,7 @@ def run(parsed: argparse.Namespace) -> None:
             for samples in parsed.samples:
                 asked = {
                     "id": clip["id"], "scheme": scheme, "samples": samples, "seed": parsed.seed,
-                    "dtype": parsed.dtype, "window": parsed.window,
+                    "dtype": parsed.dtype,
                 }  # fmt: skip
                 if _key(asked) in known:
                     continue
@@ -98,9 +89,9 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def _key(record):
-    """Early records are of seed 0, in bfloat16 and of the whole window, and do not say so."""
-    names = ("id", "scheme", "samples", "seed", "dtype", "window")
-    return tuple({"seed": 0, "dtype": "bfloat16", "window": None, **record}[name] for name in names)
+    """Early records are of seed 0 and in bfloat16, and do not say so."""
+    names = ("id", "scheme", "samples", "seed", "dtype")
+    return tuple({"seed": 0, "dtype": "bfloat16", **record}[name] for name in names)
 
 
 def measure(explainer, clip, scheme, samples, seed, batch_size):
@@ -223,30 +214,6 @@ def _load(name, dtype):
     return load_model(name, dtype=dtype)
 
 
-def _written(explainer, clip):
-    """The tokens that the model writes, or None for a recording that is longer than its window."""
-    adapter = explainer.adapter
-    try:
-        speech = read_speech(adapter, clip["audio"], adapter.sampling_rate)
-    except ArgumentError:
-        return None
-    return adapter.generate(speech, {"max_new_tokens": 60}).ids.tolist()
-
-
-def _cut_window(model, processor, seconds):
-    """Whisper with the first of its positions: hears `seconds` instead of 30, and costs less."""
-    model, processor = copy.deepcopy(model), copy.deepcopy(processor)
-    encoder, extractor = model.get_encoder(), processor.feature_extractor
-    extractor.chunk_length = seconds
-    extractor.n_samples = seconds * extractor.sampling_rate
-    extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
-    positions = extractor.nb_max_frames // (encoder.conv1.stride[0] * encoder.conv2.stride[0])
-    weight = encoder.embed_positions.weight[:positions].detach().clone()
-    encoder.embed_positions = torch.nn.Embedding.from_pretrained(weight)
-    model.config.max_source_positions = encoder.config.max_source_positions = positions
-    return model, processor
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -260,7 +227,6 @@ def main() -> None:
     add.add_argument("--dtype", choices=["bfloat16", "float32", "tf32"], default="bfloat16")
     add.add_argument("--device", default="cpu")
     add.add_argument("--batch-size", type=int, default=4, help="a GPU is fast with 64")
-    add.add_argument("--window", type=int, help="seconds that Whisper hears; default: all its 30")
     add.add_argument("--out", type=Path, required=True)
     add.set_defaults(function=run)
     add = commands.add_parser("table")

@@ -16,7 +16,7 @@ from captum_spes.errors import ArgumentError
 from captum_spes.forward.logits import call_logits, output_logits
 
 _LOG2_E = math.log2(math.e)
-# How many times two less likely than the likeliest token one with a logit of -inf counts as: as
+# A token with a logit of -inf counts as this less likely than the likeliest, in powers of two: as
 # the smallest positive float32 is below 1. It keeps the divergence finite.
 _IMPOSSIBLE = math.log2(torch.finfo(torch.float32).smallest_normal) - 23
 # Logits that are computed, and of these compared, at a time; at least one example's. An output
@@ -293,12 +293,13 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _relative(logits: Tensor, to: Tensor) -> Tensor:
-    """How many times two a token is likelier than the one with the logit ``to``, in one pass.
+def _relative(logits: Tensor, anchor: Tensor) -> Tensor:
+    """How much likelier tokens are than one with the logit ``anchor``, in powers of two.
 
-    exp2 is twice as fast as exp on a CPU. What rounding adds to all tokens alike cancels.
+    exp2 is twice as fast as exp on a CPU. It is one pass over the logits, with one rounding; what
+    the anchor's adds is the same for all tokens and cancels.
     """
-    return torch.add(-_LOG2_E * to, logits, alpha=_LOG2_E)
+    return torch.add(-_LOG2_E * anchor, logits, alpha=_LOG2_E)
 
 
 def _floored(logits: Tensor, largest: Tensor) -> Tensor:

@@ -50,6 +50,20 @@ class TestKLDivergence:
         found = KLDivergenceForward(lambda x: x, reference)(perturbed)
         assert (-found.double() - expected).abs().max() < 1e-6
 
+    @pytest.mark.parametrize("far", [30.0, 80.0, 200.0, 1e4, 1e30])
+    def test_exact_however_far_the_likeliest_token_moves(self, far):
+        generator = torch.Generator().manual_seed(0)
+        reference = 3 * torch.randn(1, 20, 1000, generator=generator)
+        perturbed = reference.repeat(2, 1, 1)
+        likeliest = reference.argmax(-1)
+        for token in range(20):
+            perturbed[0, token, (likeliest[0, token] + 1) % 1000] += far
+            perturbed[1, token, likeliest[0, token]] -= far
+        p, q = reference.double().log_softmax(-1), perturbed.double().log_softmax(-1)
+        expected = (p.exp() * (p - q)).sum(-1)
+        found = KLDivergenceForward(lambda x: x, reference)(perturbed)
+        assert torch.allclose(-found.double(), expected, rtol=1e-6, atol=1e-6)
+
     @pytest.mark.parametrize("batch", [1, 3])
     def test_output_layer_gives_the_same_from_hidden_states(self, batch):
         inputs = torch.randn(batch, 4, 5)

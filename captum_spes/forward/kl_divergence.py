@@ -220,8 +220,9 @@ class _Reference:
                 )
             # Rounding of p would be the same in every score; float64, which MPS lacks, once.
             probs.append(row.to("cpu", torch.float64).softmax(-1).to(row))
-            below = _relative(row, largest)
-            relative.append(below if bool(torch.isfinite(below).all()) else _floored(row, largest))
+            exact = _relative(row, largest)
+            is_finite = torch.isfinite(exact).all(-1, keepdim=True)
+            relative.append(torch.where(is_finite, exact, _floored(row, largest)))
             likeliest.append(index)
         self._relative, self._probs = torch.cat(relative), torch.cat(probs)
         self._likeliest = torch.cat(likeliest)
@@ -263,9 +264,10 @@ class _Reference:
             self._likeliest[index].to(logits.device).expand(len(logits), *logits.shape[1:-1], 1)
         )
         divergence = self._divergence(_relative(logits, logits.gather(-1, likeliest)), index)
-        if not bool(torch.isfinite(divergence).all()):
+        is_finite = torch.isfinite(divergence)
+        if not bool(is_finite.all()):
             floored = _floored(logits, logits.amax(-1, keepdim=True))
-            divergence = self._divergence(floored, index)
+            divergence = torch.where(is_finite, divergence, self._divergence(floored, index))
         # Rounding can leave -1e-8. clamp keeps a NaN, so that the caller sees it.
         largest_float = torch.finfo(torch.float32).max
         return (0.0 - divergence.clamp(0.0, largest_float)).to(logits.device, torch.float32)

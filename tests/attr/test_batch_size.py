@@ -1,6 +1,6 @@
 """An automatic batch size: the same attributions, nothing lost where memory ends."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +12,19 @@ X = torch.arange(12.0).reshape(2, 6)
 WEIGHT = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Time passes in the model alone, however busy the machine is."""
+    clock = SimpleNamespace(now=0.0)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr("captum_spes.attr.sampler.time", clock)
+    monkeypatch.setattr(Recorded, "clock", clock)
+
+
 class Recorded:
-    """A linear model that notes its batches and may run out of memory."""
+    """A linear model that notes its batches, takes its time and may run out of memory."""
+
+    clock = None
 
     def __init__(self, batch=2, capacity=None, seconds=lambda size: 0.0, error=None):
         self.sizes, self.batch = [], batch
@@ -25,7 +36,7 @@ class Recorded:
         self.sizes.append(size)
         if self.capacity is not None and size > self.capacity:
             raise self.error
-        time.sleep(self.seconds(size))
+        self.clock.now += self.seconds(size)
         return x.double() @ WEIGHT
 
 

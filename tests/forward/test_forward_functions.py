@@ -64,6 +64,15 @@ class TestKLDivergence:
         found = KLDivergenceForward(lambda x: x, reference)(perturbed)
         assert torch.allclose(-found.double(), expected, rtol=1e-6, atol=1e-6)
 
+    def test_equal_logits_score_exactly_0_beside_impossible_tokens(self):
+        reference = 3 * torch.randn(1, 4, 1001, generator=torch.Generator().manual_seed(0))
+        reference[0, 1, 5] = -torch.inf
+        perturbed = torch.cat([reference, reference + 1, reference])
+        perturbed[1, 2, 7] = -torch.inf
+        found = KLDivergenceForward(lambda x: x, reference)(perturbed)
+        assert (found[[0, 2]] == 0).all()
+        assert torch.isfinite(found).all()
+
     @pytest.mark.parametrize("batch", [1, 3])
     def test_output_layer_gives_the_same_from_hidden_states(self, batch):
         inputs = torch.randn(batch, 4, 5)

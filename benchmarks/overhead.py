@@ -121,16 +121,16 @@ class TimeInside:
             handle.remove()
 
     def _start(self, module, args, kwargs):
-        _finish_what_was_asked()
+        _synchronize()
         self._started = time.perf_counter()
 
     def _stop(self, module, args, kwargs, output):
-        _finish_what_was_asked()
+        _synchronize()
         self.seconds += time.perf_counter() - self._started
 
 
-def _finish_what_was_asked():
-    """A GPU works on while the processor goes ahead."""
+def _synchronize():
+    """Wait for a GPU, which works on while the processor goes ahead."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
@@ -191,7 +191,7 @@ def seconds(case, way, side, n_samples):
     with TimeInside(case.model) as inside:
         start = time.perf_counter()
         getattr(case, way)(side, n_samples)
-        _finish_what_was_asked()
+        _synchronize()
         return time.perf_counter() - start, inside.seconds
 
 

@@ -61,7 +61,6 @@ _NORMALIZE = BasicTextNormalizer()
 
 
 def run(parsed: argparse.Namespace) -> None:
-    # TensorFloat-32 multiplies with 10 bits of mantissa and adds in float32.
     torch.set_float32_matmul_precision("high" if parsed.dtype == "tf32" else "highest")
     dtype = torch.float32 if parsed.dtype == "tf32" else getattr(torch, parsed.dtype)
     model, processor = _load(parsed.model, dtype)

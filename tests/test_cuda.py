@@ -5,13 +5,12 @@ import copy
 import pytest
 import torch
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, KernelShap, Saliency
-from scipy.stats import spearmanr
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.attr.batch_size import AutomaticBatchSize
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.metrics import deletion_curve
-from tests.speech.explaining import explain
+from tests.speech.explaining import explain, rank_correlations
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
@@ -34,7 +33,7 @@ def on_gpu(model):
 def assert_same(found, expected):
     for name in ("spectrogram_attr", "token_attr"):
         a, b = getattr(found, name), getattr(expected, name)
-        if b is None:
+        if a is None and b is None:
             continue
         assert a.device.type == "cpu"
         tolerance = 1e-3 * float(b.nan_to_num(0).abs().max())
@@ -88,8 +87,7 @@ def test_half_precision_keeps_the_order_of_every_map(dtype):
         for d in (None, dtype)
     )
     assert fast.text == exact.text
-    pairs = zip(exact.spectrogram_attr, fast.spectrogram_attr, strict=True)
-    assert min(spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs) >= 0.98
+    assert min(rank_correlations(exact, fast)) >= 0.98
 
 
 def test_automatic_batch_size_stays_within_the_memory(monkeypatch):

@@ -298,8 +298,9 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 def _relative(logits: Tensor, anchor: Tensor) -> Tensor:
     """How much likelier tokens are than one with the logit ``anchor``, in powers of two.
 
-    exp2 is twice as fast as exp on a CPU. It is one pass over the logits, with one rounding; what
-    the anchor's adds is the same for all tokens and cancels.
+    exp2 is twice as fast as exp on a CPU. One pass over the logits, in which multiplying does not
+    round where a processor fuses it with adding; the anchor's rounding is the same for all tokens
+    and cancels.
     """
     return torch.add(-_LOG2_E * anchor, logits, alpha=_LOG2_E)
 

@@ -1,5 +1,7 @@
 """A quick explanation of a small model."""
 
+from scipy.stats import spearmanr
+
 from captum_spes import SPES, SpeechToTextAttribution
 
 QUICK = {
@@ -15,3 +17,9 @@ def explain(model, audio, method=SPES, **kwargs):
     network, processor = model
     explainer = SpeechToTextAttribution(method(network), processor)
     return explainer.attribute(audio, **{**QUICK, **kwargs})
+
+
+def rank_correlations(first, second):
+    """Of each token's map."""
+    pairs = zip(first.spectrogram_attr, second.spectrogram_attr, strict=True)
+    return [spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs]

@@ -9,13 +9,12 @@ import warnings
 import pytest
 import torch
 from captum.attr import FeatureAblation, Saliency
-from scipy.stats import spearmanr
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech import SpeechToTextAttributionResult
-from tests.speech.explaining import explain
+from tests.speech.explaining import explain, rank_correlations
 
 
 class TestReliability:
@@ -110,12 +109,6 @@ class TestTolerance:
     def test_previous_tokens_get_all_their_samples(self, tiny_speech2text, audio):
         result = explain(tiny_speech2text, audio, n_samples=20_000, tolerance=0.5)
         assert result.reliability().n_token_samples == 60
-
-
-def rank_correlations(first, second):
-    """Of each token's map."""
-    pairs = zip(first.spectrogram_attr, second.spectrogram_attr, strict=True)
-    return [spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs]
 
 
 class TestPrecision:

@@ -4,7 +4,7 @@ Each part is one `captum-spes evaluate`, which is printed, goes on where it was 
 leaves its command, versions and machine in `run.json`. Small files of finished parts are copied
 into a folder of results.
 
-    python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 80
+    python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/compare_methods.py bundled_en bundled_de bundled_es
     python benchmarks/compare_methods.py whisper
     python benchmarks/compare_methods.py bundled_en_samples

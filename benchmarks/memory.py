@@ -18,7 +18,7 @@ _EXPLAIN = """
 import json, resource, sys
 import numpy as np
 from captum_spes import SPES, SpeechToTextAttribution
-from captum_spes.speech.audio import load_audio
+from captum_spes.io.audio import load_audio
 from captum_spes.speech.models import load_model
 
 model, audio, seconds, tokens, samples, scheme, batch = sys.argv[1:]

@@ -1,6 +1,6 @@
 """Do the maps make sense? The plausibility analyses on the bundled model and on Whisper.
 
-    python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 600
+    python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 600
     python benchmarks/plausibility.py explain english german spanish whisper doubtful
     python benchmarks/plausibility.py tables --out benchmarks/results/plausibility
 
@@ -56,7 +56,7 @@ from captum_spes.analysis.findings import corrected, utterance_means
 from captum_spes.corpus import named_methods
 from captum_spes.demo import load_demo
 from captum_spes.demo.examples import read_examples
-from captum_spes.speech.audio import load_audio
+from captum_spes.io.audio import load_audio
 from captum_spes.speech.models import load_model
 
 SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))

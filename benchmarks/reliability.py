@@ -114,19 +114,19 @@ def main() -> None:
 
 def corpora(work: Path, digits: Path, with_texts: bool) -> list[list[str]]:
     commands = [
-        ["captum_spes.reliability.digits", str(digits), str(work / "digits")],
-        ["captum_spes.reliability.commands", str(work / "commands")],
+        ["recipes.stability.digits", str(digits), str(work / "digits")],
+        ["recipes.stability.commands", str(work / "commands")],
     ]
     if with_texts:
         sizes = ["--train", str(SENTENCES), "--validation", "60", "--test", "60"]
-        commands.append(["captum_spes.demo.making.synthesize", str(work / "sentences"), *sizes])
+        commands.append(["recipes.bundled.synthesize", str(work / "sentences"), *sizes])
     return commands
 
 
 def classifier_training(work: Path, groups: dict[str, Group]) -> list[list[str]]:
     return [
         [
-            "captum_spes.reliability.training",
+            "recipes.stability.training",
             str(work / group.corpus / "train"),
             *("--validation", str(work / group.corpus / "validation")),
             *("--tasks", *group.learned),
@@ -142,7 +142,7 @@ def classifier_training(work: Path, groups: dict[str, Group]) -> list[list[str]]
 def transcription_training(work: Path) -> list[list[str]]:
     return [
         [
-            "captum_spes.demo.making.train",
+            "recipes.bundled.train",
             str(work / "sentences"),
             str(work / "models" / TRANSCRIPTION / f"seed-{seed}"),
             *("--epochs", str(SENTENCE_EPOCHS), "--seed", str(seed), "--start", str(MODEL_FOLDER)),

@@ -7,7 +7,7 @@ Models run in bfloat16, which processors without instructions for it run several
 than `--dtype float32`; `tf32`, for GPUs, multiplies with TensorFloat-32's 10 bits of mantissa and
 adds in float32. 20,000 passes of Whisper tiny take hours on a processor and 15 s on a large GPU.
 
-    python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 80
+    python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\
         --samples 300 1000 --limit 20 --out efficiency.jsonl
     python benchmarks/sample_efficiency.py run demo build/corpus/test/manifest.jsonl \\

@@ -5,8 +5,9 @@ Captum rejects a bad argument with ``AssertionError``, the rest of Python with
 either habit catches them, and unlike ``assert`` they survive ``python -O``.
 """
 
+import math
 from importlib import import_module
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -23,6 +24,29 @@ def whole_number(name: str, value: object, lowest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
         raise ArgumentError(f"{name} must be an int of at least {lowest}, got {value!r}.")
     return int(value)
+
+
+def open_share(name: str, value: object) -> float:
+    """Return ``value`` as a float strictly between 0 and 1, NumPy's numbers included."""
+    number = real_number(name, value)
+    if not 0 < number < 1:
+        raise ArgumentError(f"{name} must lie strictly between 0 and 1, got {value!r}.")
+    return number
+
+
+def positive_number(name: str, value: object) -> float:
+    """Return ``value`` as a finite float above 0."""
+    number = real_number(name, value)
+    if not 0 < number < math.inf:
+        raise ArgumentError(f"{name} must be positive and finite, got {value!r}.")
+    return number
+
+
+def real_number(name: str, value: object) -> float:
+    """Return ``value`` as a float; truth values and texts are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
+    return float(value)
 
 
 def optional_library(name: str, purpose: str, extra: str) -> Any:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
+
+GOLDEN = Path(__file__).parent / "golden" / "data"
 
 
 def shared_folder() -> Path:
@@ -25,16 +29,15 @@ def need(path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden():
-    """Load a golden file by name; skip where the shared data is missing."""
-    folder = shared_folder() / "golden"
+def golden() -> Callable[[str], Any]:
+    """Load a golden file by name."""
 
     def load(name: str) -> Any:
-        path = need(folder / name)
+        path = GOLDEN / name
         if path.suffix == ".json":
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         if path.suffix == ".h5":
-            return pytest.importorskip("h5py").File(path)
+            return h5py.File(path)
         with np.load(path) as arrays:
             return {key: _as_tensor(arrays[key]) for key in arrays.files}
 
@@ -194,7 +197,7 @@ def tiny_speech2text(_tiny_speech2text_processor):
 
 @pytest.fixture(scope="session")
 def _tiny_canary_processor():
-    from captum_spes.demo.making.model import make_processor, train_tokenizer
+    from recipes.bundled.model import make_processor, train_tokenizer
 
     sentences = ["the cat sat on the mat and slept", "a dog came home again"]
     return make_processor(train_tokenizer(sentences, vocabulary=40))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from captum_spes.cli import main
-from captum_spes.reliability import ClassifierConfig, ReliabilityStudy, SpeechClassifier
-from captum_spes.report import plot_cost, plot_reliability, write_reliability
-from tests.reliability.planted import RATE, write_corpus
+from captum_spes.stability import ClassifierConfig, StabilityStudy, SpeechClassifier
+from captum_spes.report import plot_cost, plot_stability, write_stability
+from tests.stability.planted import RATE, write_corpus
 
 CLASSES = {"speaker": ("soft", "loud")}
 
@@ -81,11 +81,11 @@ def test_models_one_by_one_and_in_two_folders(models, manifest, tmp_path):
     options = ("--methods", "saliency", "--units", "20ms", "--limit", "1")
     pair = [models / "seed-0", models / "seed-2"]
     assert run(pair, manifest, tmp_path / "one", *options) == 0
-    assert set(ReliabilityStudy.load(tmp_path / "one").models) == {"seed-0", "seed-2"}
+    assert set(StabilityStudy.load(tmp_path / "one").models) == {"seed-0", "seed-2"}
     other = tmp_path / "other"
     SpeechClassifier.from_pretrained(models / "seed-1").save_pretrained(other / "seed-0")
     assert run([models / "seed-0", other / "seed-0"], manifest, tmp_path / "two", *options) == 0
-    assert len(ReliabilityStudy.load(tmp_path / "two").models) == 2
+    assert len(StabilityStudy.load(tmp_path / "two").models) == 2
 
 
 def test_another_model_of_the_same_name_is_noticed(models, manifest, tmp_path, capsys):
@@ -151,7 +151,7 @@ def test_agreement_by_cost_is_drawn_where_a_method_has_several(models, manifest,
     options = ("--methods", "spes@5,spes@40,saliency", "--units", "20ms", "--limit", "2")
     assert run([models], manifest, tmp_path / "out", *options) == 0
     assert (tmp_path / "out" / "speaker-cost.png").stat().st_size > 10_000
-    [axes] = plot_cost(ReliabilityStudy.load(tmp_path / "out"), "speaker").axes
+    [axes] = plot_cost(StabilityStudy.load(tmp_path / "out"), "speaker").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines["spes, 20ms, ceiling"].get_xdata()) == 2
     assert "saliency, ceiling" not in lines
@@ -161,13 +161,13 @@ def test_pictures_have_a_row_per_input(models, manifest, tmp_path):
     options = ("--methods", "saliency,spes@10", "--units", "20ms", "--inputs",
                "waveform,encoder", "--limit", "2")  # fmt: skip
     assert run([models], manifest, tmp_path / "out", *options) == 0
-    study = ReliabilityStudy.load(tmp_path / "out")
+    study = StabilityStudy.load(tmp_path / "out")
     assert not (tmp_path / "out" / "speaker-cost.png").exists()
-    axes = plot_reliability(study, "speaker").axes
+    axes = plot_stability(study, "speaker").axes
     assert [a.get_title(loc="left") for a in axes] == ["speaker, waveform", "speaker, encoder"]
     with pytest.raises(KeyError):
-        plot_reliability(study, "mood")
-    written = write_reliability(study, tmp_path / "again")
+        plot_stability(study, "mood")
+    written = write_stability(study, tmp_path / "again")
     assert [p.name for p in written] == ["table.csv", "agreements.csv", "summary.md", "speaker.png"]
 
 

@@ -20,14 +20,14 @@ from captum.attr import Saliency
 import captum_spes
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.corpus import read_manifest
-from captum_spes.reliability import (
+from captum_spes.stability import (
     ClassifierConfig,
     SpeechClassifier,
     parse_method,
     parse_units,
     run_study,
 )
-from tests.reliability.planted import RATE, write_corpus, write_recordings
+from tests.stability.planted import RATE, write_corpus, write_recordings
 
 
 def examples():

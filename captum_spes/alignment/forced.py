@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.alignment.spelling import spoken_forms
 from captum_spes.errors import ArgumentError, optional_library
-from captum_spes.speech.audio import check_audio, load_audio
+from captum_spes.io.audio import check_audio, load_audio
 
 # What the English model of pocketsphinx was trained on.
 _SAMPLING_RATE = 16_000

@@ -7,7 +7,7 @@ from captum_spes.analysis.evidence import (
     was_matched,
     word_evidence,
 )
-from captum_spes.analysis.figures import (
+from captum_spes.plotting.analysis import (
     plot_hallucination_check,
     plot_positions,
     plot_profiles,

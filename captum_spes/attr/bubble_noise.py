@@ -11,20 +11,11 @@ from captum.log import log_usage
 from torch import Tensor
 
 from captum_spes.attr._captum_compat import TargetType
-from captum_spes.attr.evaluation import (
-    Evaluation,
-    check_finite,
-    check_inputs,
-    check_value_per_batch,
-    has_value_per_example,
-    on_device_of,
-    per_sample,
-    progress_bar,
-    result_dtype,
-    scores_of,
-)
-from captum_spes.attr.sampling import chunk_sizes, resolve_seed
-from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
+from captum_spes.attr.designs import resolve_seed
+from captum_spes.attr.estimators import HALVES, first_of_half
+from captum_spes.attr.forward import Forward, Original, check_inputs
+from captum_spes.attr.loop import Plan, sample, shaped
+from captum_spes.errors import ArgumentError, ArgumentTypeError, positive_number
 
 
 class BubbleNoise(PerturbationAttribution):
@@ -61,13 +52,13 @@ class BubbleNoise(PerturbationAttribution):
         super().__init__(forward_func)
 
     @log_usage()
-    def attribute(
+    def attribute(  # noqa: PLR0913
         self,
         inputs: Tensor,
         target: TargetType = None,
         additional_forward_args: object | None = None,
         n_samples: int = 1_000,
-        perturbations_per_eval: int = 1,
+        perturbations_per_eval: int | str = 1,
         show_progress: bool = False,
         *,
         bubbles_per_second: float = 10.0,
@@ -76,7 +67,10 @@ class BubbleNoise(PerturbationAttribution):
         frame_rate: float = 100.0,
         time_dim: int = -2,
         seed: int | None = None,
-    ) -> Tensor:
+        tolerance: float | None = None,
+        return_partial: bool = False,
+        return_halves: bool = False,
+    ) -> Any:
         r"""
         Args:
 
@@ -91,8 +85,9 @@ class BubbleNoise(PerturbationAttribution):
                         Default: None
             n_samples (int, optional): Forward evaluations of noisy inputs, at least 1.
                         Default: 1000, the paper's
-            perturbations_per_eval (int, optional): Noisy inputs per call of
-                        ``forward_func``. It does not change bubbles or noise.
+            perturbations_per_eval (int or "auto", optional): Noisy inputs per call of
+                        ``forward_func``, as for :class:`captum_spes.SPES`. It does not change
+                        bubbles or noise.
                         Default: 1
             show_progress (bool, optional): Displays a progress bar.
                         Default: False
@@ -110,11 +105,21 @@ class BubbleNoise(PerturbationAttribution):
             seed (int, optional): Bubbles and noise depend on it alone; torch's global
                         generator is not touched.
                         Default: None, a seed is drawn from torch's global generator
+            tolerance (float, optional): Stop when at most this share of the attributions'
+                        variance is sampling noise; see :class:`captum_spes.SPES`.
+                        Default: None, all of ``n_samples``
+            return_partial (bool, optional): Whether Ctrl-C ends the sampling and returns the
+                        attributions of the samples so far, with a warning.
+                        Default: False
+            return_halves (bool, optional): Whether to return the attributions of both
+                        halves of the samples, too.
+                        Default: False
 
         Returns:
-            *Tensor* of **attributions**: shaped as :class:`captum_spes.SPES` shapes them:
+            *Tensor* of **attributions**, shaped as :class:`captum_spes.SPES` shapes them:
             like the input for one score per example, ``(batch, k, *input.shape[1:])`` for
-            k of them.
+            k of them; or, with ``return_halves=True``, a tuple of **attributions** and
+            **halves**, the same twice, from every second sample each.
 
         Raises:
             ArgumentError: an argument has an unusable value or shape, or the forward
@@ -132,44 +137,71 @@ class BubbleNoise(PerturbationAttribution):
         """
         _check_spectrogram(inputs, time_dim)
         check_inputs((inputs,), self.forward_func)
-        n_samples = whole_number("n_samples", n_samples, 1)
-        perturbations_per_eval = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        plan = Plan(n_samples, perturbations_per_eval, tolerance, return_partial, show_progress)
         bubbles = _Bubbles(inputs, time_dim, bubbles_per_second, width, height, frame_rate)
-        generator = torch.Generator().manual_seed(resolve_seed(seed))
-
-        with (
-            torch.no_grad(),
-            progress_bar(self.get_name(), n_samples, show_progress) as advance,
-        ):
-            evaluate = Evaluation(self.forward_func, target, additional_forward_args)
-            initial = evaluate((inputs,))
-            has_rows = has_value_per_example(initial, len(inputs))
-            if not has_rows:
-                check_value_per_batch(initial, perturbations_per_eval, [])
-            reference = scores_of(initial).reshape(len(inputs) if has_rows else 1, -1)
-            sums = torch.zeros(reference.numel(), bubbles.n_cells, dtype=torch.float64)
-            total = torch.zeros(bubbles.n_cells, dtype=torch.float64)
-            for size in chunk_sizes(n_samples, perturbations_per_eval):
-                weights, noise = bubbles.draw(size, generator)
-                values = scores_of(evaluate((bubbles.drown(inputs, weights, noise),), size))
-                impacts = reference - per_sample(values, size, reference)
-                check_finite(impacts)
-                flat = weights.reshape(size, -1).double()
-                sums += impacts.reshape(size, -1).T @ flat
-                total += flat.sum(0)
-                advance(size)
-
-        # A cell in the centre of every bubble saw no noise: nothing is known of it.
-        means = torch.where(total > 0, sums / total.where(total > 0, total + 1), 0.0)
-        shape = (*(tuple(initial.shape) or (1,)), *bubbles.shape)
-        attributions = means.reshape(shape).expand(*shape[: -len(bubbles.shape)], *inputs.shape[1:])
-        return on_device_of(inputs, attributions.to(result_dtype(initial)).contiguous())
+        with torch.no_grad():
+            forward = Forward(self.forward_func, target, additional_forward_args)
+            original = Original.of(forward, (inputs,))
+            original.check_batches(perturbations_per_eval)
+            perturbations = _BubblePerturbations(
+                bubbles, inputs, original.scores.numel(), resolve_seed(seed)
+            )
+            sample(perturbations, forward, original, plan, self.get_name())
+            asked: tuple[int | None, ...] = (None, *HALVES) if return_halves else (None,)
+            found = [
+                shaped(perturbations.attributions(half), (inputs,), original)[0] for half in asked
+            ]
+        return (found[0], tuple(found[1:])) if return_halves else found[0]
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
         This method is not implemented for BubbleNoise.
         """
         raise NotImplementedError("attribute_future is not implemented for BubbleNoise")
+
+
+class _BubblePerturbations:
+    """Bubbles and noise, and Eq. 3 with masks between 0 and 1."""
+
+    n_levels = 1
+    odds_gain = 2.0
+
+    def __init__(self, bubbles: _Bubbles, inputs: Tensor, n_rows: int, seed: int) -> None:
+        self._bubbles, self._inputs = bubbles, inputs
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        sums, total = _zeros(n_rows, bubbles.n_cells), _zeros(bubbles.n_cells)
+        self._sums, self._total = [sums, sums.clone()], [total, total.clone()]
+        self._n_samples = 0
+
+    def draw(self, level: int, size: int) -> tuple[Tensor, Tensor]:
+        return self._bubbles.draw(size, self._generator)
+
+    def rows(self, drawn: tuple[Tensor, Tensor], rows: slice) -> tuple[Tensor, Tensor]:
+        weights, noise = drawn
+        return weights[rows], noise[rows]
+
+    def perturb(self, level: int, drawn: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        return (self._bubbles.drown(self._inputs, *drawn),)
+
+    def add(self, level: int, drawn: tuple[Tensor, Tensor], impacts: Tensor) -> None:
+        size = len(impacts)
+        weights, rows = drawn[0].reshape(size, -1).double(), impacts.reshape(size, -1)
+        for half in HALVES:
+            own = slice(first_of_half(half, level, self._n_samples), None, 2)
+            self._sums[half] += rows[own].T @ weights[own]
+            self._total[half] += weights[own].sum(0)
+        self._n_samples += size
+
+    def attributions(self, half: int | None = None) -> tuple[Tensor, ...]:
+        halves = HALVES if half is None else (half,)
+        sums, total = sum(self._sums[h] for h in halves), sum(self._total[h] for h in halves)
+        # A cell in the centre of every bubble saw no noise: nothing is known of it.
+        means = torch.where(total > 0, sums / total.where(total > 0, total + 1), 0.0)
+        n_examples = len(self._inputs) if len(means) % len(self._inputs) == 0 else 1
+        shape = (n_examples, len(means) // n_examples)
+        # Dimensions between the batch and the last two share their bubbles.
+        spread = means.reshape(*shape, *self._bubbles.shape)
+        return (spread.expand(*shape, *self._inputs.shape[1:]).flatten(2),)
 
 
 class _Bubbles:
@@ -190,8 +222,7 @@ class _Bubbles:
             ("height", height),
             ("frame_rate", frame_rate),
         ):
-            if not 0 < value < float("inf"):
-                raise ArgumentError(f"{name} must be a positive number, got {value}.")
+            positive_number(name, value)
         self._rows, self._columns = inputs.shape[-2:]
         n_frames = inputs.shape[time_dim]
         self._count = max(1, round(bubbles_per_second * n_frames / frame_rate))
@@ -212,15 +243,15 @@ class _Bubbles:
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw weights of the noise, ``(size, 1..., rows, columns)``, and noise in [0, 1)."""
-        numbers = torch.rand(size, self._n_numbers, generator=generator)
+        numbers = torch.rand(
+            size, self._n_numbers, generator=generator, dtype=torch.float32, device="cpu"
+        )
         centres, noise = numbers[:, : 2 * self._count], numbers[:, 2 * self._count :]
         # The middle of cell i lies at i + 0.5.
-        rows = torch.arange(self._rows) + 0.5 - centres[:, : self._count, None] * self._rows
-        columns = (
-            torch.arange(self._columns) + 0.5 - centres[:, self._count :, None] * self._columns
-        )
+        rows = _middles(self._rows) - centres[:, : self._count, None] * self._rows
+        columns = _middles(self._columns) - centres[:, self._count :, None] * self._columns
         rows, columns = (rows / self._row_radius).square(), (columns / self._column_radius).square()
-        weights = torch.ones(size, self._rows, self._columns)
+        weights = torch.ones(size, self._rows, self._columns, dtype=torch.float32, device="cpu")
         # Bubble by bubble: all at once would be as many times larger than the input.
         for bubble in range(self._count):
             distance = rows[:, bubble, :, None] + columns[:, bubble, None, :]
@@ -248,3 +279,11 @@ def _check_spectrogram(inputs: Tensor, time_dim: int) -> None:
         raise ArgumentError(f"time_dim must be -2 or -1, got {time_dim}.")
     if not bool(torch.isfinite(inputs).all()):
         raise ArgumentError("inputs hold NaN or infinity: the noise has no range to match.")
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(*shape, dtype=torch.float64, device="cpu")
+
+
+def _middles(count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.float32, device="cpu") + 0.5

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from captum_spes.attr.estimation import HALVES, Estimate, Estimation, first_of_half
+from captum_spes.attr.estimators import Features, Samples
 from captum_spes.attr.regression import Regression
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, real_number
 
 # Impacts below this share of their mean count as this share: log needs a floor.
 _FLOOR = 1e-6
@@ -72,87 +74,47 @@ class GaussianProcess:
     change_exponent: float = 0.5
 
     # Memory grows with samples times patches.
-    max_samples: int = 10_000
+    max_samples: ClassVar[int] = 10_000
+    unseen: ClassVar[str] = "have scores inferred from their surroundings"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.change_exponent < math.inf:
+        if not 0 <= real_number("change_exponent", self.change_exponent) < math.inf:
             raise ArgumentError(f"change_exponent must be at least 0, got {self.change_exponent}.")
 
-    def __call__(self, estimation: Estimation) -> Estimate:
-        return _GaussianProcessEstimate(self, estimation)
+    def check_features(self, features: Features) -> None:
+        """Raise where the change of an element is not finite."""
+        if not bool(torch.isfinite(features.change).all()):
+            raise ArgumentError(
+                "GaussianProcess needs finite inputs and baselines; use the default estimator, or "
+                "GaussianProcess(change_exponent=0) after replacing infinite features."
+            )
 
-
-class _GaussianProcessEstimate:
-    """Keeps masks and impacts; regression waits until a map is asked for."""
-
-    unseen = "have scores inferred from their surroundings"
-
-    def __init__(self, settings: GaussianProcess, estimation: Estimation) -> None:
-        self._settings = settings
-        self._estimation = estimation
-        self._masks: list[list[Tensor]] = [[] for _ in estimation.levels]
-        self._impacts: list[list[Tensor]] = [[] for _ in estimation.levels]
-        # Now, so that unusable inputs are told before any sample is spent.
-        self._elements = [
-            _Elements(estimation, example, settings.change_exponent)
-            for example in estimation.examples
-        ]
-        self.n_never_perturbed = 0
-
-    def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
-        if self._settings.log_impacts and bool((impacts < -_FLOOR).any()):
+    def check_impacts(self, impacts: Tensor) -> None:
+        """Raise where logarithms are to be taken of negative impacts."""
+        if self.log_impacts and bool((impacts < -_FLOOR).any()):
             raise ArgumentError(
                 "GaussianProcess takes logarithms of impacts, and forward_func returned more "
                 "than for the unperturbed input; score by KLDivergenceForward, or give "
                 "GaussianProcess(log_impacts=False)."
             )
-        self._masks[level].append(masks)
-        self._impacts[level].append(impacts.reshape(len(masks), -1))
 
-    def write(self, attributions: tuple[Tensor, ...], halves: tuple[int, ...] = HALVES) -> None:
-        samples = self._samples(halves)
-        n_outputs = self._estimation.n_outputs
-        self.n_never_perturbed = 0
-        for position, example in enumerate(self._estimation.examples):
-            elements = self._elements[position]
-            rows = slice(position * n_outputs, (position + 1) * n_outputs)
-            own = [(level, masks, impacts[:, rows]) for level, masks, impacts in samples]
-            self.n_never_perturbed += elements.never_perturbed(own)
-            maps = self._maps(own, elements)
-            sizes = [attribution[example][0].numel() for attribution in attributions]
-            for attribution, part in zip(attributions, maps.split(sizes, 1), strict=True):
-                attribution[example] = part.reshape(attribution[example].shape)
-
-    def _samples(self, halves: tuple[int, ...]) -> list[tuple[int, Tensor, Tensor]]:
-        """Level, masks and impacts of those levels that have samples."""
-        found = []
-        for level, (masks, impacts) in enumerate(zip(self._masks, self._impacts, strict=True)):
-            if not masks:
-                continue
-            is_whole = len(halves) == len(HALVES)
-            chosen = slice(None) if is_whole else slice(first_of_half(halves[0], level), None, 2)
-            own = torch.cat(masks)[chosen]
-            if own.numel():
-                found.append((level, own.double(), torch.cat(impacts)[chosen]))
-        return found
-
-    def _maps(self, samples: list[tuple[int, Tensor, Tensor]], elements: _Elements) -> Tensor:
-        if not samples:
-            n_outputs = self._estimation.n_outputs
-            return torch.zeros(n_outputs, len(elements.weights), dtype=torch.float64)
-        impacts = torch.cat([own for _, _, own in samples])
+    def estimate(self, features: Features, samples: Sequence[Samples]) -> Tensor:
+        """Return ``(outputs, elements)``; see :class:`captum_spes.attr.Estimator`."""
+        elements = _Elements(features, self.change_exponent)
+        impacts = torch.cat([own.impacts for own in samples])
         means = impacts.mean(0)
         values = impacts
-        if self._settings.log_impacts:
+        if self.log_impacts:
             # Where nothing has any impact the logarithms are constant, whatever the floor.
             floor = (_FLOOR * means).clamp(min=torch.finfo(torch.float64).tiny)
             values = impacts.maximum(floor).log()
+        exact = [(level, masks.double(), own) for level, masks, own in samples]
         # The caller's autocast is meant for the model.
         with torch.autocast("cpu", enabled=False):
-            effects = _effects(values, samples, elements)
-        probability = float(torch.cat([masks.mean(1) for _, masks, _ in samples]).mean())
+            effects = _effects(values, exact, elements)
+        probability = float(torch.cat([masks.mean(1) for _, masks, _ in exact]).mean())
         changes = (1 - probability) * elements.per_finest_feature * effects
-        scale = means[:, None] if self._settings.log_impacts else 1.0
+        scale = means[:, None] if self.log_impacts else 1.0
         return (means[:, None] + scale * changes) * elements.is_feature
 
 
@@ -165,29 +127,10 @@ class _Elements:
         is_feature: whether an element is perturbed at all.
     """
 
-    def __init__(self, estimation: Estimation, example: int, exponent: float) -> None:
-        self.columns = [
-            torch.cat(
-                [c[0 if level.is_shared else example].reshape(-1).cpu() for c in level.columns]
-            )
-            for level in estimation.levels
-        ]
-        self.n_features = [level.features_of(example) for level in estimation.levels]
-        self.is_feature = torch.zeros(len(self.columns[0]), dtype=torch.bool)
-        for column, count in zip(self.columns, self.n_features, strict=True):
-            self.is_feature |= column < count
-        pairs = zip(estimation.tensors, map(_with_batch, estimation.removed), strict=True)
-        changes = [
-            _exact(tensor[example]) - _exact(removed[example if len(removed) > 1 else 0])
-            for tensor, removed in pairs
-        ]
-        change = torch.cat([own.abs().reshape(-1) for own in changes]).where(self.is_feature, 0.0)
-        if not bool(torch.isfinite(change).all()):
-            raise ArgumentError(
-                "GaussianProcess needs finite inputs and baselines; use the default estimator, or "
-                "GaussianProcess(change_exponent=0) after replacing infinite features."
-            )
-        self.weights = (change**exponent) * self.is_feature
+    def __init__(self, features: Features, exponent: float) -> None:
+        self.columns, self.n_features = features.columns, features.n_features
+        self.is_feature = features.is_perturbed
+        self.weights = (features.change.abs() ** exponent) * self.is_feature
 
     @property
     def per_finest_feature(self) -> float:
@@ -220,12 +163,6 @@ class _Elements:
         columns, size = self.columns[scale], self.n_features[scale] + 1
         sums = torch.zeros(size, dtype=torch.float64).index_add_(0, columns, values)
         return (sums / torch.bincount(columns, minlength=size).clamp(min=1))[:-1]
-
-    def never_perturbed(self, samples: list[tuple[int, Tensor, Tensor]]) -> int:
-        perturbed = torch.zeros(len(self.is_feature), dtype=torch.bool)
-        for level, masks, _ in samples:
-            perturbed |= torch.nn.functional.pad(masks.any(0), (0, 1))[self.columns[level]]
-        return int((self.is_feature & ~perturbed).sum())
 
 
 def _effects(
@@ -286,11 +223,3 @@ def _variances(surprises: tuple[Tensor, ...], scales: list[int], elements: _Elem
 def _centered(masks: Tensor) -> Tensor:
     """Within a level: centred over all levels at once, deletion scores were clearly lower."""
     return masks - (masks.mean(0) if len(masks) > 1 else masks.mean())
-
-
-def _exact(values: Tensor) -> Tensor:
-    return values.cpu().double()
-
-
-def _with_batch(removed: Tensor) -> Tensor:
-    return removed.reshape(1, *removed.shape) if removed.dim() == 0 else removed

@@ -7,22 +7,27 @@ import math
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import open_share
 
 
-def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
+def split_half_reliability(first: Tensor, second: Tensor, odds_gain: float = 2.0) -> Tensor:
     r"""
     Estimate the reliability of the mean of two half maps.
 
     The correlation r of the maps of two halves of the samples, over elements, is that of two
     maps of half the samples; :math:`2r / (1 + r)` (Spearman and Brown) is that of two
-    maps of all of them. It is the share of the map's variance that is no sampling noise.
+    maps of all of them: twice the samples double the odds :math:`r / (1 - r)`. It is the share of
+    the map's variance that is no sampling noise. An estimator that shrinks what few samples say
+    gains less from twice as many; it names its own ``odds_gain``.
 
     Args:
 
         first (Tensor): ``(rows, elements)``: the maps of one half of the samples; NaN where an
                     element does not count.
         second (Tensor): The same of the other half.
+        odds_gain (float, optional): By what the odds are multiplied when the samples are doubled,
+                    at least 1.
+                    Default: 2, that of a mean
 
     Returns:
         *Tensor* of shape ``(rows,)``, float64, in [0, 1]: 0 where the halves do not agree at
@@ -39,13 +44,15 @@ def split_half_reliability(first: Tensor, second: Tensor) -> Tensor:
     """
     # Row by row: maps of many outputs are large, and float64 copies of all at once larger.
     rows = zip(first, second, strict=True)
-    return torch.tensor([_reliability(a, b) for a, b in rows], dtype=torch.float64)
+    return torch.tensor(
+        [_reliability(a, b, odds_gain) for a, b in rows], dtype=torch.float64, device="cpu"
+    )
 
 
 def check_tolerance(tolerance: float | None) -> None:
     """Raise where ``tolerance`` is no share."""
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ArgumentError(f"tolerance must lie strictly between 0 and 1, got {tolerance}.")
+    if tolerance is not None:
+        open_share("tolerance", tolerance)
 
 
 def samples_for(reliability: float, n_samples: int, wanted: float) -> int:
@@ -54,7 +61,7 @@ def samples_for(reliability: float, n_samples: int, wanted: float) -> int:
     return round(n_samples * ratio)
 
 
-def _reliability(first: Tensor, second: Tensor) -> float:
+def _reliability(first: Tensor, second: Tensor, odds_gain: float) -> float:
     counts = ~(first.isnan() | second.isnan())
     a, b = (half[counts].double() for half in (first, second))
     if len(a) < 3:
@@ -64,4 +71,4 @@ def _reliability(first: Tensor, second: Tensor) -> float:
     if scale == 0:
         return math.nan
     correlation = min(max(float(a @ b) / scale, 0.0), 1.0)
-    return 2 * correlation / (1 + correlation)
+    return odds_gain * correlation / (1 + (odds_gain - 1) * correlation)

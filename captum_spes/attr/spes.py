@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,25 +20,30 @@ from captum_spes.attr._captum_compat import (
     _format_output,
     _is_tuple,
 )
-from captum_spes.attr.batch_size import FixedBatchSize, batch_size
-from captum_spes.attr.estimation import HALVES, Estimation, Estimator, check_estimator
-from captum_spes.attr.evaluation import (
-    Evaluation,
-    check_inputs,
-    check_value_per_batch,
-    has_value_per_example,
-    on_device_of,
-    progress_bar,
-    result_dtype,
-    scores_of,
+from captum_spes.attr.designs import (
+    BernoulliDesign,
+    MaskDesign,
+    SeededMasks,
+    examples_of_equal_sizes,
+    resolve_seed,
 )
-from captum_spes.attr.mask_groups import MaskGroup, mask_groups
-from captum_spes.attr.perturbation import baseline_tensors
-from captum_spes.attr.reliability import check_tolerance, split_half_reliability
-from captum_spes.attr.sampler import Sampler, rounds
-from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
-from captum_spes.attr.segmentation import FeatureMaskLevels, segmentation_levels
-from captum_spes.errors import whole_number
+from captum_spes.attr.estimators import (
+    HALVES,
+    Estimator,
+    Features,
+    MaskedMean,
+    check_estimator,
+    running_estimate,
+)
+from captum_spes.attr.forward import Forward, Original, check_inputs
+from captum_spes.attr.gaussian_process import GaussianProcess
+from captum_spes.attr.loop import Plan, progress_bar, sample, shaped
+from captum_spes.attr.segmentation import (
+    FeatureMaskLevels,
+    baseline_tensors,
+    perturb,
+    segmentation_levels,
+)
 
 
 class SPES(PerturbationAttribution):
@@ -57,7 +62,15 @@ class SPES(PerturbationAttribution):
     The score is an expected impact and has no completeness: for a linear model in which
     feature j contributes :math:`d_j` it tends to :math:`(1-p)\,d_j + p\sum_k d_k` (p is
     ``perturb_prob``). The order of the features is that of FeatureAblation; the absolute
-    level, and hence the score of a feature without any effect, is not zero.
+    level, and hence the score of a feature without any effect, is not zero. Other estimators
+    read the same samples otherwise:
+
+    - :class:`captum_spes.attr.MaskedMean`, the default, is the paper's: for ranks and for maps
+      that are standardised, as those of a spectrogram are;
+    - :class:`captum_spes.attr.MaskedDifference` has a true zero and FeatureAblation's signs: for
+      Captum's pictures, infidelity, and wherever the level matters;
+    - :class:`captum_spes.attr.GaussianProcess` (:meth:`SPES.efficient`) gets more out of a few
+      hundred to a few thousand samples of many features.
 
     For speech-to-text models use it through
     :class:`captum_spes.SpeechToTextAttribution`.
@@ -66,7 +79,9 @@ class SPES(PerturbationAttribution):
     Generation", https://arxiv.org/abs/2411.01710, section 4.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
+    def __init__(
+        self, forward_func: Callable[..., Any], *, estimator: Estimator | None = None
+    ) -> None:
         r"""
         Args:
 
@@ -74,11 +89,41 @@ class SPES(PerturbationAttribution):
                         modification of it. It is called with the inputs and
                         ``additional_forward_args`` as positional arguments and returns a
                         Tensor, or a number for the whole batch.
+            estimator (Estimator, optional): Turns masks and impacts into attributions; see
+                        :class:`captum_spes.attr.Estimator` to write one.
+                        Default: None, :class:`captum_spes.attr.MaskedMean`, the mean above
+
+        Raises:
+            ArgumentTypeError: ``estimator`` has no method ``estimate``.
         """
         super().__init__(forward_func)
+        self.estimator: Estimator = MaskedMean() if estimator is None else estimator
+        check_estimator(self.estimator, 1)
+
+    @classmethod
+    def efficient(cls, forward_func: Callable[..., Any], **options: Any) -> SPES:
+        r"""
+        SPES that reads its samples by regression: more from few of them.
+
+        Args:
+
+            forward_func (Callable): As above; a divergence such as
+                        :class:`captum_spes.KLDivergenceForward`, unless ``log_impacts=False``.
+            **options (Any): Arguments of :class:`captum_spes.attr.GaussianProcess`.
+
+        Returns:
+            *SPES*
+
+        Examples::
+
+            >>> x = torch.randn(1, 30)
+            >>> forward = KLDivergenceForward(torch.nn.Linear(30, 5), x)
+            >>> attr = SPES.efficient(forward).attribute(x, n_samples=100, seed=0)
+        """
+        return cls(forward_func, estimator=GaussianProcess(**options))
 
     @log_usage()
-    def attribute(
+    def attribute(  # noqa: PLR0913
         self,
         inputs: TensorOrTupleOfTensorsGeneric,
         baselines: BaselineType = None,
@@ -147,11 +192,11 @@ class SPES(PerturbationAttribution):
                         is not touched.
                         Default: None, a seed is drawn from torch's global generator
             design (MaskDesign, optional): Draws the masks; see
-                        :class:`captum_spes.attr.sampling.MaskDesign`.
+                        :class:`captum_spes.attr.MaskDesign`.
                         Default: None, independent Bernoulli masks
-            estimator (Estimator, optional): Turns masks and impacts into attributions;
-                        :class:`captum_spes.attr.GaussianProcess` gets more out of few samples.
-                        Default: None, the mean above
+            estimator (Estimator, optional): Takes the place of the one that the method was
+                        made with.
+                        Default: None, that one
             tolerance (float, optional): Stop when at most this share of the attributions'
                         variance is sampling noise, in (0, 1): 1 minus their split-half
                         reliability (:func:`captum_spes.attr.split_half_reliability`), the
@@ -205,53 +250,31 @@ class SPES(PerturbationAttribution):
         """
         is_inputs_tuple = _is_tuple(inputs)
         tensors, baseline_values = _format_input_baseline(inputs, baselines)
-        n_samples = whole_number("n_samples", n_samples, 1)
-        batch = batch_size(perturbations_per_eval)
-        check_tolerance(tolerance)
-        check_estimator(estimator, n_samples)
+        plan = Plan(n_samples, perturbations_per_eval, tolerance, return_partial, show_progress)
+        estimator = self.estimator if estimator is None else estimator
+        check_estimator(estimator, int(n_samples))
         check_inputs(tensors, self.forward_func)
         removed = baseline_tensors(baseline_values, tensors)
         levels = segmentation_levels(feature_mask, tensors)
         design = BernoulliDesign(perturb_prob) if design is None else design
-
-        with (
-            torch.no_grad(),
-            progress_bar(self.get_name(), n_samples, show_progress) as advance,
-        ):
-            evaluate = Evaluation(self.forward_func, target, additional_forward_args)
-            initial = evaluate(tensors)
-            has_rows = has_value_per_example(initial, len(tensors[0]))
-            if not has_rows:
-                check_value_per_batch(initial, perturbations_per_eval, levels)
-                batch = FixedBatchSize(1)
-            reference = scores_of(initial).reshape(len(tensors[0]) if has_rows else 1, -1)
-            examples = list(range(len(reference)))
-            estimation = Estimation(levels, examples, reference.shape[1], tensors, removed)
-            groups = mask_groups(estimation, estimator, design, resolve_seed(seed))
-            sampler = Sampler(evaluate, tensors, removed, levels, groups, reference, batch, advance)
-            shape = tuple(initial.shape) or (1,)
-            assemble = partial(_assemble, groups, tensors, shape, reference, result_dtype(initial))
-            takes_turns = tolerance is not None or (return_partial and len(levels) > 1)
-            try:
-                for samples_per_level in rounds(n_samples, len(levels), takes_turns):
-                    for level, level_samples in enumerate(samples_per_level):
-                        sampler.sample(level, level_samples)
-                    if (
-                        tolerance is not None
-                        and _noise_share(assemble, reference.numel()) <= tolerance
-                    ):
-                        break
-            except KeyboardInterrupt:
-                if not return_partial or not sampler.n_samples:
-                    raise
-                _warn_interrupted(sampler.n_samples, n_samples)
-
-            attributions = _format_output(is_inputs_tuple, assemble())
-            _warn_never_perturbed(groups)
-            if not return_halves:
-                return attributions
-            halves = tuple(_format_output(is_inputs_tuple, assemble((half,))) for half in HALVES)
-        return attributions, halves
+        with torch.no_grad():
+            forward = Forward(self.forward_func, target, additional_forward_args)
+            original = Original.of(forward, tensors)
+            original.check_batches(perturbations_per_eval, levels)
+            features = [
+                Features(levels, example, tensors, removed)
+                for example in range(len(original.scores))
+            ]
+            perturbations = _FeaturePerturbations(
+                features, original.scores.shape[1], estimator, design, resolve_seed(seed)
+            )
+            sample(perturbations, forward, original, plan, self.get_name())
+            perturbations.warn_of_unseen()
+            found = [
+                _format_output(is_inputs_tuple, shaped(maps, tensors, original))
+                for maps in _estimates(perturbations, return_halves, plan, self.get_name())
+            ]
+        return (found[0], tuple(found[1:])) if return_halves else found[0]
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
@@ -269,51 +292,90 @@ class SPES(PerturbationAttribution):
         return cls.__name__
 
 
-def _assemble(
-    groups: list[MaskGroup],
-    tensors: tuple[Tensor, ...],
-    output_shape: tuple[int, ...],
-    reference: Tensor,
-    dtype: torch.dtype,
-    halves: tuple[int, ...] = HALVES,
-) -> tuple[Tensor, ...]:
-    attributions = tuple(
-        torch.zeros(*reference.shape, *tensor.shape[1:], dtype=dtype) for tensor in tensors
-    )
-    for group in groups:
-        group.estimate.write(attributions, halves)
-    return tuple(
-        on_device_of(tensor, attribution.reshape(*output_shape, *tensor.shape[1:]))
-        for attribution, tensor in zip(attributions, tensors, strict=True)
-    )
+class _FeaturePerturbations:
+    """Masks over features, and the estimates of the examples that share them."""
 
+    def __init__(
+        self,
+        features: Sequence[Features],
+        n_outputs: int,
+        estimator: Estimator,
+        design: MaskDesign,
+        seed: int,
+    ) -> None:
+        self._levels = features[0].levels
+        self._tensors, self._baselines = features[0].tensors, features[0].baselines
+        self._features, self._n_outputs = features, n_outputs
+        self.estimator = estimator
+        self.n_levels = len(self._levels)
+        self.odds_gain = float(getattr(estimator, "odds_gain", 2.0))
+        groups = examples_of_equal_sizes([own.n_features for own in features])
+        # Groups after the first draw from copies of the design, so that an example gets the masks
+        # that it would get if it were explained alone.
+        designs = [design, *(copy.deepcopy(design) for _ in groups[1:])]
+        self._groups = groups
+        self._masks = [
+            SeededMasks(own_design, features[examples[0]].n_features, seed)
+            for own_design, examples in zip(designs, groups, strict=True)
+        ]
+        self._estimates = [
+            running_estimate(estimator, [features[i] for i in examples], n_outputs)
+            for examples in groups
+        ]
 
-def _noise_share(assemble: Callable[[tuple[int, ...]], tuple[Tensor, ...]], rows: int) -> float:
-    """The mean over examples and outputs; 1 where nothing is known yet."""
-    first, second = (
-        torch.cat([maps.reshape(rows, -1).cpu() for maps in assemble((half,))], 1)
-        for half in HALVES
-    )
-    # Elements that are never perturbed are 0 in both halves, which is no agreement.
-    counts = (first != 0) | (second != 0)
-    known = (half.where(counts, torch.nan) for half in (first, second))
-    # Constant outputs have no noise to ask for.
-    return 1 - float(split_half_reliability(*known).nanmean().nan_to_num(0.0))
+    def draw(self, level: int, size: int) -> list[Tensor]:
+        return [masks.draw(level, size) for masks in self._masks]
 
+    def rows(self, drawn: list[Tensor], rows: slice) -> list[Tensor]:
+        return [masks[rows] for masks in drawn]
 
-def _warn_interrupted(n_done: int, n_samples: int) -> None:
-    warnings.warn(
-        f"interrupted after {n_done} of {n_samples} samples; the attributions are those of the "
-        "samples so far.",
-        stacklevel=4,
-    )
+    def perturb(self, level: int, drawn: list[Tensor]) -> tuple[Tensor, ...]:
+        return perturb(self._tensors, self._baselines, self._levels[level], self._groups, drawn)
 
+    def add(self, level: int, drawn: list[Tensor], impacts: Tensor) -> None:
+        for examples, masks, seeded, estimate in zip(
+            self._groups, drawn, self._masks, self._estimates, strict=True
+        ):
+            seeded.has_perturbed[level] |= masks.any(0)
+            estimate.add(level, masks, impacts[:, examples])
 
-def _warn_never_perturbed(groups: list[MaskGroup]) -> None:
-    missed = sum(group.estimate.n_never_perturbed for group in groups)
-    if missed:
-        warnings.warn(
-            f"{missed} elements were perturbed by no sample and {groups[0].estimate.unseen}; raise "
-            "n_samples or perturb_prob.",
-            stacklevel=4,
+    def attributions(self, half: int | None = None) -> tuple[Tensor, ...]:
+        of_examples: list[Tensor] = [torch.empty(0)] * len(self._features)
+        for examples, estimate in zip(self._groups, self._estimates, strict=True):
+            for example, own in zip(examples, estimate.attributions(half), strict=True):
+                of_examples[example] = own
+        sizes = [tensor[0].numel() for tensor in self._tensors]
+        return tuple(
+            torch.stack(parts)
+            for parts in zip(*(own.split(sizes, 1) for own in of_examples), strict=True)
         )
+
+    def warn_of_unseen(self) -> None:
+        """Count the elements that belong to a feature and that no sample has perturbed."""
+        missed = 0
+        for examples, seeded in zip(self._groups, self._masks, strict=True):
+            for example in examples:
+                features = self._features[example]
+                seen = torch.zeros(features.n_elements, dtype=torch.bool, device="cpu")
+                for level, has_perturbed in enumerate(seeded.has_perturbed):
+                    seen |= features.spread(has_perturbed, level)
+                missed += int((features.is_perturbed & ~seen).sum())
+        if missed:
+            unseen = getattr(self.estimator, "unseen", "say nothing of the model")
+            warnings.warn(
+                f"{missed} elements were perturbed by no sample and {unseen}; raise "
+                "n_samples or perturb_prob.",
+                stacklevel=4,
+            )
+
+
+def _estimates(
+    perturbations: _FeaturePerturbations, with_halves: bool, plan: Plan, name: str
+) -> Iterator[tuple[Tensor, ...]]:
+    """By all samples, and on request by each half of them; a regression may take a while."""
+    asked: tuple[int | None, ...] = (None, *HALVES) if with_halves else (None,)
+    is_shown = plan.show_progress and not isinstance(perturbations.estimator, MaskedMean)
+    with progress_bar(f"{name} estimate", len(asked), is_shown) as advance:
+        for half in asked:
+            yield perturbations.attributions(half)
+            advance(1)

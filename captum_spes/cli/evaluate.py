@@ -9,21 +9,21 @@ from typing import Any
 
 from captum_spes.cli.options import (
     AUTO,
-    DEFAULT_METHODS,
-    METHODS,
-    STEPS_PER_EVAL,
     add_model_options,
-    json_object,
-    positive,
-    print_text,
-)
-from captum_spes.cli.settings import (
-    attribute_arguments,
-    generation_arguments,
+    add_settings_options,
+    json_objects,
     load,
-    use_defaults,
+    methods_help,
+    positive,
+    print_note,
+    print_text,
+    settings_of,
 )
 from captum_spes.errors import ArgumentError
+
+_METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
+# Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
+_STEPS_PER_EVAL = 8
 
 
 def add_evaluate(commands: Any) -> None:
@@ -39,10 +39,10 @@ def add_evaluate(commands: Any) -> None:
     add("manifest", type=Path, metavar="MANIFEST", help="JSONL, one recording a line")
     add(
         "--methods",
-        default=DEFAULT_METHODS,
+        default=_METHODS,
         metavar="NAME,...",
         help="what to compare, the first being what others are compared with (default: "
-        f"{DEFAULT_METHODS}); known: {METHODS}",
+        f"{_METHODS}). {methods_help()}".replace("%", "%%"),
     )
     add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
     add(
@@ -69,35 +69,41 @@ def add_evaluate(commands: Any) -> None:
     )
     add(
         "--method-args",
-        type=json_object,
+        type=json_objects,
         default={},
         metavar="JSON",
         help="further arguments of methods' own attribute, for example "
         '\'{"integrated-gradients": {"n_steps": 20}}\'',
     )
+    add_settings_options(evaluate)
     add_model_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from captum_spes.corpus import Settings, compare_methods, named_methods, read_manifest
-    from captum_spes.corpus.provenance import write_provenance
+    from captum_spes.corpus import read_manifest
+    from captum_spes.evaluation import EvaluationSettings, compare_methods
+    from captum_spes.io.provenance import write_provenance
     from captum_spes.report import write_comparison
+    from captum_spes.speech import named_methods
 
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
-    use_defaults(parsed)
+    explained = settings_of(parsed)
+    batch = explained.perturbations_per_eval
     model, processor = load(parsed)
     _check_reference(parsed, writes_any_language=model.config.model_type == "canary")
-    settings = Settings(
+    settings = EvaluationSettings(
         model=parsed.model,
-        attribute_args=attribute_arguments(parsed),
+        settings=explained,
+        seed=parsed.seed,
         method_args=parsed.method_args,
-        gen_args=generation_arguments(parsed),
         language=parsed.reference,
         metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
-        batch_size=STEPS_PER_EVAL if parsed.batch_size == AUTO else parsed.batch_size,
+        batch_size=_STEPS_PER_EVAL if batch == AUTO else batch,
     )
+    if not parsed.quiet:
+        _tell_cost(model, processor, utterances, methods, settings)
     comparison = compare_methods(
         model,
         processor,
@@ -116,6 +122,27 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     written.append(write_provenance(parsed.out, parsed.arguments))
     print_text(f"\n{(parsed.out / 'table.md').read_text(encoding='utf-8')}")
     print_text(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settings: Any) -> None:
+    import soundfile
+
+    from captum_spes.evaluation.comparison import TRANSCRIPTIONS
+    from captum_spes.speech.forecast import forecast
+    from captum_spes.speech.models import adapt
+
+    pairs = [(method, settings.of(method)) for method in methods]
+    try:
+        seconds = [soundfile.info(utterance.audio).duration for utterance in utterances]
+        found = forecast(
+            adapt(model, processor),
+            utterances[0].audio,
+            pairs,
+            scored_per_method=TRANSCRIPTIONS,
+        )
+    except (ArgumentError, RuntimeError):
+        return  # a recording that cannot be read is named when its turn comes
+    print_note(found.text(len(utterances), sum(seconds)))
 
 
 def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:

@@ -8,76 +8,77 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import (
-    EFFICIENT_SAMPLES,
-    METHODS,
     add_model_options,
-    print_text,
-    share,
-)
-from captum_spes.cli.settings import (
-    attribute_arguments,
-    generation_arguments,
+    add_settings_options,
+    json_object,
     load,
-    use_defaults,
+    methods_help,
+    print_note,
+    print_text,
+    settings_of,
 )
 from captum_spes.errors import ArgumentError
 
 
 def add_explain(commands: Any) -> None:
+    """Add the command."""
     explain = commands.add_parser(
         "explain",
         help="which time-frequency patterns and previous tokens each token rests on",
-        description="Explain recordings; with none, a bundled one. The paper's own settings, "
-        "which take hours on a CPU with models larger than the bundled one: "
-        "--samples 20000 --token-samples 2000 --patches-per-second 400 500 600",
+        description="Explain recordings; with none, a bundled one.",
     )
     add = explain.add_argument
     add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
     add(
         "--method",
+        default="spes",
         metavar="NAME",
-        help="what explains (default: spes-efficient; spes with --patches-per-second or more than "
-        f"{EFFICIENT_SAMPLES} samples); known: {METHODS}",
+        help=f"what explains (default: %(default)s). {methods_help()}".replace("%", "%%").replace(
+            "%%(default)", "%(default)"
+        ),
     )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
-    add(
-        "--tolerance",
-        type=share,
-        metavar="SHARE",
-        help="stop when at most this share of the tokens' maps is sampling noise, between 0 and 1; "
-        "--samples is then the most that is spent",
-    )
     add(
         "--return-partial",
         action="store_true",
         help="on Ctrl-C explain with the samples so far instead of giving up",
     )
+    add(
+        "--method-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help='further arguments of the method\'s own attribute, for example {"n_steps": 20}',
+    )
+    add_settings_options(explain)
     add_model_options(explain)
     explain.set_defaults(run=_explain)
 
 
 def _explain(parsed: argparse.Namespace) -> None:
     _check_model(parsed)
-    use_defaults(parsed)
     for file in parsed.audio:
         if not file.exists():
             raise FileNotFoundError(f"no such audio file: {file}")
+    method, settings = _method_and_settings(parsed)
     folders = _output_folders(parsed.audio, parsed.out)
 
-    method, explainer = _method_and_explainer(parsed)
-    recordings = [_checked_audio(explainer, file) for file in parsed.audio]
-
+    from captum_spes import SpeechToTextAttribution
     from captum_spes.report import explanation_text, write_explanation
 
+    model, processor = load(parsed)
+    explainer = SpeechToTextAttribution(method.make(model), processor)
+    recordings = [_checked_audio(explainer, file) for file in parsed.audio]
+    if not parsed.quiet:
+        _tell_cost(parsed, explainer, recordings, method, settings)
     for file, samples, folder in zip(parsed.audio, recordings, folders, strict=True):
         result = explainer.attribute(
             samples,
             sampling_rate=explainer.adapter.sampling_rate,
             target=parsed.target,
-            gen_args=generation_arguments(parsed),
-            **{**attribute_arguments(parsed), **method.arguments(parsed.patches_per_second)},
-            tolerance=parsed.tolerance,
+            settings=settings,
+            seed=parsed.seed,
             return_partial=parsed.return_partial,
             show_progress=not parsed.quiet,
         )
@@ -100,22 +101,33 @@ def _check_model(parsed: argparse.Namespace) -> None:
         parsed.audio = [load_examples()[0].path]
 
 
-def _method_and_explainer(parsed: argparse.Namespace) -> tuple[Any, Any]:
-    from captum_spes import SpeechToTextAttribution
-    from captum_spes.corpus import named_methods
+def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    from captum_spes.speech import named_methods
 
     (method,) = named_methods([parsed.method])
     if method.same_maps_as:
         raise ArgumentError(
             f"{method.name} has the maps of {method.same_maps_as} and differs in evaluate only."
         )
-    model, processor = load(parsed)
-    return method, SpeechToTextAttribution(method.make(model), processor)
+    asked = settings_of(parsed)
+    if parsed.method_args:
+        asked = asked.replace(method_args=parsed.method_args)
+    return method, method.settings(asked)
+
+
+def _tell_cost(
+    parsed: argparse.Namespace, explainer: Any, recordings: list[Any], method: Any, settings: Any
+) -> None:
+    from captum_spes.speech.forecast import forecast
+
+    found = forecast(explainer.adapter, recordings[0], [(method, settings)], target=parsed.target)
+    seconds = sum(map(len, recordings)) / explainer.adapter.sampling_rate
+    print_note(found.text(len(recordings), seconds))
 
 
 def _checked_audio(explainer: Any, file: Path) -> Any:
     """Read every file before explaining the first, so that a bad one costs no time."""
-    from captum_spes.speech.audio import check_audio, load_audio
+    from captum_spes.io.audio import check_audio, load_audio
 
     adapter = explainer.adapter
     try:

@@ -1,72 +1,122 @@
-"""Options that commands share, and the types of their values."""
+"""Options that commands share. Those of an explanation are made from ``Settings``."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-# Patches several times larger than the paper's: at a few hundred samples they give maps
-# that the paper's patches need thousands for.
-DEFAULT_PATCHES = (60.0, 120.0)
-DEFAULT_SAMPLES = 500
-# What spes-efficient takes at most.
-EFFICIENT_SAMPLES = 10_000
-DEFAULT_TOKEN_SAMPLES = 300
+import torch
+
+from captum_spes.errors import ArgumentError
+from captum_spes.forward import SCORES
+from captum_spes.speech import METHODS
+from captum_spes.speech.attribution import SCHEMES
+from captum_spes.speech.settings import FEATURE_MASKS, Settings
+
 AUTO = "auto"
-# Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
-STEPS_PER_EVAL = 8
-# The bundled model is a hundred times smaller than Whisper. With so many samples of the efficient
-# scheme its maps delete as well as with the paper's 20,000 (benchmarks/sample_efficiency.py).
-DEMO_SAMPLES = 1000
-DEMO_TOKEN_SAMPLES = 1000
 DEMO = "demo"
-# Written out, so that --help need not load torch.
-METHODS = (
-    "spes, spes-efficient, feature-wise, bubble-noise, spes-single-level, spes-grid, "
-    "spes-fixed-patches, spes-probability, spes-unnormalized, spes-joint, saliency, "
-    "input-x-gradient, integrated-gradients, gradient-shap, feature-ablation, occlusion, "
-    "shapley-value-sampling, kernel-shap, lime, cross-attention, cross-attention-rollout, "
-    "energy, random"
-)
-DEFAULT_METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
+DEFAULT_SCHEME = "efficient"
+
+
+class _Option(NamedTuple):
+    """How a setting is typed.
+
+    Attributes:
+        read: from text to a value, which the settings check.
+        flag: None for the setting's own name.
+        many: whether it takes several values.
+        choices: what it can be.
+    """
+
+    read: Callable[[str], Any]
+    flag: str | None = None
+    many: bool = False
+    choices: tuple[str, ...] | None = None
+
+
+def _number(text: str) -> Any:
+    """A whole number where it is one, another number, or the text for the settings to refuse."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _number_or_none(text: str) -> Any:
+    return None if text == "none" else _number(text)
+
+
+# Settings that are typed as one value; help and defaults are those of the settings.
+_TYPED = {
+    "n_samples": _Option(_number, "--samples"),
+    "n_token_samples": _Option(_number, "--token-samples"),
+    "perturb_prob": _Option(_number),
+    "token_perturb_prob": _Option(_number),
+    "patches_per_second": _Option(_number, many=True),
+    "max_seconds": _Option(_number_or_none),
+    "n_patches": _Option(_number, many=True),
+    "feature_mask": _Option(str, choices=FEATURE_MASKS),
+    "baselines": _Option(_number),
+    "score": _Option(str, choices=tuple(SCORES)),
+    "tolerance": _Option(_number),
+    "perturbations_per_eval": _Option(_number, "--batch-size"),
+    "dtype": _Option(str, choices=("float32", "bfloat16", "float16")),
+}
+# The command line finds the batch size, as nobody can know it beforehand.
+_OWN_DEFAULTS = {"perturbations_per_eval": AUTO}
+
+
+def add_settings_options(command: argparse.ArgumentParser) -> None:
+    """One option for each setting, and ``--scheme``, which the others change."""
+    command.add_argument(
+        "--scheme",
+        choices=tuple(SCHEMES),
+        default=DEFAULT_SCHEME,
+        help="which settings to start from: efficient, or paper, which takes hours on a CPU with "
+        "models larger than the bundled one (default: %(default)s)",
+    )
+    helps = _helps()
+    efficient, paper = Settings.efficient().described(), Settings.paper().described()
+    for name, option in _TYPED.items():
+        defaults = _defaults(name, efficient[name], paper[name])
+        command.add_argument(
+            option.flag or "--" + name.replace("_", "-"),
+            dest=name,
+            type=option.read,
+            nargs="+" if option.many else None,
+            choices=option.choices,
+            default=argparse.SUPPRESS,
+            metavar=None if option.choices else "N",
+            help=f"{helps[name]} (default: {defaults})".replace("%", "%%"),
+        )
+
+
+def settings_of(parsed: argparse.Namespace) -> Settings:
+    """The settings that the options ask for."""
+    given = {name: getattr(parsed, name) for name in _TYPED if hasattr(parsed, name)}
+    changes = {**_OWN_DEFAULTS, **given, "gen_args": generation_arguments(parsed)}
+    if "dtype" in changes:
+        own_precision = changes["dtype"] == "float32"  # the weights are
+        changes["dtype"] = None if own_precision else getattr(torch, changes["dtype"])
+    own: Settings = SCHEMES[parsed.scheme](**changes)
+    return own
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Which model, where it runs, and how it writes."""
     add = command.add_argument
     add(
         "--model",
         metavar="NAME_OR_DIR",
         help="a Whisper, Speech2Text or Canary model, or demo for the bundled one (the default, "
         "unless explain is given AUDIO)",
-    )
-    add(
-        "--samples",
-        type=positive,
-        metavar="N",
-        help=f"perturbed spectrograms (default: {DEFAULT_SAMPLES}; demo: {DEMO_SAMPLES})",
-    )
-    add(
-        "--token-samples",
-        type=not_negative,
-        metavar="N",
-        help="perturbed previous tokens; 0 leaves them out (default: "
-        f"{DEFAULT_TOKEN_SAMPLES}; demo: {DEMO_TOKEN_SAMPLES})",
-    )
-    add(
-        "--patches-per-second",
-        type=float,
-        nargs="+",
-        metavar="N",
-        help="size of the patches, one value per segmentation level (default: 60 120; "
-        "spes-efficient has its own)",
-    )
-    add(
-        "--baselines",
-        choices=("mean", "silence"),
-        help="what removed cells become (default: mean for Whisper, 0 for features normalised "
-        "per utterance)",
     )
     add(
         "--num-beams",
@@ -81,74 +131,123 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         help="language to write, for Canary; the bundled model writes en, de and es",
     )
     add("--task", choices=("transcribe", "translate"), help="task, for multilingual Whisper")
-    add("--seed", type=int, default=0, metavar="N", help="seed of all masks (default: %(default)s)")
-    add(
-        "--batch-size",
-        type=batch_size,
-        default=AUTO,
-        metavar="N",
-        help="perturbed inputs per forward pass, or auto: what is fastest and fits in memory, for "
-        "SPES (default: %(default)s)",
-    )
-    add("--device", choices=("cpu", "cuda", "mps"), help="where the model runs (default: cpu)")
-    add(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="precision of the model (default: %(default)s)",
-    )
+    add("--seed", type=int, default=0, metavar="N", help="of all masks (default: %(default)s)")
+    add("--device", metavar="DEVICE", help="where the model runs: cpu, cuda, cuda:1, mps")
     add(
         "--compile",
         action="store_true",
         help="compile the encoder with torch.compile, which takes up to a minute and pays for long "
         "runs on some machines",
     )
-    add("--quiet", action="store_true", help="show no progress bars")
+    add("--quiet", action="store_true", help="show no progress bars, and no cost before the start")
+
+
+def generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What ``model.generate`` is given."""
+    names = ("num_beams", "language", "task", "target_language", "max_new_tokens")
+    found = {name: getattr(parsed, name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    """The model and its processor."""
+    from captum_spes.demo import load_demo
+    from captum_spes.speech.models import load_model
+
+    _quiet_transformers()
+    if parsed.model in (None, DEMO):
+        if parsed.language not in (None, "en", "English"):
+            raise ArgumentError(
+                f"the bundled model hears English only, got --language {parsed.language}; its "
+                "output is chosen with --target-language."
+            )
+        parsed.model = DEMO
+        model, processor, _ = load_demo(parsed.device)
+    else:
+        model, processor = load_model(parsed.model, parsed.device)
+    if parsed.compile:
+        model.get_encoder().compile()
+    return model, processor
+
+
+def methods_help() -> str:
+    """All methods with what they do."""
+    return "; ".join(f"{method.name}: {method.about}" for method in METHODS.values())
 
 
 def json_object(text: str) -> dict[str, Any]:
+    """Read an object of JSON."""
     try:
         value = json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
-    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object of names and values")
+    return value
+
+
+def json_objects(text: str) -> dict[str, Any]:
+    """Read an object of methods, and of arguments of each."""
+    value = json_object(text)
+    if not all(isinstance(own, dict) for own in value.values()):
         raise argparse.ArgumentTypeError(f"{text!r} is no object of methods and arguments")
     return value
 
 
 def positive(text: str) -> int:
-    return _integer(text, 1)
-
-
-def batch_size(text: str) -> int | str:
-    return text if text == AUTO else positive(text)
-
-
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
-    return value
-
-
-def not_negative(text: str) -> int:
-    return _integer(text, 0)
-
-
-def _integer(text: str, lowest: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = lowest - 1
-    if value < lowest:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {lowest}")
-    return value
+    """Read a whole number of at least 1."""
+    if not re.fullmatch(r"\+?\d+", text.strip()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
 
 
 def print_text(text: str) -> None:
     """Print, with a question mark for what the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, errors="replace").decode(encoding))
+
+
+def print_note(text: str) -> None:
+    """Tell something beside the output."""
+    encoding = sys.stderr.encoding or "utf-8"
+    line = f"captum-spes: {text}".encode(encoding, errors="replace").decode(encoding)
+    print(line, file=sys.stderr)
+
+
+def _defaults(name: str, efficient: Any, paper: Any) -> str:
+    if name in _OWN_DEFAULTS:
+        return str(_OWN_DEFAULTS[name])
+    if efficient == paper:
+        return "none" if paper is None else str(paper)
+    return f"{_shown(efficient)}; paper: {_shown(paper)}"
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    if len(value) > 4:
+        return f"{len(value)} values from {value[0]} to {value[-1]}"
+    return " ".join(map(str, value))
+
+
+def _helps() -> dict[str, str]:
+    """What the settings' documentation says of each, without its default."""
+    text = (inspect.getdoc(Settings) or "").split("Args:\n")[1].split("Raises:\n")[0]
+    found = {}
+    for entry in re.split(r"^    (?=\w+ \()", text, flags=re.MULTILINE)[1:]:
+        name, body = re.match(r"(\w+) \(.*?\): (.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
+        body = " ".join(body.partition("Default:")[0].split())
+        body = re.sub(r":\w+:`([^`]*)`", lambda m: m.group(1).rpartition(".")[2], body)
+        found[name] = body.replace("``", "").rstrip(".")
+    return found
+
+
+def _quiet_transformers() -> None:
+    try:
+        from huggingface_hub.utils import logging as hub_logging
+        from transformers.utils import logging
+    except ImportError:
+        return  # load_model says what to install
+    hub_logging.set_verbosity_error()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -80,16 +80,16 @@ def add_reliability(commands: Any) -> None:
         help="share of the units that counts as the highest (default: %(default)s)",
     )
     add("--absolute", action="store_true", help="compare magnitudes (default: signed scores)")
-    add("--device", choices=("cpu", "cuda", "mps"), help="where the models run (default: cpu)")
+    add("--device", metavar="DEVICE", help="where the models run: cpu, cuda, cuda:1, mps")
     add("--quiet", action="store_true", help="show no progress bar")
     reliability.set_defaults(run=_reliability)
 
 
 def _reliability(parsed: argparse.Namespace) -> None:
     from captum_spes.corpus import read_manifest
-    from captum_spes.corpus.provenance import write_provenance
-    from captum_spes.reliability import parse_method, parse_units, run_study
-    from captum_spes.report import write_reliability
+    from captum_spes.io.provenance import write_provenance
+    from captum_spes.report import write_stability
+    from captum_spes.stability import parse_method, parse_units, run_study
 
     optional_library("pandas", "a table", "analysis")  # now, and not after hours of work
     if not 0 < parsed.top < 1:
@@ -110,7 +110,7 @@ def _reliability(parsed: argparse.Namespace) -> None:
         device=parsed.device,
         show_progress=not parsed.quiet,
     )
-    written = write_reliability(study, parsed.out, top=parsed.top, absolute=parsed.absolute)
+    written = write_stability(study, parsed.out, top=parsed.top, absolute=parsed.absolute)
     written.append(write_provenance(parsed.out, parsed.arguments))
     print_text((parsed.out / "summary.md").read_text(encoding="utf-8"))
     print_text(f"written: {', '.join(str(path) for path in written)}")
@@ -145,7 +145,7 @@ def _models(places: Sequence[str]) -> dict[str, str]:
 
 def _alignments(parsed: argparse.Namespace, units: Sequence[Any]) -> dict[str, Any] | None:
     from captum_spes.alignment import read_alignments
-    from captum_spes.reliability.units import needs_alignment
+    from captum_spes.stability.units import needs_alignment
 
     if not any(needs_alignment(unit) for pair in units for unit in pair):
         return None

@@ -1,16 +1,27 @@
-"""Many utterances: manifests, methods by name, and their comparison."""
+"""Many utterances: manifests."""
 
-from captum_spes.corpus.comparison import Comparison, Settings, compare_methods
+from importlib import import_module
+from typing import Any
+from warnings import warn
+
 from captum_spes.corpus.manifest import Utterance, read_manifest
-from captum_spes.corpus.methods import METHODS, NamedMethod, named_methods
 
-__all__ = [
-    "METHODS",
-    "Comparison",
-    "NamedMethod",
-    "Settings",
-    "Utterance",
-    "compare_methods",
-    "named_methods",
-    "read_manifest",
-]
+__all__ = ["Utterance", "read_manifest"]
+
+# Where names went that were here in version 0.1, and what they are called there.
+_MOVED = {
+    "METHODS": ("captum_spes.speech", "METHODS"),
+    "NamedMethod": ("captum_spes.speech", "Method"),
+    "named_methods": ("captum_spes.speech", "named_methods"),
+    "Comparison": ("captum_spes.evaluation", "Comparison"),
+    "Settings": ("captum_spes.evaluation", "EvaluationSettings"),
+    "compare_methods": ("captum_spes.evaluation", "compare_methods"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, new = _MOVED[name]
+    warn(f"captum_spes.corpus.{name} is {module}.{new} now.", DeprecationWarning, stacklevel=2)
+    return getattr(import_module(module), new)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from captum_spes.demo.examples import DemoExample, Interval, read_examples
+from captum_spes.alignment import Interval
+from captum_spes.demo.examples import DemoExample, read_examples
 from captum_spes.speech.models import load_model
 
 _HERE = Path(__file__).parent

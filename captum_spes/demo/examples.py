@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_spes.alignment import Alignment, Interval
-from captum_spes.speech.audio import load_audio
+from captum_spes.io.audio import load_audio
 
 SAMPLING_RATE = 16_000
 
@@ -55,7 +55,7 @@ class DemoExample:
 
 
 def read_examples(manifest: Path) -> list[DemoExample]:
-    """Read a manifest in the form that :mod:`captum_spes.demo.making.synthesize` writes."""
+    """Read a manifest in the form that :mod:`recipes.bundled.synthesize` writes."""
     with manifest.open(encoding="utf-8") as file:
         return [_example(json.loads(line), manifest.parent) for line in file]
 

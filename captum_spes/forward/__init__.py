@@ -1,6 +1,29 @@
 """What a perturbation is scored by; each works with any Captum method."""
 
 from captum_spes.forward.kl_divergence import KLDivergenceForward
+from captum_spes.forward.scores import (
+    KL,
+    SCORES,
+    Score,
+    ScoreForward,
+    TokenProbability,
+    as_score,
+    is_divergence,
+    score_forward,
+    score_name,
+)
 from captum_spes.forward.token_probability import TokenProbabilityForward
 
-__all__ = ["KLDivergenceForward", "TokenProbabilityForward"]
+__all__ = [
+    "KL",
+    "SCORES",
+    "KLDivergenceForward",
+    "Score",
+    "ScoreForward",
+    "TokenProbability",
+    "TokenProbabilityForward",
+    "as_score",
+    "is_divergence",
+    "score_forward",
+    "score_name",
+]

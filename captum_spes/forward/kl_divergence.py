@@ -282,6 +282,21 @@ class _Reference:
         return math.log(2) * (log_sums - self._log_sums[index] + moved.cpu().double())
 
 
+def divergence_scores(perturbed: Tensor, reference: Tensor) -> Tensor:
+    r"""
+    Return the negative divergences of ``(batch, tokens, vocab)`` logits from one example's.
+
+    Args:
+
+        perturbed (Tensor): ``(batch, [tokens,] vocab)``.
+        reference (Tensor): ``([tokens,] vocab)``.
+
+    Returns:
+        *Tensor* of shape ``(batch, [tokens])``, float32, at most 0, in nats.
+    """
+    return _Reference([reference[None]]).scores(perturbed, [0] * len(perturbed))
+
+
 def _warn_in_training_mode(logits_func: Callable[..., Any]) -> None:
     if isinstance(logits_func, torch.nn.Module) and logits_func.training:
         warnings.warn(

@@ -17,7 +17,7 @@ from captum_spes.masks.scales import (
 )
 
 
-def slic_feature_mask(
+def slic_feature_mask(  # noqa: PLR0913
     spectrogram: Tensor,
     *,
     seconds: float | None = None,

@@ -9,7 +9,12 @@ from captum_spes.metrics.ceiling import (
 )
 from captum_spes.metrics.curves import Curve, Interval, auc, plot_curves
 from captum_spes.metrics.deletion import deletion_masks
-from captum_spes.metrics.perturbation import Example, deletion_curve, insertion_curve
+from captum_spes.metrics.perturbation import (
+    CurveOptions,
+    Example,
+    deletion_curve,
+    insertion_curve,
+)
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.text import corpus_score, word_error_rate
 
@@ -17,6 +22,7 @@ __all__ = [
     "Agreement",
     "AgreementCeiling",
     "Curve",
+    "CurveOptions",
     "Example",
     "Interval",
     "VarianceShares",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +13,51 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
-from captum_spes.forward import KLDivergenceForward
+from captum_spes.forward import KL, SCORES, Score, as_score, score_name
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.size import steps_of
 from captum_spes.metrics.text import text_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
+from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.inputs import read_speech, removed_value
-from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence
-from captum_spes.speech.randomness import seeded_global_generators
+from captum_spes.speech.models import (
+    Generates,
+    SpeechInput,
+    SpeechModel,
+    TargetSequence,
+    Transcribes,
+    require,
+)
+from captum_spes.speech.randomness import seeded_draws
 
+# What comparisons of methods measure beside texts.
 GRADED = ("kl", "token_accuracy")
+
+
+class Measure(NamedTuple):
+    """What a curve shows.
+
+    Attributes:
+        name: of the metric.
+        scores: what is graded, by that name; empty for token accuracy and for texts.
+        is_graded: whether the output is forced, and not written anew.
+    """
+
+    name: str
+    scores: Mapping[str, Score]
+    is_graded: bool
+
+    @classmethod
+    def of(cls, metric: str | Score) -> Measure:
+        """Read a metric by name, or a score."""
+        if metric == "token_accuracy":
+            return cls("token_accuracy", {}, True)
+        if isinstance(metric, str) and metric not in SCORES:
+            text_metric(metric)
+            return cls(metric, {}, False)
+        score = as_score(metric)
+        return cls(score_name(score), {score_name(score): score}, True)
 
 
 class Example(NamedTuple):
@@ -40,20 +75,54 @@ class Example(NamedTuple):
     attribution: SpeechToTextAttributionResult | Tensor | None = None
 
 
+@dataclass(frozen=True)
+class CurveOptions:
+    r"""
+    How deletion and insertion remove cells and let the model read what is left.
+
+    Args:
+
+        normalized (bool, optional): Whether the maps of tokens are normalised before they
+                    are averaged.
+                    Default: True
+        per_token (bool, optional): Whether each token's own map is removed and only that
+                    token is looked at, for graded metrics: of all maps, those of energy, or of
+                    anything else that is the same for every token, can only win without it.
+                    It costs as many times more as there are tokens.
+                    Default: False, the sentence-level map for all tokens
+        baselines (str, float or Tensor, optional): What removed cells become.
+                    Default: None, what the explanation was made with, or the adapter's own
+        gen_args (dict, optional): Arguments of ``model.generate``.
+                    Default: None, those of the explanation
+        batch_size (int, optional): Steps per forward pass.
+                    Default: None, all at once
+
+    Examples::
+
+        >>> CurveOptions(per_token=True).normalized
+        True
+    """
+
+    normalized: bool = True
+    per_token: bool = False
+    baselines: str | float | Tensor | None = None
+    gen_args: Mapping[str, Any] | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            whole_number("batch_size", self.batch_size, 1)
+
+
 def deletion_curve(
     explainer_or_model: SpeechToTextAttribution | SpeechModel,
     examples: Iterable[Example | Sequence[Any] | Mapping[str, Any]],
     step: float = 0.05,
     *,
-    metric: str = "wer_capped",
-    normalized: bool = True,
-    per_token: bool = False,
-    baselines: str | float | Tensor | None = None,
-    gen_args: Mapping[str, Any] | None = None,
+    metric: str | Score = "wer_capped",
     text_normalizer: Callable[[str], str] | None = None,
-    batch_size: int | None = None,
     show_progress: bool = False,
-    **attribute_args: Any,
+    **options: Any,
 ) -> Curve:
     r"""
     Remove the most salient cells of the sentence-level map, 5 % more at each step, and
@@ -73,32 +142,21 @@ def deletion_curve(
                     dictionaries of its fields.
         step (float, optional): Share of the cells per step; it must divide 1.
                     Default: 0.05
-        metric (str, optional): "wer_capped" (word error rate, each step at most 100),
-                    "wer", "bleu"; or graded, "kl" (mean divergence per token, nats) or
+        metric (str or Score, optional): "wer_capped" (word error rate, each step at most
+                    100), "wer", "bleu"; or graded, "kl" (mean divergence per token, nats),
                     "token_accuracy" (percent of the tokens that the model ranks
-                    first; a model that is kept from writing some may start below 100).
+                    first; a model that is kept from writing some may start below 100), or by
+                    how much another score falls: "probability", "log_probability", or any
+                    :class:`captum_spes.forward.Score`.
                     Default: "wer_capped", the paper's for recognition
-        normalized (bool, optional): Whether the maps of tokens are normalised before they
-                    are averaged.
-                    Default: True
-        per_token (bool, optional): Whether each token's own map is removed and only that
-                    token is looked at, for graded metrics: of all maps, those of energy, or of
-                    anything else that is the same for every token, can only win without it.
-                    It costs as many times more as there are tokens.
-                    Default: False, the sentence-level map for all tokens
-        baselines (str, float or Tensor, optional): What removed cells become.
-                    Default: None, what the explanation was made with, or the adapter's own
-        gen_args (dict, optional): Arguments of ``model.generate``.
-                    Default: None, those of the explanation
         text_normalizer (Callable, optional): Applied to references and hypotheses, for
                     example transformers' ``BasicTextNormalizer()``.
                     Default: None, texts as they are, the paper's
-        batch_size (int, optional): Steps per forward pass.
-                    Default: None, all at once
         show_progress (bool, optional): Displays a progress bar over utterances.
                     Default: False
-        **attribute_args (Any): Arguments of ``explainer.attribute`` for examples without
-                    an attribution.
+        **options (Any): Fields of :class:`CurveOptions` (``normalized``, ``per_token``,
+                    ``baselines``, ``gen_args``, ``batch_size``); all others are arguments of
+                    ``explainer.attribute`` for examples without an attribution.
 
     Returns:
         *Curve*: x in percent of the cells, y the metric, ``auc`` its area on the paper's
@@ -117,10 +175,8 @@ def deletion_curve(
         >>> len(curve.y), curve.y[-1] >= curve.y[0]
         (5, True)
     """
-    return _curve(
-        "deletion", explainer_or_model, examples, step, metric, normalized, per_token, baselines,
-        gen_args, text_normalizer, batch_size, show_progress, attribute_args,
-    )  # fmt: skip
+    settings = _settings("deletion", step, metric, options)
+    return _curve(settings, explainer_or_model, examples, text_normalizer, show_progress)
 
 
 def insertion_curve(
@@ -128,15 +184,10 @@ def insertion_curve(
     examples: Iterable[Example | Sequence[Any] | Mapping[str, Any]],
     step: float = 0.05,
     *,
-    metric: str = "wer_capped",
-    normalized: bool = True,
-    per_token: bool = False,
-    baselines: str | float | Tensor | None = None,
-    gen_args: Mapping[str, Any] | None = None,
+    metric: str | Score = "wer_capped",
     text_normalizer: Callable[[str], str] | None = None,
-    batch_size: int | None = None,
     show_progress: bool = False,
-    **attribute_args: Any,
+    **options: Any,
 ) -> Curve:
     r"""
     The mirror of :func:`deletion_curve`: keep only the most salient cells, 5 % more at each
@@ -148,15 +199,10 @@ def insertion_curve(
                     :func:`deletion_curve`, like all further arguments.
         examples (iterable of Example): Utterances.
         step (float, optional): Default: 0.05
-        metric (str, optional): Default: "wer_capped"
-        normalized (bool, optional): Default: True
-        per_token (bool, optional): Default: False
-        baselines (str, float or Tensor, optional): Default: None
-        gen_args (dict, optional): Default: None
+        metric (str or Score, optional): Default: "wer_capped"
         text_normalizer (Callable, optional): Default: None
-        batch_size (int, optional): Default: None
         show_progress (bool, optional): Default: False
-        **attribute_args (Any): Arguments of ``explainer.attribute``.
+        **options (Any): As for :func:`deletion_curve`.
 
     Returns:
         *Curve*
@@ -169,10 +215,8 @@ def insertion_curve(
 
         >>> curve = insertion_curve(explainer, [("speech.flac", "the cat", result)], step=0.5)
     """
-    return _curve(
-        "insertion", explainer_or_model, examples, step, metric, normalized, per_token, baselines,
-        gen_args, text_normalizer, batch_size, show_progress, attribute_args,
-    )  # fmt: skip
+    settings = _settings("insertion", step, metric, options)
+    return _curve(settings, explainer_or_model, examples, text_normalizer, show_progress)
 
 
 # One utterance ---------------------------------------------------------------------------
@@ -207,7 +251,7 @@ class Hearing:
 
     def __init__(
         self,
-        adapter: SpeechModel,
+        adapter: Any,
         speech: SpeechInput,
         spectrograms: Tensor,
         batch_size: int | None = None,
@@ -221,30 +265,44 @@ class Hearing:
         """What the model writes at each step, with its own generation settings."""
         adapter = self._adapter
         # Generation may sample (do_sample, temperature).
-        with adapter.evaluation_mode(), seeded_global_generators(seed, adapter.device):
+        with adapter.evaluation_mode(), seeded_draws(seed):
             batches = [adapter.transcribe(self._speech, s, gen_args) for s in self._states]
         return [text for batch in batches for text in batch]
 
-    def graded(self, sequence: TargetSequence) -> dict[str, NDArray[np.float64]]:
+    def graded(
+        self, sequence: TargetSequence, scores: Mapping[str, Score] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
         """What becomes of each token of an output at each step, teacher-forced, as arrays of
-        shape ``(steps, tokens)``: KL divergence in nats, and 100 where it is ranked first."""
+        shape ``(steps, units)``: by how much each score fell, and "token_accuracy", 100 where the
+        token is ranked first. The default score is the divergence, in nats."""
         adapter, speech = self._adapter, self._speech
-        divergences, hits = [], []
+        scores = {"kl": KL()} if scores is None else scores
+        losses: dict[str, list[Tensor]] = {name: [] for name in scores}
+        hits = []
         with torch.no_grad(), adapter.evaluation_mode():
-            original = adapter.logits(adapter.encode(speech, speech.spectrogram[None]), sequence)
-            divergence = KLDivergenceForward(lambda logits: logits, original)
+            original = self._logits(adapter.encode(speech, speech.spectrogram[None]), sequence)
+            ids = sequence.explained_ids.to(original.device)
+            intact = {n: score(original, original[0], ids) for n, score in scores.items()}
             for states in self._states:
-                logits = adapter.logits(states, sequence)
-                divergences.append(-divergence(logits).cpu())
+                logits = self._logits(states, sequence)
+                for name, score in scores.items():
+                    loss = intact[name].double() - score(logits, original[0], ids).double()
+                    losses[name].append(loss.cpu())
                 hits.append(logits.argmax(-1).cpu() == sequence.explained_ids)
-        return {
-            "kl": torch.cat(divergences).double().numpy(),
-            "token_accuracy": 100 * torch.cat(hits).double().numpy(),
-        }
+        found = {name: torch.cat(own).numpy() for name, own in losses.items()}
+        return {**found, "token_accuracy": 100 * torch.cat(hits).double().numpy()}
+
+    def _logits(self, states: Tensor, sequence: TargetSequence) -> Tensor:
+        logits: Tensor = self._adapter.output_layer(self._adapter.decode(states, sequence))
+        return logits
 
 
 def explained_sequence(result: SpeechToTextAttributionResult) -> TargetSequence:
-    """What the decoder read and wrote when a result was made."""
+    """What the model read and wrote when a result was made."""
+    saved = result.parameters.get("sequence")
+    if saved is not None:
+        return TargetSequence.from_dict(saved)
+    # Earlier versions kept the tokens alone.
     ids = [*result.previous_ids, result.output_ids[-1]]
     explained: list[int] = []
     position = len(ids)
@@ -253,7 +311,7 @@ def explained_sequence(result: SpeechToTextAttributionResult) -> TargetSequence:
         while ids[position] != token_id:  # a timestamp, which is read and not explained
             position -= 1
         explained.append(position)
-    return TargetSequence(torch.tensor(ids), tuple(reversed(explained)))
+    return TargetSequence(torch.tensor(ids, device="cpu"), tuple(reversed(explained)))
 
 
 # A corpus --------------------------------------------------------------------------------
@@ -289,103 +347,115 @@ def graded_curve(
 
 
 class _Settings(NamedTuple):
-    """What the arguments of a curve say; see :func:`deletion_curve`."""
+    """What the arguments of a curve say."""
 
     name: str
     percentages: list[int]
-    metric: str
-    normalized: bool
-    per_token: bool
-    baselines: str | float | Tensor | None
-    gen_args: Mapping[str, Any] | None
-    batch_size: int | None
+    measure: Measure
+    options: CurveOptions
     attribute_args: Mapping[str, Any]
 
 
 def _curve(
-    name: str,
-    explainer_or_model: SpeechToTextAttribution | SpeechModel,
+    settings: _Settings,
+    explainer_or_model: Any,
     examples: Iterable[Any],
-    step: float,
-    metric: str,
-    normalized: bool,
-    per_token: bool,
-    baselines: str | float | Tensor | None,
-    gen_args: Mapping[str, Any] | None,
     text_normalizer: Callable[[str], str] | None,
-    batch_size: int | None,
     show_progress: bool,
-    attribute_args: Mapping[str, Any],
 ) -> Curve:
-    percentages = _percentages(step)
-    if metric not in GRADED:
-        text_metric(metric)
-    if per_token and metric not in GRADED:
-        raise ArgumentError(f"per_token=True needs a metric of {GRADED}, got {metric!r}.")
-    if batch_size is not None:
-        batch_size = whole_number("batch_size", batch_size, 1)
-    settings = _Settings(
-        name, percentages, metric, normalized, per_token, baselines, gen_args, batch_size,
-        attribute_args,
-    )  # fmt: skip
-    utterances = [_example(example, metric) for example in examples]
+    name, measure = settings.name, settings.measure
+    if settings.options.per_token and not measure.is_graded:
+        raise ArgumentError(
+            f"per_token=True needs a metric of {GRADED}, or a score, got {measure.name!r}."
+        )
+    utterances = [_example(example, measure) for example in examples]
     if not utterances:
         raise ArgumentError(f"{name}_curve needs at least one example.")
-    if attribute_args and all(example.attribution is not None for example in utterances):
+    if settings.attribute_args and all(e.attribution is not None for e in utterances):
         raise ArgumentTypeError(
-            f"unexpected arguments: {', '.join(attribute_args)}. They would go to "
+            f"unexpected arguments: {', '.join(settings.attribute_args)}. They would go to "
             "explainer.attribute, but every example brings its attribution."
         )
     values = [
         _utterance(explainer_or_model, example, settings)
         for example in tqdm(utterances, desc=name, unit="utterance", disable=not show_progress)
     ]
-    if metric in GRADED:
-        return graded_curve(name, metric, percentages, values)
+    if measure.is_graded:
+        return graded_curve(name, measure.name, settings.percentages, values)
     normalize = text_normalizer or str
     references = [normalize(str(example.reference)) for example in utterances]
     hypotheses = [[normalize(text) for text in texts] for texts in values]
-    return text_curve(name, metric, percentages, references, hypotheses)
+    return text_curve(name, measure.name, settings.percentages, references, hypotheses)
+
+
+def _settings(name: str, step: float, metric: str | Score, options: Mapping[str, Any]) -> _Settings:
+    """Checked before anything is explained."""
+    own = {f.name for f in fields(CurveOptions)}
+    return _Settings(
+        name,
+        _percentages(step),
+        Measure.of(metric),
+        CurveOptions(**{name: value for name, value in options.items() if name in own}),
+        {name: value for name, value in options.items() if name not in own},
+    )
 
 
 def _utterance(
     explainer_or_model: SpeechToTextAttribution | SpeechModel, example: Example, settings: _Settings
 ) -> Any:
     """Texts, or graded values, at each step of one utterance."""
+    adapter = _adapter(explainer_or_model)
     attribution = example.attribution
     if attribution is None:
         attribution = _explain(explainer_or_model, example, settings)
-    adapter = _adapter(explainer_or_model)
-    speech = read_speech(adapter, example.audio, adapter.sampling_rate)
-    gen_args, baselines = settings.gen_args, settings.baselines
+    with ordinary_torch(adapter.device):
+        return _measured(adapter, example.audio, attribution, settings)
+
+
+def _measured(
+    adapter: Any,
+    audio: Any,
+    attribution: SpeechToTextAttributionResult | Tensor,
+    settings: _Settings,
+) -> Any:
+    speech = read_speech(adapter, audio, adapter.sampling_rate)
+    gen_args, baselines, measure = (
+        settings.options.gen_args,
+        settings.options.baselines,
+        settings.measure,
+    )
+    result: SpeechToTextAttributionResult | None = None
     if isinstance(attribution, SpeechToTextAttributionResult):
-        result: SpeechToTextAttributionResult | None = attribution
-        saliency_map = attribution.sentence_attr(normalized=settings.normalized).spectrogram_attr
-        gen_args = attribution.parameters.get("gen_args") if gen_args is None else gen_args
-        baselines = attribution.removed if baselines is None else baselines
+        result = attribution
+        saliency_map = result.sentence_attr(normalized=settings.options.normalized).spectrogram_attr
+        gen_args = result.settings.gen_args if gen_args is None else gen_args
+        baselines = result.removed if baselines is None else baselines
     else:
-        result, saliency_map = None, torch.as_tensor(attribution)
+        saliency_map = torch.as_tensor(attribution)
     gen_args = gen_args or {}
     removed = removed_value(adapter, speech, baselines)
 
     def hearing(saliency_map: Tensor) -> Hearing:
         is_insertion = settings.name == "insertion"
         steps = perturbed(speech, saliency_map, removed, settings.percentages, is_insertion)
-        return Hearing(adapter, speech, steps, settings.batch_size)
+        return Hearing(adapter, speech, steps, settings.options.batch_size)
 
-    if settings.metric not in GRADED:
+    if not measure.is_graded:
+        require(adapter, Transcribes, f"{settings.name} by {measure.name}")
         return hearing(saliency_map).transcripts(gen_args, 0 if result is None else result.seed)
     if result is None:
-        with adapter.evaluation_mode(), seeded_global_generators(0, adapter.device):
+        require(adapter, Generates, f"{settings.name} of a map without tokens")
+        with adapter.evaluation_mode(), seeded_draws(0):
             sequence = adapter.generate(speech, gen_args)
     else:
         sequence = explained_sequence(result)
-    if not settings.per_token:
-        return hearing(saliency_map).graded(sequence)[settings.metric].mean(1)
+    if not settings.options.per_token:
+        graded = hearing(saliency_map).graded(sequence, measure.scores)
+        return graded[measure.name].mean(1)
     if result is None:
         raise ArgumentError("per_token=True needs explanations, which have a map per token.")
     own = [
-        hearing(token_map).graded(sequence)[settings.metric][:, token]
+        hearing(token_map).graded(sequence, measure.scores)[measure.name][:, token]
         for token, token_map in enumerate(result.spectrogram_attr)
     ]
     return np.mean(own, 0)
@@ -399,18 +469,15 @@ def _explain(
             "an example has no attribution, and a model alone cannot make one: give an "
             "explainer, SpeechToTextAttribution(method, processor)."
         )
-    return explainer_or_model.attribute(
-        example.audio,
-        gen_args=settings.gen_args,
-        baselines=settings.baselines,
-        **settings.attribute_args,
-    )
+    changes = {"gen_args": settings.options.gen_args, "baselines": settings.options.baselines}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return explainer_or_model.attribute(example.audio, **given, **settings.attribute_args)
 
 
-def _adapter(explainer_or_model: SpeechToTextAttribution | SpeechModel) -> SpeechModel:
+def _adapter(explainer_or_model: SpeechToTextAttribution | SpeechModel) -> Any:
     if isinstance(explainer_or_model, SpeechToTextAttribution):
         return explainer_or_model.adapter
-    if not hasattr(explainer_or_model, "transcribe"):
+    if not hasattr(explainer_or_model, "encode"):
         raise ArgumentTypeError(
             "give an explainer, SpeechToTextAttribution(method, processor), or its adapter; got "
             f"{type(explainer_or_model).__name__}."
@@ -418,15 +485,15 @@ def _adapter(explainer_or_model: SpeechToTextAttribution | SpeechModel) -> Speec
     return explainer_or_model
 
 
-def _example(given: Any, metric: str) -> Example:
+def _example(given: Any, measure: Measure) -> Example:
     try:
         example = Example(**given) if isinstance(given, Mapping) else Example(*given)
     except TypeError as error:
         raise ArgumentTypeError(
             f"an example is (audio, reference, attribution) or a dictionary of these: {error}"
         ) from error
-    if metric not in GRADED and not (example.reference or "").strip():
-        raise ArgumentError(f"an example has no reference text, which {metric} needs.")
+    if not measure.is_graded and not (example.reference or "").strip():
+        raise ArgumentError(f"an example has no reference text, which {measure.name} needs.")
     return example
 
 

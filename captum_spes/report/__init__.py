@@ -3,7 +3,7 @@
 from captum_spes.report.analysis import write_analysis
 from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
 from captum_spes.report.files import write_explanation
-from captum_spes.report.reliability import plot_cost, plot_reliability, write_reliability
+from captum_spes.report.stability import plot_cost, plot_stability, write_stability
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
 
 __all__ = [
@@ -12,10 +12,10 @@ __all__ = [
     "comparison_table",
     "explanation_text",
     "plot_cost",
-    "plot_reliability",
+    "plot_stability",
     "summarize_tokens",
     "write_analysis",
     "write_comparison",
     "write_explanation",
-    "write_reliability",
+    "write_stability",
 ]

@@ -3,13 +3,22 @@
 from captum_spes.speech.attribution import SpeechToTextAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
 from captum_spes.speech.cross_attention import CrossAttention
+from captum_spes.speech.methods import METHODS, Method, named_methods, register
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
+from captum_spes.speech.settings import Settings
+from captum_spes.speech.utterance_methods import SpeechAttribution
 
 __all__ = [
+    "METHODS",
     "CrossAttention",
     "EnergyMap",
+    "Method",
     "RandomMap",
+    "Settings",
+    "SpeechAttribution",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
     "Word",
+    "named_methods",
+    "register",
 ]

@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+import enum
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from typing import Any, Final
 
 import torch
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_spes.attr import SPES, GaussianProcess
-from captum_spes.attr.batch_size import batch_size
-from captum_spes.attr.estimation import check_estimator
-from captum_spes.attr.reliability import check_tolerance
-from captum_spes.attr.sampling import BernoulliDesign, MaskDesign, resolve_seed
+from captum_spes.attr import SPES, Estimator, GaussianProcess, MaskDesign, MaskedMean
+from captum_spes.attr.designs import resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
+from captum_spes.errors import ArgumentError
+from captum_spes.forward import KL, Score, TokenProbability
+from captum_spes.io.provenance import versions
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
-from captum_spes.masks.scales import (
-    EFFICIENT_PATCHES_PER_SECOND,
-    PAPER_MAX_SECONDS,
-    PAPER_PATCHES_PER_SECOND,
-)
-from captum_spes.speech.controls import SpeechAttribution
+from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
-from captum_spes.speech.methods import attribute_jointly, attribute_side, check_method
-from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence, adapt
-from captum_spes.speech.parameters import plain, versions
+from captum_spes.speech.methods import check_settings, runner_of
+from captum_spes.speech.models import (
+    AdapterFactory,
+    Generates,
+    ReadsPreviousTokens,
+    SpeechInput,
+    SpeechModel,
+    TargetSequence,
+    adapt,
+    require,
+)
 from captum_spes.speech.patches import feature_masks
-from captum_spes.speech.randomness import seeded_global_generators
+from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.reliability import sampling_quality, warn_if_noise
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
-from captum_spes.speech.scores import SCORES
+from captum_spes.speech.running import attribute_jointly, attribute_side
+from captum_spes.speech.settings import Settings
 from captum_spes.speech.sides import Run, Side, SideMaps
+from captum_spes.speech.utterance_methods import SpeechAttribution
 
-SCHEMES = ("paper", "efficient")
+SCHEMES = {"paper": Settings.paper, "efficient": Settings.efficient}
+
+
+class Unset(enum.Enum):
+    """Stands for a keyword that was not given: the settings decide."""
+
+    UNSET = "from settings"
+
+    def __repr__(self) -> str:
+        return "<from settings>"
+
+
+UNSET: Final = Unset.UNSET
+_NAMES = [field.name for field in fields(Settings)]
 
 
 class SpeechToTextAttribution:
@@ -53,23 +74,35 @@ class SpeechToTextAttribution:
     back as it was (mode, hooks, dtype, gradients), also after an error.
     """
 
-    def __init__(self, attr_method: Attribution, processor: Any) -> None:
+    def __init__(
+        self,
+        attr_method: Attribution,
+        processor: Any,
+        *,
+        adapter: AdapterFactory | SpeechModel | None = None,
+    ) -> None:
         r"""
         Args:
 
             attr_method (Attribution): A Captum method made with the model: ``SPES(model)``,
                         or ``Saliency``, ``InputXGradient``, ``IntegratedGradients``,
-                        ``GradientShap``, ``FeatureAblation``, ``Occlusion``,
+                        ``GradientShap``, ``DeepLift``, ``FeatureAblation``, ``Occlusion``,
                         ``ShapleyValueSampling``, ``KernelShap``, ``Lime``,
-                        ``BubbleNoise``, ``CrossAttention``, ``EnergyMap`` or
-                        ``RandomMap``. The model is of a supported Hugging Face family
-                        (Whisper, Speech2Text, Canary), on any device, in any dtype.
+                        ``BubbleNoise``, ``CrossAttention``, ``EnergyMap``, ``RandomMap``, or
+                        another perturbation or gradient method of inputs. The model is of a
+                        supported Hugging Face family (Whisper, Speech2Text, Canary), on any
+                        device, in any dtype, or of one that ``adapter`` knows.
             processor (Processor): The model's processor (feature extractor and
                         tokenizer).
+            adapter (Callable or SpeechModel, optional): What methods ask the model through, for a
+                        family of one's own: a class, or any function of model and processor, that
+                        implements the protocols of :mod:`captum_spes.speech.models`; or an object
+                        that does.
+                        Default: None, that of the model's family
 
         Raises:
             ArgumentTypeError: the method, the model's family or the processor is not
-                supported.
+                supported, or the adapter lacks what every explanation needs.
 
         Examples::
 
@@ -77,37 +110,40 @@ class SpeechToTextAttribution:
             >>> processor = WhisperProcessor.from_pretrained("openai/whisper-tiny")
             >>> explainer = SpeechToTextAttribution(SPES(model), processor)
         """
-        check_method(attr_method)
+        runner_of(attr_method)
         self.attr_method = attr_method
-        self.adapter: SpeechModel = adapt(attr_method.forward_func, processor)
+        # The adapter's type is what its family can beside what every one can.
+        self.adapter: Any = adapt(attr_method.forward_func, processor, adapter)
 
-    def attribute(
+    def attribute(  # noqa: PLR0913
         self,
         audio: Audio,
         sampling_rate: int = 16_000,
         target: str | Sequence[int] | Tensor | None = None,
-        gen_args: Mapping[str, Any] | None = None,
-        n_samples: int = 20_000,
-        n_token_samples: int = 2_000,
-        perturb_prob: float = 0.5,
-        token_perturb_prob: float = 0.4,
-        patches_per_second: float | Sequence[float] = PAPER_PATCHES_PER_SECOND,
-        max_seconds: float | None = PAPER_MAX_SECONDS,
+        gen_args: Mapping[str, Any] | Unset | None = UNSET,
+        n_samples: int | Unset = UNSET,
+        n_token_samples: int | Unset = UNSET,
+        perturb_prob: float | Unset = UNSET,
+        token_perturb_prob: float | Unset = UNSET,
+        patches_per_second: float | Sequence[float] | Unset = UNSET,
+        max_seconds: float | Unset | None = UNSET,
         seed: int | None = None,
         show_progress: bool = False,
         *,
-        perturbations_per_eval: int | str = 4,
-        scheme: str = "paper",
-        dtype: torch.dtype | None = None,
-        tolerance: float | None = None,
+        settings: Settings | None = None,
+        scheme: str | None = None,
         return_partial: bool = False,
-        baselines: str | float | Tensor | None = None,
-        feature_mask: str | FeatureMaskLevels = None,
-        n_patches: int | Sequence[int] | None = None,
-        score: str | None = None,
-        design: MaskDesign | None = None,
-        perturb_jointly: bool = False,
-        method_args: Mapping[str, Any] | None = None,
+        perturbations_per_eval: int | str | Unset = UNSET,
+        dtype: torch.dtype | Unset | None = UNSET,
+        tolerance: float | Unset | None = UNSET,
+        baselines: str | float | Tensor | Unset | None = UNSET,
+        feature_mask: str | FeatureMaskLevels | Unset = UNSET,
+        n_patches: int | Sequence[int] | Unset | None = UNSET,
+        score: str | Score | Unset | None = UNSET,
+        estimator: Estimator | Unset = UNSET,
+        design: MaskDesign | Unset | None = UNSET,
+        perturb_jointly: bool | Unset = UNSET,
+        method_args: Mapping[str, Any] | Unset | None = UNSET,
     ) -> SpeechToTextAttributionResult:
         r"""
         Args:
@@ -123,95 +159,27 @@ class SpeechToTextAttribution:
                         text, or token ids without prompt. The end of sentence is added if
                         it is missing.
                         Default: None, what the model generates
-            gen_args (dict, optional): Arguments of ``model.generate``, for example
-                        ``{"num_beams": 5}`` or ``{"language": "de"}``. Language and task
-                        (of Canary ``source_language`` and ``target_language``) also hold
-                        for a given target.
-                        Default: None
-            n_samples (int, optional): Perturbed spectrograms that the model sees, for
-                        SPES, BubbleNoise, KernelShap and Lime (all tokens together) and,
-                        divided by the number of features, permutations of
-                        ShapleyValueSampling.
-                        Other methods do not sample; their own settings go into
-                        ``method_args``.
-                        Default: 20000, the paper's
-            n_token_samples (int, optional): The same for previous tokens; 0 leaves them
-                        out.
-                        Default: 2000, the paper's
-            perturb_prob (float, optional): Probability that SPES perturbs a patch, in
-                        (0, 1).
-                        Default: 0.5
-            token_perturb_prob (float, optional): Probability that SPES perturbs a
-                        previous token, in (0, 1).
-                        Default: 0.4
-            patches_per_second (float or sequence of float, optional): Size of the
-                        patches, one value per segmentation level; see
-                        :func:`captum_spes.slic_feature_mask`. Other methods that remove
-                        patches use the first level.
-                        Default: (400, 500, 600), the paper's
-            max_seconds (float, optional): Duration from which the number of patches no
-                        longer grows.
-                        Default: 7.5
             seed (int, optional): Of every random choice.
                         Default: None, drawn from torch's global generator; the result
                         tells which
             show_progress (bool, optional): Displays progress bars.
                         Default: False
-            perturbations_per_eval (int or "auto", optional): Perturbed inputs per forward
-                        pass. It changes speed and memory, not the result. "auto" finds
-                        the fastest that fits in memory while it samples, for SPES (others
-                        then take 4).
-                        Default: 4
-            scheme (str, optional): How SPES cuts the spectrogram and reads the samples:
-                        "paper", the mean of Eq. 3 over patches of ``patches_per_second``; or
-                        "efficient", for some hundred to a few thousand ``n_samples``:
-                        patches of 16 sizes (unless given otherwise), and regression by
-                        :class:`captum_spes.attr.GaussianProcess`. Previous tokens are read
-                        by Eq. 3 in both.
-                        Default: "paper"
-            dtype (torch.dtype, optional): Precision of encoder and decoder, for example
-                        ``torch.bfloat16``, which halves the time on many processors; the
-                        output layer and the scores stay in the model's own. Its weights are
-                        not touched (``torch.autocast``).
-                        Default: None, the model's own
-            tolerance (float, optional): Stop SPES when at most this share of the variance of
-                        the tokens' spectrogram maps is sampling noise (see
-                        :meth:`captum_spes.SPES.attribute`), in (0, 1); ``n_samples`` is then
-                        the most that is spent.
-                        Default: None, all of ``n_samples``
-            return_partial (bool, optional): Whether Ctrl-C ends SPES's sampling of the side
+            settings (Settings, optional): How the explanation is made.
+                        Default: None, :meth:`Settings.paper`, or for ``SPES.efficient(model)``
+                        :meth:`Settings.efficient`
+            scheme (str, optional): "paper" or "efficient", a shorthand for these two settings.
+                        Default: None
+            return_partial (bool, optional): Whether Ctrl-C ends the sampling of the side
                         that is being perturbed and the explanation is that of the samples so
                         far, with a warning; pressed before the first sample of previous
                         tokens, without them.
                         Default: False, it raises KeyboardInterrupt
-            baselines (str, float or Tensor, optional): The value of removed cells:
-                        "mean" (of each mel bin over the speech), "silence", a number, or
-                        a Tensor broadcastable to ``(time, freq)``.
-                        Default: None, 0 for features normalised per utterance and
-                        "mean" for Whisper
-            feature_mask (str, Tensor or list of Tensor, optional): "slic"; "grid",
-                        rectangles in the same numbers; "cells", every cell on its own
-                        (the paper's feature-wise baseline, with ``perturb_prob=0.7`` and
-                        ``token_perturb_prob=0.1``); or own patches, ``(time, freq)``, one
-                        Tensor per level, labels below 0 being never perturbed.
-                        Default: None, "slic"
-            n_patches (int or sequence of int, optional): A fixed number of patches
-                        whatever the duration.
-                        Default: None
-            score (str, optional): "kl", "probability" or "log_probability".
-                        Default: None, the KL divergence for perturbation methods and the
-                        log-probability for gradient methods
-            design (MaskDesign, optional): Masks of SPES for the spectrogram.
-                        Default: None, independent Bernoulli masks
-            perturb_jointly (bool, optional): Whether SPES perturbs spectrogram and previous
-                        tokens in the same ``n_samples`` samples (the paper's comparison,
-                        Table 4) instead of each on its own; ``n_token_samples`` then only
-                        says, by 0, that previous tokens are left alone.
-                        Default: False
-            method_args (dict, optional): Further arguments of the method's own
-                        ``attribute``, for example ``{"n_steps": 20}``; they win over those
-                        above.
-                        Default: None
+            gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
+            patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
+            feature_mask, n_patches, score, estimator, design, perturb_jointly, method_args
+            (optional): Each takes the place of that value of the settings; see
+                        :class:`captum_spes.Settings`, which says what they mean.
+                        Default: that of ``settings``
 
         Returns:
             *SpeechToTextAttributionResult*: raw maps on the CPU, tokens, words, times,
@@ -221,7 +189,8 @@ class SpeechToTextAttribution:
             ArgumentError: the audio is unusable (NaN, silence, too short, too long, more
                 than one channel, wrong rate), the target is empty, untokenisable or too
                 long, or an argument is out of range.
-            ArgumentTypeError: an argument has the wrong type.
+            ArgumentTypeError: an argument has the wrong type, or the model cannot do what is
+                asked.
             FileNotFoundError: there is no such audio file.
 
         Examples::
@@ -230,119 +199,20 @@ class SpeechToTextAttribution:
             ...     "speech.flac", patches_per_second=(60, 120), n_samples=200, n_token_samples=100,
             ...     seed=0,
             ... )
+            >>> again = explainer.attribute("speech.flac", settings=result.settings, seed=0)
+            >>> torch.equal(again.spectrogram_attr, result.spectrogram_attr)
+            True
             >>> result.plot_spectrogram_attr(0).savefig("first_token.png")
         """
-        n_samples = whole_number("n_samples", n_samples, 1)
-        n_token_samples = whole_number("n_token_samples", n_token_samples, 0)
-        batch_size(perturbations_per_eval)
-        _check_probabilities_and_score(perturb_prob, token_perturb_prob, score)
-        self._check_sampling(tolerance, dtype, perturb_jointly)
-        estimator = self._estimator(scheme, n_samples, perturb_jointly, score)
-        # The default itself: whoever writes the paper's sizes down gets them.
-        if estimator is not None and patches_per_second is PAPER_PATCHES_PER_SECOND:
-            patches_per_second = EFFICIENT_PATCHES_PER_SECOND
-        if method_args and isinstance(self.attr_method, SpeechAttribution):
-            raise ArgumentError(f"{self.attr_method.get_name()} takes no method_args.")
-        if perturb_jointly and not isinstance(self.attr_method, SPES):
-            raise ArgumentError(
-                "perturb_jointly=True is for SPES, which samples both sides; got "
-                f"{self.attr_method.get_name()}."
-            )
-        seed = resolve_seed(seed)
-        gen_args, method_args = dict(gen_args or {}), dict(method_args or {})
-        speech = read_speech(self.adapter, audio, sampling_rate)
-        removed = removed_value(self.adapter, speech, baselines)
-        masks = feature_masks(
-            speech.spectrogram,
-            feature_mask,
-            frame_rate=self.adapter.frame_rate,
-            patches_per_second=patches_per_second,
-            max_seconds=max_seconds,
-            n_patches=n_patches,
+        # By name, so that the settings are written down once more in the signature alone.
+        given = locals()
+        changes = {name: given[name] for name in _NAMES if given[name] is not UNSET}
+        settings = self._settings(settings, scheme, changes)
+        request = _Request(
+            audio, sampling_rate, target, resolve_seed(seed), show_progress, return_partial
         )
-        levels = describe_levels(masks)
-        with self.adapter.evaluation_mode():
-            sequence = self._target(speech, target, gen_args, seed)
-            run = Run(
-                token_ids=sequence.explained_ids,
-                seed=seed,
-                device=self.adapter.device,
-                output_layer=self.adapter.output_layer,
-                perturbations_per_eval=perturbations_per_eval,
-                dtype=dtype,
-                return_partial=return_partial,
-                show_progress=show_progress,
-                score=score,
-                method_args=method_args,
-            )
-            spectrogram_side = Side(
-                name="spectrogram",
-                inputs=speech.spectrogram[None],
-                baselines=removed[None],
-                feature_masks=masks,
-                hidden_func=partial(self._spectrogram_hidden, speech, sequence),
-                n_samples=n_samples,
-                perturb_prob=perturb_prob,
-                design=design,
-                estimator=estimator,
-                tolerance=tolerance,
-                frame_rate=self.adapter.frame_rate,
-            )
-            token_samples = n_token_samples, token_perturb_prob
-            sides = self._sides(
-                speech, sequence, spectrogram_side, token_samples, run, perturb_jointly
-            )
-        sides = _without_later_tokens(sides, sequence.valid_previous_tokens())
-        found = sampling_quality(*sides, (torch.cat(masks) >= 0).any(0).cpu())
-        if found.get("reliability"):
-            warn_if_noise(found["reliability"]["sentence"], found["n_samples_evaluated"])
-        output_tokens = self.adapter.token_strings(sequence.explained_ids)
-        return SpeechToTextAttributionResult(
-            output_tokens=output_tokens,
-            previous_tokens=self.adapter.token_strings(sequence.decoder_ids),
-            spectrogram=speech.spectrogram,
-            removed=removed.contiguous(),
-            feature_masks=torch.cat(masks).cpu(),
-            spectrogram_attr=sides[0].maps,
-            token_attr=None if sides[1] is None else sides[1].maps,
-            frame_times=speech.frame_times,
-            mel_frequencies=speech.mel_frequencies,
-            words=_words(self.adapter.spelled(sequence.explained_ids)),
-            text=self.adapter.text(sequence.explained_ids),
-            output_ids=sequence.explained_ids.tolist(),
-            previous_ids=sequence.decoder_ids.tolist(),
-            seconds=speech.seconds,
-            seed=seed,
-            method=self.attr_method.get_name(),
-            model_id=self.adapter.model_id,
-            parameters=plain(
-                {
-                    "scheme": scheme,
-                    "n_samples": n_samples,
-                    "n_token_samples": n_token_samples,
-                    "perturb_prob": perturb_prob,
-                    "token_perturb_prob": token_perturb_prob,
-                    "patches_per_second": patches_per_second,
-                    "max_seconds": max_seconds,
-                    "n_patches": n_patches,
-                    "feature_mask": _name_of(feature_mask),
-                    "baselines": "given" if isinstance(baselines, Tensor) else baselines,
-                    "score": score,
-                    "design": None if design is None else type(design).__name__,
-                    "perturb_jointly": perturb_jointly,
-                    "perturbations_per_eval": perturbations_per_eval,
-                    "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
-                    "tolerance": tolerance,
-                    "method_args": method_args,
-                    "gen_args": gen_args,
-                    "target": "generated" if target is None else "given",
-                    "patches_per_level": levels.n_patches,
-                    "distinct_levels": levels.n_distinct,
-                    **found,
-                    "versions": versions(),
-                }
-            ),
-        )
+        with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
+            return self._explained(request, settings)
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
@@ -350,138 +220,281 @@ class SpeechToTextAttribution:
         """
         raise NotImplementedError("attribute_future is not implemented for SpeechToTextAttribution")
 
-    def _check_sampling(
-        self, tolerance: float | None, dtype: torch.dtype | None, perturb_jointly: bool
-    ) -> None:
-        check_tolerance(tolerance)
-        if tolerance is not None and (perturb_jointly or not isinstance(self.attr_method, SPES)):
+    def _settings(
+        self, settings: Settings | None, scheme: str | None, changes: dict[str, Any]
+    ) -> Settings:
+        """What was asked for, in whatever way, checked against the method."""
+        own = self.attr_method.estimator if isinstance(self.attr_method, SPES) else MaskedMean()
+        has_own = own != MaskedMean()
+        if scheme is not None and scheme not in SCHEMES:
+            raise ArgumentError(f"scheme must be one of {tuple(SCHEMES)}, got {scheme!r}.")
+        if scheme is not None and settings is not None:
+            raise ArgumentError("scheme and settings both say how to explain: give one of them.")
+        if settings is None:
+            if has_own:
+                changes.setdefault("estimator", own)
+            is_efficient = isinstance(own, GaussianProcess)
+            make = SCHEMES["efficient" if scheme is None and is_efficient else scheme or "paper"]
+            settings = make(**changes)
+        else:
+            settings = settings.replace(**changes)
+        if has_own and settings.estimator != own:
             raise ArgumentError(
-                "tolerance is for SPES with both sides perturbed separately, got "
-                f"{self.attr_method.get_name()}."
+                f"the method was made with {own!r} and the settings say {settings.estimator!r}: "
+                "give one of them."
             )
-        if dtype is not None and not isinstance(dtype, torch.dtype):
-            raise ArgumentTypeError(
-                f"dtype must be a torch.dtype such as torch.bfloat16, got {dtype!r}."
-            )
+        check_settings(self.attr_method, settings)
+        return settings
 
-    def _estimator(
-        self, scheme: str, n_samples: int, perturb_jointly: bool, score: str | None
-    ) -> GaussianProcess | None:
-        """How SPES reads the samples of the spectrogram; None for the paper's mean."""
-        if scheme not in SCHEMES:
-            raise ArgumentError(f"scheme must be one of {SCHEMES}, got {scheme!r}.")
-        if scheme == "paper":
-            return None
-        if not isinstance(self.attr_method, SPES) or perturb_jointly:
-            raise ArgumentError(
-                f"scheme={scheme!r} is for SPES with both sides perturbed separately, got "
-                f"{self.attr_method.get_name()}"
-                f"{' with perturb_jointly=True' if perturb_jointly else ''}."
-            )
-        # Only divergences are never negative.
-        estimator = GaussianProcess(log_impacts=score in (None, "kl"))
-        check_estimator(estimator, n_samples)
-        return estimator
+    def _explained(self, request: _Request, settings: Settings) -> SpeechToTextAttributionResult:
+        adapter, method = self.adapter, self.attr_method
+        speech = read_speech(adapter, request.audio, request.sampling_rate)
+        removed = removed_value(adapter, speech, settings.baselines)
+        masks = feature_masks(
+            speech.spectrogram,
+            settings.feature_mask,
+            frame_rate=adapter.frame_rate,
+            patches_per_second=settings.patches_per_second,
+            max_seconds=settings.max_seconds,
+            n_patches=settings.n_patches,
+        )
+        self._check_abilities(request)
+        sequence = self._target(speech, request, settings)
+        run = self._run(sequence, request, settings)
+        task = _Task(speech, sequence, partial(self._states, speech, run), removed, masks)
+        certainty = self._certainty(task, run)
+        sides = self._sides(task, run, settings)
+        output_tokens = adapter.token_strings(sequence.explained_ids)
+        words = _words(adapter.spelled(sequence.explained_ids))
+        if len(sides[0].maps) != len(output_tokens):  # a score with units of its own
+            output_tokens, words = _labels(run.score, output_tokens, len(sides[0].maps)), []
+        rows = [list(word.token_indices) for word in words]
+        found = sampling_quality(*sides, (torch.cat(masks) >= 0).any(0).cpu(), rows)
+        if found.get("reliability"):
+            warn_if_noise(found["reliability"]["sentence"], found["n_samples_evaluated"])
+        levels = describe_levels(masks)
+        facts = {
+            "target": "generated" if request.target is None else "given",
+            "sequence": sequence.to_dict(),
+            "patches_per_level": list(levels.n_patches),
+            "distinct_levels": levels.n_distinct,
+            **found,
+            "versions": versions(),
+        }
+        return SpeechToTextAttributionResult(
+            output_tokens=output_tokens,
+            previous_tokens=adapter.token_strings(sequence.previous_ids),
+            spectrogram=speech.spectrogram,
+            removed=removed.contiguous(),
+            feature_masks=torch.cat(masks).cpu(),
+            spectrogram_attr=sides[0].maps,
+            token_attr=None if sides[1] is None else sides[1].maps,
+            frame_times=speech.frame_times,
+            mel_frequencies=speech.mel_frequencies,
+            words=words,
+            text=adapter.text(sequence.explained_ids),
+            output_ids=sequence.explained_ids.tolist(),
+            previous_ids=sequence.previous_ids.tolist(),
+            seconds=speech.seconds,
+            seed=request.seed,
+            method=method.get_name(),
+            model_id=adapter.model_id,
+            parameters={**settings.described(), **facts},
+            **({} if certainty is None else certainty._asdict()),
+            settings=settings,
+        )
 
     # Inputs ----------------------------------------------------------------------------
 
-    def _target(
-        self,
-        speech: SpeechInput,
-        target: str | Sequence[int] | Tensor | None,
-        gen_args: Mapping[str, Any],
-        seed: int,
-    ) -> TargetSequence:
+    def _check_abilities(self, request: _Request) -> None:
+        """Find out before the model runs what it cannot do."""
+        if request.target is None:
+            require(self.adapter, Generates, "an explanation without target")
+        if isinstance(self.attr_method, SpeechAttribution):
+            for capability in self.attr_method.needs:
+                require(self.adapter, capability, self.attr_method.get_name())
+
+    def _target(self, speech: SpeechInput, request: _Request, settings: Settings) -> TargetSequence:
         # Generation may sample (do_sample, temperature).
-        with seeded_global_generators(seed, self.adapter.device):
-            if target is None:
-                return self.adapter.generate(speech, gen_args)
-            return self.adapter.force(speech, target, gen_args)
+        with seeded_draws(request.seed):
+            found: TargetSequence
+            if request.target is None:
+                found = self.adapter.generate(speech, settings.gen_args)
+            else:
+                found = self.adapter.force(speech, request.target, settings.gen_args)
+        return found
+
+    def _run(self, sequence: TargetSequence, request: _Request, settings: Settings) -> Run:
+        runner = runner_of(self.attr_method)
+        differentiates = runner is not None and runner.differentiates
+        default: Score = TokenProbability(log=True) if differentiates else KL()
+        return Run(
+            token_ids=sequence.explained_ids,
+            score=default if settings.score is None else settings.score,
+            seed=request.seed,
+            device=self.adapter.device,
+            output_layer=self.adapter.output_layer,
+            perturbations_per_eval=settings.perturbations_per_eval,
+            dtype=settings.dtype,
+            return_partial=request.return_partial,
+            show_progress=request.show_progress,
+        )
+
+    def _states(self, speech: SpeechInput, run: Run) -> Tensor:
+        with torch.no_grad():
+            states: Tensor = run.in_precision(self.adapter.encode)(speech, speech.spectrogram[None])
+        return states
+
+    def _certainty(self, task: _Task, run: Run) -> Certainty | None:
+        """None for controls, which ask the model nothing."""
+        method = self.attr_method
+        if isinstance(method, SpeechAttribution) and not method.needs:
+            return None
+        with torch.no_grad():
+            hidden = run.in_precision(self.adapter.decode)(task.states, task.sequence)
+        return Certainty.of(self.adapter, hidden, task.sequence)
 
     # Maps ------------------------------------------------------------------------------
 
-    def _sides(
-        self,
-        speech: SpeechInput,
-        sequence: TargetSequence,
-        spectrogram_side: Side,
-        token_samples: tuple[int, float],
-        run: Run,
-        perturb_jointly: bool,
-    ) -> tuple[SideMaps, SideMaps | None]:
+    def _sides(self, task: _Task, run: Run, settings: Settings) -> tuple[SideMaps, SideMaps | None]:
+        """Maps of the spectrogram and, with NaN where a token is not before the explained one, of
+        the previous tokens."""
+        spectrogram, tokens = self._maps(task, run, settings)
+        if tokens is None:
+            return spectrogram, None
+        is_previous = task.sequence.valid_previous_tokens()
+        if len(tokens.maps) != len(is_previous):  # units of a score rest on all that any token read
+            is_previous = is_previous.any(0, keepdim=True).expand(len(tokens.maps), -1)
+        return spectrogram, tokens.masked(~is_previous)
+
+    def _maps(self, task: _Task, run: Run, settings: Settings) -> tuple[SideMaps, SideMaps | None]:
         method = self.attr_method
+        has_tokens = bool(settings.n_token_samples and task.sequence.previous_positions)
         if isinstance(method, SpeechAttribution):
-            maps = method.maps(self.adapter, speech, sequence, run.seed)
-            return _of_maps(maps if token_samples[0] else Maps(maps.spectrogram_attr, None))
-        if not token_samples[0]:
-            return attribute_side(method, spectrogram_side, run), None
-        token_side = self._token_side(speech, sequence, *token_samples, run)
-        if perturb_jointly:
-            hidden_func = partial(self._joint_hidden, speech, sequence)
+            maps = method.maps(self.adapter, task.speech, task.sequence, run.seed)
+            return _of_maps(maps if has_tokens else Maps(maps.spectrogram_attr, None))
+        runner = runner_of(method)
+        assert runner is not None
+        spectrogram_side = self._spectrogram_side(task, settings)
+        if not has_tokens:
+            return attribute_side(method, runner, spectrogram_side, run), None
+        require(
+            self.adapter,
+            ReadsPreviousTokens,
+            "removing previous tokens (n_token_samples=0 leaves them out)",
+        )
+        token_side = self._token_side(task, settings, run)
+        if settings.perturb_jointly:
+            hidden_func = partial(self._joint_hidden, task)
             return _of_maps(
                 attribute_jointly(method, spectrogram_side, token_side, hidden_func, run)
             )
-        spectrogram = attribute_side(method, spectrogram_side, run)
+        spectrogram = attribute_side(method, runner, spectrogram_side, run)
         try:
-            return spectrogram, attribute_side(method, token_side, run)
+            return spectrogram, attribute_side(method, runner, token_side, run)
         except KeyboardInterrupt:
             if not run.return_partial:
                 raise
             return spectrogram, None
 
-    # Forward passes --------------------------------------------------------------------
+    def _spectrogram_side(self, task: _Task, settings: Settings) -> Side:
+        return Side(
+            name="spectrogram",
+            inputs=task.speech.spectrogram[None],
+            baselines=task.removed[None],
+            feature_masks=task.masks,
+            hidden_func=partial(self._spectrogram_hidden, task),
+            n_samples=settings.n_samples,
+            perturb_prob=settings.perturb_prob,
+            design=settings.design,
+            estimator=settings.estimator,
+            tolerance=settings.tolerance,
+            frame_rate=self.adapter.frame_rate,
+            method_args=dict(settings.method_args.get("spectrogram", {})),
+        )
 
-    def _spectrogram_hidden(
-        self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor
-    ) -> Tensor:
-        return self.adapter.decode(self.adapter.encode(speech, spectrograms), sequence)
-
-    def _token_hidden(
-        self, states: Tensor, cross_attention: Any, sequence: TargetSequence, keep: Tensor
-    ) -> Tensor:
-        states = states.expand(len(keep), *states.shape[1:])
-        with self.adapter.keep_previous_tokens(keep):
-            return self.adapter.decode(states, sequence, cross_attention)
-
-    def _joint_hidden(
-        self, speech: SpeechInput, sequence: TargetSequence, spectrograms: Tensor, keep: Tensor
-    ) -> Tensor:
-        with self.adapter.keep_previous_tokens(keep):
-            return self._spectrogram_hidden(speech, sequence, spectrograms)
-
-    def _token_side(
-        self,
-        speech: SpeechInput,
-        sequence: TargetSequence,
-        n_samples: int,
-        perturb_prob: float,
-        run: Run,
-    ) -> Side:
+    def _token_side(self, task: _Task, settings: Settings, run: Run) -> Side:
         """Which embeddings of previous tokens are kept, 1 each, against none kept."""
         with torch.no_grad():
-            states = run.in_precision(self.adapter.encode)(speech, speech.spectrogram[None])
-            cross_attention = run.in_precision(self.adapter.cross_attention)(states, sequence)
-        keep = torch.ones(1, len(sequence.decoder_ids))
+            prepared = run.in_precision(self.adapter.prepared)(task.states, task.sequence)
+        keep = torch.ones(
+            1, len(task.sequence.previous_positions), dtype=torch.float32, device="cpu"
+        )
         return Side(
             name="previous tokens",
             inputs=keep,
             baselines=torch.zeros_like(keep),
-            feature_masks=[torch.arange(keep.shape[1])[None]],
-            hidden_func=partial(self._token_hidden, states, cross_attention, sequence),
-            n_samples=n_samples,
-            perturb_prob=perturb_prob,
-            n_before=sequence.explained,
+            feature_masks=[torch.arange(keep.shape[1], device="cpu")[None]],
+            hidden_func=partial(self._token_hidden, task, prepared),
+            n_samples=settings.n_token_samples,
+            perturb_prob=settings.token_perturb_prob,
+            n_before=task.sequence.n_before,
+            method_args=dict(settings.method_args.get("tokens", {})),
         )
 
+    # Forward passes --------------------------------------------------------------------
 
-def _check_probabilities_and_score(
-    perturb_prob: float, token_perturb_prob: float, score: str | None
-) -> None:
-    """Check before the model runs, so that a typo costs no transcription."""
-    BernoulliDesign(perturb_prob)
-    BernoulliDesign(token_perturb_prob)
-    if score is not None and score not in SCORES:
-        raise ArgumentError(f"score must be one of {SCORES}, got {score!r}.")
+    def _spectrogram_hidden(self, task: _Task, spectrograms: Tensor) -> Tensor:
+        hidden: Tensor = self.adapter.decode(
+            self.adapter.encode(task.speech, spectrograms), task.sequence
+        )
+        return hidden
+
+    def _token_hidden(self, task: _Task, prepared: Any, keep: Tensor) -> Tensor:
+        states = task.states.expand(len(keep), *task.states.shape[1:])
+        with self.adapter.keep_previous_tokens(task.spread(keep)):
+            hidden: Tensor = self.adapter.decode_prepared(states, task.sequence, prepared)
+            return hidden
+
+    def _joint_hidden(self, task: _Task, spectrograms: Tensor, keep: Tensor) -> Tensor:
+        with self.adapter.keep_previous_tokens(task.spread(keep)):
+            return self._spectrogram_hidden(task, spectrograms)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is explained, and how it is shown."""
+
+    audio: Audio
+    sampling_rate: int
+    target: str | Sequence[int] | Tensor | None
+    seed: int
+    show_progress: bool
+    return_partial: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What both sides are explained from.
+
+    Attributes:
+        speech: the utterance.
+        sequence: what the model reads and writes.
+        encoded: makes the states of the intact utterance.
+        removed: ``(time, freq)``, what removed cells become.
+        masks: the patches of each level, ``(1, time, freq)``.
+    """
+
+    speech: SpeechInput
+    sequence: TargetSequence
+    encoded: Callable[[], Tensor]
+    removed: Tensor
+    masks: list[Tensor]
+
+    @cached_property
+    def states(self) -> Tensor:
+        """Of the intact utterance."""
+        return self.encoded()
+
+    def spread(self, keep: Tensor) -> Tensor:
+        """From the previous tokens to all ids that the decoder reads; the others are kept."""
+        positions = self.sequence.previous_positions
+        length = len(self.sequence.ids) - 1
+        if len(positions) == length:
+            return keep
+        spread = keep.new_ones(len(keep), length)
+        spread[:, list(positions)] = keep
+        return spread
 
 
 def _of_maps(maps: Maps) -> tuple[SideMaps, SideMaps | None]:
@@ -489,18 +502,15 @@ def _of_maps(maps: Maps) -> tuple[SideMaps, SideMaps | None]:
     return SideMaps(spectrogram_attr), None if token_attr is None else SideMaps(token_attr)
 
 
-def _without_later_tokens(
-    sides: tuple[SideMaps, SideMaps | None], is_previous: Tensor
-) -> tuple[SideMaps, SideMaps | None]:
-    """NaN where a token is not before the explained one."""
-    spectrogram, tokens = sides
-    return spectrogram, tokens and tokens.masked(~is_previous)
-
-
-def _name_of(feature_mask: str | FeatureMaskLevels) -> str:
-    if feature_mask is None:
-        return "slic"
-    return feature_mask if isinstance(feature_mask, str) else "given"
+def _labels(score: Score, tokens: list[str], count: int) -> list[str]:
+    """Names of the units of a score that are not the tokens."""
+    labels = getattr(score, "labels", None)
+    names = (
+        [f"unit {number}" for number in range(1, count + 1)] if labels is None else labels(tokens)
+    )
+    if len(names) != count:
+        raise ArgumentError(f"the score names {len(names)} units and scores {count}.")
+    return list(names)
 
 
 def _words(spelled: list[tuple[str, list[int]]]) -> list[Word]:
@@ -508,3 +518,19 @@ def _words(spelled: list[tuple[str, list[int]]]) -> list[Word]:
         Word(word, tuple(row for piece in pieces for row in spelled[piece][1]))
         for word, pieces in group_words([text for text, _ in spelled])
     ]
+
+
+def _show_defaults() -> None:
+    """Let help and editors show the paper's values in the place of "from settings"."""
+    attribute: Any = SpeechToTextAttribution.attribute
+    signature, paper = inspect.signature(attribute), Settings.paper()
+    shown = [
+        parameter.replace(default=getattr(paper, name) or None)
+        if parameter.default is UNSET
+        else parameter
+        for name, parameter in signature.parameters.items()
+    ]
+    attribute.__signature__ = signature.replace(parameters=shown)
+
+
+_show_defaults()

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
-from captum.attr import Attribution
+from torch import Tensor
 
 from captum_spes.maps import Maps
-from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence
-
-
-class SpeechAttribution(Attribution):
-    """A method that looks at the whole utterance, and not at one side of an explanation.
-
-    It is given to :class:`captum_spes.SpeechToTextAttribution` as any Captum method is.
-    """
-
-    @abstractmethod
-    def maps(
-        self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
-    ) -> Maps:
-        """Raw maps, ``(tokens, time, freq)`` and ``(tokens, previous tokens)`` or None."""
-
-    def attribute(self, *args: Any, **kwargs: Any) -> None:
-        r"""
-        This method needs more than inputs; use it through ``SpeechToTextAttribution``.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} explains utterances: SpeechToTextAttribution("
-            f"{type(self).__name__}(model), processor).attribute(audio)"
-        )
+from captum_spes.speech.models import SpeechInput, TargetSequence
+from captum_spes.speech.utterance_methods import SpeechAttribution
 
 
 class EnergyMap(SpeechAttribution):
@@ -56,9 +34,7 @@ class EnergyMap(SpeechAttribution):
         True
     """
 
-    def maps(
-        self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
-    ) -> Maps:
+    def maps(self, adapter: Any, speech: SpeechInput, sequence: TargetSequence, seed: int) -> Maps:
         spectrogram = speech.spectrogram
         return Maps(spectrogram.expand(len(sequence.explained), *spectrogram.shape).clone(), None)
 
@@ -79,12 +55,14 @@ class RandomMap(SpeechAttribution):
         True
     """
 
-    def maps(
-        self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
-    ) -> Maps:
-        generator = torch.Generator().manual_seed(seed)
+    def maps(self, adapter: Any, speech: SpeechInput, sequence: TargetSequence, seed: int) -> Maps:
+        generator = torch.Generator("cpu").manual_seed(seed)
         n_tokens = len(sequence.explained)
         return Maps(
-            torch.rand(n_tokens, *speech.spectrogram.shape, generator=generator),
-            torch.rand(n_tokens, len(sequence.decoder_ids), generator=generator),
+            _numbers(generator, n_tokens, *speech.spectrogram.shape),
+            _numbers(generator, n_tokens, len(sequence.previous_positions)),
         )
+
+
+def _numbers(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=generator, dtype=torch.float32, device="cpu")

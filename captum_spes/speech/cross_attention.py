@@ -9,8 +9,8 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import Maps
-from captum_spes.speech.controls import SpeechAttribution
-from captum_spes.speech.models import SpeechInput, SpeechModel, TargetSequence
+from captum_spes.speech.models import Attends, SpeechInput, TargetSequence
+from captum_spes.speech.utterance_methods import SpeechAttribution
 
 _AGGREGATIONS = ("mean", "rollout")
 
@@ -27,6 +27,8 @@ class CrossAttention(SpeechAttribution):
     Source of the rollout: Abnar and Zuidema, "Quantifying attention flow in transformers",
     https://arxiv.org/abs/2005.00928, here over the layers of the encoder.
     """
+
+    needs = (Attends,)
 
     def __init__(self, forward_func: Any, aggregation: str = "mean") -> None:
         r"""
@@ -60,9 +62,7 @@ class CrossAttention(SpeechAttribution):
         """
         return "CrossAttention" + ("" if self.aggregation == "mean" else " (rollout)")
 
-    def maps(
-        self, adapter: SpeechModel, speech: SpeechInput, sequence: TargetSequence, seed: int
-    ) -> Maps:
+    def maps(self, adapter: Any, speech: SpeechInput, sequence: TargetSequence, seed: int) -> Maps:
         is_rollout = self.aggregation == "rollout"
         attention = adapter.attention(speech, sequence, with_encoder=is_rollout)
         weights = attention.cross.mean(0)
@@ -71,14 +71,15 @@ class CrossAttention(SpeechAttribution):
         n_frames, n_bins = speech.spectrogram.shape
         # Padding of the features is heard by the encoder and is no part of the spectrogram.
         frames_per_position = attention.n_frames / weights.shape[1]
-        position = (torch.arange(n_frames) / frames_per_position).long()
+        frames = torch.arange(n_frames, dtype=torch.float32, device="cpu")
+        position = (frames / frames_per_position).long()
         over_time = weights[:, position.clamp(max=weights.shape[1] - 1)]
         return Maps(over_time[:, :, None].expand(-1, -1, n_bins).clone(), attention.decoder.mean(0))
 
 
 def _rollout(layers: Tensor) -> Tensor:
     """How much of each input position is in each output position, ``(output, input)``."""
-    identity = torch.eye(layers.shape[-1])
+    identity = torch.eye(layers.shape[-1], dtype=layers.dtype, device=layers.device)
     mixing = identity
     for layer in layers:
         mixing = (layer + identity) / 2 @ mixing

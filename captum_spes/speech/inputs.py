@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.audio import as_audio, check_audio, check_duration, load_audio
-from captum_spes.speech.models import SpeechInput, SpeechModel
+from captum_spes.io.audio import as_audio, check_audio, check_duration, load_audio
+from captum_spes.speech.models import HearsAudio, SpeechInput
 
 Audio: TypeAlias = str | PathLike[str] | ArrayLike | Tensor
 
 
-def read_speech(adapter: SpeechModel, audio: Audio, sampling_rate: int) -> SpeechInput:
+def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> SpeechInput:
     """Read a file, samples or features; see ``SpeechToTextAttribution.attribute``."""
     if isinstance(audio, Mapping) and "input_features" in audio:
         audio = audio["input_features"]  # what a processor returns
@@ -40,13 +40,13 @@ def read_speech(adapter: SpeechModel, audio: Audio, sampling_rate: int) -> Speec
 
 
 def removed_value(
-    adapter: SpeechModel, speech: SpeechInput, baselines: str | float | Tensor | None
+    adapter: HearsAudio, speech: SpeechInput, baselines: str | float | Tensor | None
 ) -> Tensor:
     """What removed cells become, ``(time, freq)``; None and names are the adapter's."""
     if baselines is None or isinstance(baselines, str):
         value = adapter.removed_value(speech, baselines)
     else:
-        value = torch.as_tensor(baselines, dtype=torch.float32).cpu()
+        value = torch.as_tensor(baselines, dtype=torch.float32, device="cpu")
     try:
         return value.expand(speech.spectrogram.shape)
     except RuntimeError as error:

@@ -1,24 +1,24 @@
-"""Running Captum's methods on one side of an explanation, all tokens of it.
+"""The one list of methods: what each is called, what makes it, and what it costs.
 
-Each method gets the same model, target and features and returns a map per token. What
-differs is how many tokens one run explains and what is scored: perturbation methods
-explain all tokens at once by KL divergence, surrogate methods fit a model per token on
-shared evaluations, gradient methods differentiate one log-probability at a time.
+The wrapper, ``evaluate``, the study across training seeds, ``--help`` and the documentation read
+it. :func:`register` adds a method of one's own.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import torch
 from captum.attr import (
+    LRP,
     Attribution,
+    Deconvolution,
+    DeepLift,
     FeatureAblation,
     GradientShap,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
     KernelShap,
@@ -27,288 +27,418 @@ from captum.attr import (
     Saliency,
     ShapleyValueSampling,
 )
-from torch import Tensor
-from tqdm.auto import tqdm
 
-from captum_spes.attr import SPES, BubbleNoise
-from captum_spes.attr.sampling import BernoulliDesign, draw
+from captum_spes.attr import SPES, BubbleNoise, GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.forward import TokenProbabilityForward
-from captum_spes.maps import Maps
-from captum_spes.speech.controls import SpeechAttribution
-from captum_spes.speech.randomness import seeded_global_generators
-from captum_spes.speech.scores import Counted, Remembered, perturbation_score, score_of_side
-from captum_spes.speech.sides import Run, Side, SideMaps
+from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
+from captum_spes.speech import running
+from captum_spes.speech.controls import EnergyMap, RandomMap
+from captum_spes.speech.cross_attention import CrossAttention
+from captum_spes.speech.running import Runner
+from captum_spes.speech.settings import Settings
+from captum_spes.speech.utterance_methods import SpeechAttribution
 
-# Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
-_WINDOW = (10, 10)
-_WINDOW_ARGUMENTS = ("sliding_window_shapes", "strides")
-
-
-def attribute_side(method: Attribution, side: Side, run: Run) -> SideMaps:
-    """Return the raw maps of all tokens, on the CPU."""
-    runner = _runner(method)
-    # The user's method object keeps its own forward function.
-    method = copy.copy(method)
-    name = f"{method.get_name()} ({side.name})"
-    method.get_name = lambda: name  # the label of Captum's progress bars
-    side = replace(side.to(run.device), hidden_func=run.in_precision(side.hidden_func))
-    found = runner(method, side, run)
-    return found if isinstance(found, SideMaps) else SideMaps(found.detach().cpu())
+# The duration, in seconds, that the paper's fixed numbers of patches are right for.
+_FIXED_SECONDS = 5
+# A gradient costs about two forward passes beside its own.
+_PASSES_PER_GRADIENT = 3
 
 
-def attribute_jointly(
-    method: Attribution,
-    spectrogram: Side,
-    tokens: Side,
-    hidden_func: Callable[[Tensor, Tensor], Tensor],
-    run: Run,
-) -> Maps:
-    """Perturb both sides in every sample; return the raw maps of both, on the CPU.
+class Extent(NamedTuple):
+    """How large an explanation is.
 
-    The paper's comparison (appendix A.2.2): ``n_samples`` of the spectrogram count, and each
-    side keeps its own probability.
+    Attributes:
+        tokens: how many are explained.
+        patches: of the first segmentation level.
+        cells: of the spectrogram.
+        previous: previous tokens.
     """
-    both = spectrogram.to(run.device), tokens.to(run.device)
-    inputs, baselines = tuple(s.inputs for s in both), tuple(s.baselines for s in both)
-    levels = [(mask, both[1].feature_masks[0] + mask.max() + 1) for mask in both[0].feature_masks]
-    method = copy.copy(method)
-    method.forward_func = perturbation_score(run.in_precision(hidden_func), inputs, run)
-    arguments = {
-        "baselines": baselines,
-        "feature_mask": levels,
-        "n_samples": spectrogram.n_samples,
-        **_if_given(return_partial=run.return_partial or None),
-        "perturbations_per_eval": run.perturbations_per_eval,
-        "show_progress": run.show_progress,
-        "seed": run.seed,
-        "design": _JointDesign(spectrogram, tokens),
-    }
-    maps = method.attribute(inputs, **{**arguments, **run.method_args})
-    return Maps(maps[0][0].cpu(), maps[1][0].cpu())
+
+    tokens: int
+    patches: int
+    cells: int
+    previous: int
 
 
-class _JointDesign:
-    """Masks over patches and, behind them, previous tokens."""
+class Passes(NamedTuple):
+    """Passes through the model.
 
-    def __init__(self, spectrogram: Side, tokens: Side) -> None:
-        self._patches = spectrogram.design or BernoulliDesign(spectrogram.perturb_prob)
-        self._tokens = BernoulliDesign(tokens.perturb_prob)
-        self._n_tokens = tokens.inputs.shape[1]
+    Attributes:
+        spectrogram: perturbed spectrograms, through encoder and decoder.
+        tokens: perturbed previous tokens, through the decoder alone.
+    """
 
-    def sample(self, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
-        # Sample by sample: two draws for a chunk would make the masks depend on its size.
-        rows = []
-        for _ in range(n_samples):
-            patches = draw(self._patches, 1, n_features - self._n_tokens, generator)
-            rows.append(torch.cat([patches, self._tokens.sample(1, self._n_tokens, generator)], 1))
-        return torch.cat(rows)
+    spectrogram: int
+    tokens: int
 
 
-def check_method(method: Any) -> None:
-    """Raise where ``method`` is no Captum method that the wrapper can run."""
+def _unchanged(settings: Settings) -> Settings:
+    return settings
+
+
+def _without_spes(settings: Settings) -> Settings:
+    """Without what is for SPES alone."""
+    return settings.replace(
+        estimator=MaskedMean(), tolerance=None, design=None, perturb_jointly=False
+    )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with its settings.
+
+    Attributes:
+        name: as on the command line.
+        make: the method, from a model.
+        about: what it does, in some words.
+        runner: how the wrapper runs it; None for one that looks at the whole utterance.
+        settings: from the settings asked for to those that it runs with.
+        passes: what it costs, from these and the extent.
+        normalized: whether maps of tokens are normalised before they are averaged.
+        same_maps_as: name of a method with the same maps, which need be made once only.
+    """
+
+    name: str
+    make: Callable[[Any], Attribution]
+    about: str
+    runner: Runner | None
+    passes: Callable[[Settings, Extent], Passes]
+    settings: Callable[[Settings], Settings] = _unchanged
+    normalized: bool = True
+    same_maps_as: str | None = None
+
+    @property
+    def kind(self) -> type[Any] | None:
+        """The class that it makes; None where a function makes it."""
+        return self.make if isinstance(self.make, type) else None
+
+    @property
+    def is_sampling(self) -> bool:
+        """Whether ``n_samples`` decides how often the model is asked."""
+        return self.passes is _of_samples
+
+    @property
+    def needs(self) -> tuple[type[Any], ...]:
+        """What it asks of the model beside hearing audio and scoring tokens."""
+        kind = self.kind
+        is_utterance = kind is not None and issubclass(kind, SpeechAttribution)
+        return kind.needs if is_utterance and kind is not None else ()
+
+
+# Costs ----------------------------------------------------------------------------------
+
+
+def _of_samples(settings: Settings, extent: Extent) -> Passes:
+    return Passes(settings.n_samples + 1, settings.n_token_samples and settings.n_token_samples + 1)
+
+
+def _of_ablation(settings: Settings, extent: Extent) -> Passes:
+    tokens = extent.previous + 1 if settings.n_token_samples else 0
+    return Passes(extent.patches + 1, tokens)
+
+
+def _of_windows(settings: Settings, extent: Extent) -> Passes:
+    windows = math.ceil(extent.cells / 25)  # windows of 10 by 10 cells that move by half
+    return Passes(windows + 1, extent.previous + 1 if settings.n_token_samples else 0)
+
+
+def _of_gradients(steps: int) -> Callable[[Settings, Extent], Passes]:
+    def passes(settings: Settings, extent: Extent) -> Passes:
+        own = {**settings.method_args.get("spectrogram", {})}
+        n_steps = int(own.get("n_steps", own.get("n_samples", steps)))
+        each = _PASSES_PER_GRADIENT * n_steps
+        return Passes(
+            each * extent.tokens,
+            _PASSES_PER_GRADIENT * steps * extent.tokens if settings.n_token_samples else 0,
+        )
+
+    return passes
+
+
+def _of_one_pass(settings: Settings, extent: Extent) -> Passes:
+    return Passes(1, 0)
+
+
+# The list -------------------------------------------------------------------------------
+
+
+def _rollout(model: Any) -> Attribution:
+    return CrossAttention(model, "rollout")
+
+
+def _efficient(settings: Settings) -> Settings:
+    """Its own patches and estimator, whatever was asked for."""
+    if isinstance(settings.estimator, GaussianProcess):
+        return settings
+    return settings.replace(
+        estimator=Settings.efficient(score=settings.score).estimator,
+        patches_per_second=EFFICIENT_PATCHES_PER_SECOND,
+        perturb_jointly=False,
+    )
+
+
+def _difference(settings: Settings) -> Settings:
+    return settings.replace(estimator=MaskedDifference(), perturb_jointly=False)
+
+
+def _mean(settings: Settings) -> Settings:
+    return settings.replace(estimator=MaskedMean())
+
+
+def _cells(settings: Settings) -> Settings:
+    """The paper's baseline perturbs single cells, more of them, and fewer tokens."""
+    return _mean(settings).replace(feature_mask="cells", perturb_prob=0.7, token_perturb_prob=0.1)
+
+
+def _grid(settings: Settings) -> Settings:
+    return settings.replace(feature_mask="grid")
+
+
+def _single_level(settings: Settings) -> Settings:
+    scales = sorted(settings.patches_per_second)
+    return settings.replace(patches_per_second=scales[len(scales) // 2])
+
+
+def _fixed_patches(settings: Settings) -> Settings:
+    counts = [round(n * _FIXED_SECONDS) for n in settings.patches_per_second]
+    return settings.replace(n_patches=counts)
+
+
+def _probability(settings: Settings) -> Settings:
+    changed: dict[str, Any] = {"score": "probability"}
+    if isinstance(settings.estimator, GaussianProcess):
+        changed["estimator"] = Settings.efficient(**changed).estimator
+    return settings.replace(**changed)
+
+
+def _jointly(settings: Settings) -> Settings:
+    return settings.replace(perturb_jointly=True, estimator=MaskedMean(), tolerance=None)
+
+
+def _spes(name: str, about: str, settings: Callable[[Settings], Settings], **more: Any) -> Method:
+    return Method(name, SPES, about, running.SPES_RUNNER, _of_samples, settings, **more)
+
+
+def _captum(
+    make: Any, name: str, about: str, runner: Runner, passes: Callable[[Settings, Extent], Passes]
+) -> Method:
+    return Method(name, make, about, runner, passes, _without_spes)
+
+
+def _utterance(make: Any, name: str, about: str) -> Method:
+    return Method(name, make, about, None, _of_one_pass, _without_spes)
+
+
+_ALL = (
+    _spes("spes", "SPES as the settings say", _unchanged),
+    _spes("spes-efficient", "samples read by regression, patches of 16 sizes", _efficient),
+    _spes("spes-mean", "samples averaged (Eq. 3), the paper's estimator", _mean),
+    _spes("spes-difference", "removed minus kept: a true zero", _difference),
+    # Baselines of the paper.
+    _spes("feature-wise", "the paper's baseline: every cell on its own", _cells),
+    Method(
+        "bubble-noise",
+        BubbleNoise,
+        "the paper's baseline: noise but for random bubbles",
+        running.BUBBLES,
+        _of_samples,
+        lambda settings: _without_spes(settings).replace(tolerance=settings.tolerance),
+    ),
+    # Its ablations: Table 1, lower half.
+    _spes("spes-single-level", "one size of patches", _single_level),
+    _spes("spes-grid", "rectangles instead of SLIC's patches", _grid),
+    _spes("spes-fixed-patches", "a number of patches that does not grow", _fixed_patches),
+    _spes("spes-probability", "scored by the token's probability", _probability),
+    # Tables 3 and 4.
+    _spes(
+        "spes-unnormalized",
+        "maps of spes, averaged without normalisation",
+        _unchanged,
+        normalized=False,
+        same_maps_as="spes",
+    ),
+    _spes("spes-joint", "both sides in the same samples", _jointly),
+    # Captum's own methods.
+    _captum(Saliency, "saliency", "gradient", running.DETERMINISTIC_GRADIENT, _of_gradients(1)),
+    _captum(
+        InputXGradient,
+        "input-x-gradient",
+        "input times gradient",
+        running.DETERMINISTIC_GRADIENT,
+        _of_gradients(1),
+    ),
+    _captum(
+        IntegratedGradients,
+        "integrated-gradients",
+        "gradients on the way from the baseline",
+        running.DETERMINISTIC_GRADIENT,
+        _of_gradients(50),
+    ),
+    _captum(
+        GradientShap,
+        "gradient-shap",
+        "gradients at random points on that way",
+        running.GRADIENT,
+        _of_gradients(5),
+    ),
+    _captum(
+        DeepLift,
+        "deep-lift",
+        "differences from the baseline, layer by layer",
+        running.RESCALE,
+        _of_gradients(2),
+    ),
+    _captum(
+        LRP,
+        "lrp",
+        "relevance, layer by layer, where all layers have rules",
+        running.DETERMINISTIC_GRADIENT,
+        _of_gradients(1),
+    ),
+    _captum(
+        Deconvolution,
+        "deconvolution",
+        "gradient with ReLU turned round",
+        running.RECTIFIED,
+        _of_gradients(1),
+    ),
+    _captum(
+        GuidedBackprop,
+        "guided-backprop",
+        "gradient through positive paths of ReLU",
+        running.RECTIFIED,
+        _of_gradients(1),
+    ),
+    _captum(
+        FeatureAblation, "feature-ablation", "one patch at a time", running.ABLATION, _of_ablation
+    ),
+    _captum(Occlusion, "occlusion", "a sliding window", running.OCCLUSION, _of_windows),
+    _captum(
+        ShapleyValueSampling,
+        "shapley-value-sampling",
+        "patches in random orders",
+        running.PERMUTATIONS,
+        _of_samples,
+    ),
+    _captum(
+        KernelShap,
+        "kernel-shap",
+        "Shapley values by weighted regression",
+        running.SURROGATE,
+        _of_samples,
+    ),
+    _captum(
+        Lime, "lime", "a sparse linear model of random subsets", running.SURROGATE, _of_samples
+    ),
+    # Attention.
+    _utterance(CrossAttention, "cross-attention", "mean attention of the decoder"),
+    _utterance(_rollout, "cross-attention-rollout", "followed back through the encoder"),
+    # Controls that nobody may lose to.
+    _utterance(EnergyMap, "energy", "control: the spectrogram itself"),
+    _utterance(RandomMap, "random", "control: random numbers"),
+)
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+
+
+def register(method: Method) -> Method:
+    r"""
+    Add a method to the list, so that the command line and ``evaluate`` know it.
+
+    Args:
+
+        method (Method): With a name of its own.
+
+    Returns:
+        *Method*: the same.
+
+    Raises:
+        ArgumentError: there is a method of that name.
+
+    Examples::
+
+        >>> own = Method("my-lime", Lime, "Lime, once more", METHODS["lime"].runner,
+        ...              METHODS["lime"].passes, METHODS["lime"].settings)
+        >>> register(own).name in METHODS
+        True
+        >>> del METHODS["my-lime"]
+    """
+    if method.name in METHODS:
+        raise ArgumentError(f"there is a method {method.name!r} already.")
+    METHODS[method.name] = method
+    return method
+
+
+def named_methods(names: Sequence[str]) -> list[Method]:
+    r"""
+    Look up methods.
+
+    Args:
+
+        names (sequence of str): Keys of ``METHODS``.
+
+    Returns:
+        *list* of :class:`Method`.
+
+    Raises:
+        ArgumentError: a name is unknown or given twice, or there is none.
+
+    Examples::
+
+        >>> [method.name for method in named_methods(["spes", "energy"])]
+        ['spes', 'energy']
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise ArgumentError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}.")
+    if not names or len(set(names)) < len(names):
+        raise ArgumentError(f"give every method once, at least one; got {', '.join(names)!r}.")
+    return [METHODS[name] for name in names]
+
+
+def runner_of(method: object) -> Runner | None:
+    r"""
+    How the wrapper runs a method; None for one that looks at the whole utterance.
+
+    Args:
+
+        method (Attribution): A Captum method, of the list or not.
+
+    Returns:
+        *Runner* or None.
+
+    Raises:
+        ArgumentTypeError: it is no Captum method, or attributes to layers and not to inputs.
+    """
     if not isinstance(method, Attribution):
         raise ArgumentTypeError(
             f"attr_method must be a Captum method such as SPES(model), got {type(method).__name__}."
         )
-    if not isinstance(method, SpeechAttribution):
-        _runner(method)
-
-
-def _runner(method: Attribution) -> Callable[[Any, Side, Run], Tensor | SideMaps]:
-    # By exact type: a subclass of another method may take other arguments.
+    if isinstance(method, SpeechAttribution):
+        return None
+    known = {entry.kind: entry.runner for entry in METHODS.values() if entry.kind is not None}
+    # By exact type, but for subclasses of SPES: those of others may take other arguments.
     for kind in type(method).__mro__:
-        if kind in _RUNNERS and (kind is type(method) or kind is SPES):
-            return _RUNNERS[kind]
-    supported = ", ".join(kind.__name__ for kind in _RUNNERS)
-    raise ArgumentTypeError(f"{type(method).__name__} is not supported; use one of: {supported}.")
+        if kind in known and (kind is type(method) or kind is SPES):
+            return known[kind]
+    return running.default_runner(method)
 
 
-def _run_spes(method: SPES, side: Side, run: Run) -> SideMaps:
-    score = Counted(score_of_side(side, run))
-    method.forward_func = score
-    arguments = {
-        "baselines": side.baselines,
-        "feature_mask": list(side.feature_masks),
-        "n_samples": side.n_samples,
-        "perturbations_per_eval": run.perturbations_per_eval,
-        "show_progress": run.show_progress,
-        "perturb_prob": side.perturb_prob,
-        "seed": run.seed,
-        "design": side.design,
-        **_if_given(estimator=side.estimator, tolerance=side.tolerance),
-        **_if_given(return_partial=run.return_partial or None),
-        **run.method_args,
+def check_settings(method: Attribution, settings: Settings) -> None:
+    """Raise where settings ask for what only SPES can, and the method is another."""
+    settings.check_runnable()
+    if isinstance(method, SPES):
+        return
+    takes_tolerance = isinstance(method, BubbleNoise)
+    asked = {
+        "perturb_jointly=True": settings.perturb_jointly,
+        "tolerance": settings.tolerance is not None and not takes_tolerance,
+        "design": settings.design is not None,
+        f"estimator={settings.estimator!r} (the efficient scheme, for example)": (
+            settings.estimator != MaskedMean()
+        ),
     }
-    # A subclass may have the arguments of the public contract alone.
-    if type(method).attribute is not SPES.attribute:
-        return SideMaps(method.attribute(side.inputs, **arguments)[0].cpu())
-    maps, halves = method.attribute(side.inputs, **arguments, return_halves=True)
-    first, second = (half[0].cpu() for half in halves)
-    # The first evaluation is the unperturbed input.
-    return SideMaps(maps[0].cpu(), (first, second), score.n_evaluated - 1)
-
-
-def _if_given(**arguments: Any) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _run_bubble_noise(method: BubbleNoise, side: Side, run: Run) -> Tensor | SideMaps:
-    if side.frame_rate is None:  # bubbles are for spectrograms; the paper perturbs tokens as SPES
-        return _run_spes(SPES(method.forward_func), side, replace(run, method_args={}))
-    method.forward_func = score_of_side(side, run)
-    arguments = {
-        "n_samples": side.n_samples,
-        "perturbations_per_eval": run.fixed_batch,
-        "show_progress": run.show_progress,
-        "frame_rate": side.frame_rate,
-        "seed": run.seed,
-    }
-    return method.attribute(side.inputs, **{**arguments, **run.method_args})[0]
-
-
-def _run_feature_ablation(method: FeatureAblation, side: Side, run: Run) -> Tensor:
-    method.forward_func = score_of_side(side, run)
-    features = _Features(side)
-    arguments = {
-        "baselines": features.baselines,
-        "feature_mask": features.mask,
-        "perturbations_per_eval": run.fixed_batch,
-        "show_progress": run.show_progress,
-    }
-    maps = method.attribute(side.inputs, **{**arguments, **run.method_args})
-    return features.without_padding(maps)
-
-
-def _run_occlusion(method: Occlusion, side: Side, run: Run) -> Tensor:
-    method.forward_func = score_of_side(side, run)
-    arguments: dict[str, Any] = {
-        "baselines": side.baselines,
-        "perturbations_per_eval": run.fixed_batch,
-        "show_progress": run.show_progress,
-    }
-    if side.frame_rate is None:
-        windows: dict[str, Any] = {"sliding_window_shapes": (1,)}
-        kept = {k: v for k, v in run.method_args.items() if k not in _WINDOW_ARGUMENTS}
-    else:
-        shape = tuple(
-            min(n, limit) for n, limit in zip(_WINDOW, side.inputs.shape[1:], strict=True)
-        )
-        strides = tuple(max(1, n // 2) for n in shape)
-        windows, kept = {"sliding_window_shapes": shape, "strides": strides}, run.method_args
-    return method.attribute(side.inputs, **{**arguments, **windows, **kept})
-
-
-def _run_shapley_value_sampling(method: ShapleyValueSampling, side: Side, run: Run) -> Tensor:
-    method.forward_func = score_of_side(side, run)
-    features = _Features(side)
-    arguments = {
-        "baselines": features.baselines,
-        "feature_mask": features.mask,
-        # A sample of this method is a permutation, which costs one forward per feature.
-        "n_samples": max(1, side.n_samples // features.count),
-        "perturbations_per_eval": run.fixed_batch,
-        "show_progress": run.show_progress,
-    }
-    with seeded_global_generators(run.seed, run.device):
-        maps = method.attribute(side.inputs, **{**arguments, **run.method_args})
-    return features.without_padding(maps[0])
-
-
-def _run_surrogate(method: Lime | KernelShap, side: Side, run: Run) -> Tensor:
-    # Every token draws the same samples, so that only the first one costs forwards.
-    method.forward_func = Remembered(score_of_side(side, run))
-    features = _Features(side)
-    arguments = {
-        "baselines": features.baselines,
-        "feature_mask": features.mask,
-        "n_samples": side.n_samples,
-        "perturbations_per_eval": run.fixed_batch,
-    }
-    maps = []
-    for token in _tokens(method, run):
-        with seeded_global_generators(run.seed, run.device):
-            attributed = method.attribute(
-                side.inputs, target=token, **{**arguments, **run.method_args}
-            )
-        maps.append(attributed[0])
-    return features.without_padding(torch.stack(maps))
-
-
-def _run_gradient(method: Attribution, side: Side, run: Run) -> Tensor:
-    return _each_token(method, side, run, {})
-
-
-def _run_integrated_gradients(method: IntegratedGradients, side: Side, run: Run) -> Tensor:
-    # Steps are batched like perturbations; all 50 at once would not fit in memory.
-    batch = {"internal_batch_size": run.fixed_batch}
-    return _each_token(method, side, run, {"baselines": side.baselines, **batch})
-
-
-def _run_gradient_shap(method: GradientShap, side: Side, run: Run) -> Tensor:
-    return _each_token(method, side, run, {"baselines": side.baselines}, draws=True)
-
-
-def _each_token(
-    method: Attribution, side: Side, run: Run, arguments: dict[str, Any], draws: bool = False
-) -> Tensor:
-    if run.score == "kl":
-        raise ArgumentError(
-            "score='kl' has no gradient at the unperturbed input; gradient methods take "
-            "'log_probability' or 'probability'."
-        )
-    method.forward_func = TokenProbabilityForward(
-        side.hidden_func,
-        run.token_ids,
-        log=run.score != "probability",
-        output_layer=run.output_layer,
-    )
-    arguments = {**arguments, **run.method_args}
-    inputs = side.inputs.requires_grad_()  # Captum would warn that it does so itself
-    maps = []
-    for token in _tokens(method, run):
-        with seeded_global_generators(run.seed, run.device) if draws else nullcontext():
-            maps.append(method.attribute(inputs, target=token, **arguments)[0].detach())
-    return torch.stack(maps)
-
-
-_RUNNERS: dict[type[Any], Callable[[Any, Side, Run], Tensor | SideMaps]] = {
-    SPES: _run_spes,
-    BubbleNoise: _run_bubble_noise,
-    FeatureAblation: _run_feature_ablation,
-    Occlusion: _run_occlusion,
-    ShapleyValueSampling: _run_shapley_value_sampling,
-    KernelShap: _run_surrogate,
-    Lime: _run_surrogate,
-    Saliency: _run_gradient,
-    InputXGradient: _run_gradient,
-    IntegratedGradients: _run_integrated_gradients,
-    GradientShap: _run_gradient_shap,
-}
-
-
-class _Features:
-    """The first level in Captum's terms, which have no label for "never perturbed".
-
-    Elements with negative labels become one more feature whose baseline is the input itself,
-    so that perturbing it does nothing.
-    """
-
-    def __init__(self, side: Side) -> None:
-        mask = side.feature_masks[0]
-        self._is_padding = mask < 0
-        features, labels = torch.unique(mask, return_inverse=True)
-        self.count = int((features >= 0).sum())
-        n_negative = len(features) - self.count
-        self.mask = torch.where(self._is_padding, self.count, labels - n_negative)
-        self.baselines = torch.where(self._is_padding, side.inputs, side.baselines)
-
-    def without_padding(self, maps: Tensor) -> Tensor:
-        """Give the elements that were never perturbed their defined 0."""
-        return maps.masked_fill(self._is_padding.to(maps.device), 0.0)
-
-
-def _tokens(method: Attribution, run: Run) -> Iterator[int]:
-    description = f"{method.get_name()} attribution"
-    tokens = range(len(run.token_ids))
-    yield from tqdm(tokens, desc=description, unit="token", disable=not run.show_progress)
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise ArgumentError(f"{name} is for SPES, got {method.get_name()}.")
+    if isinstance(method, SpeechAttribution) and settings.method_args:
+        raise ArgumentError(f"{method.get_name()} takes no method_args.")

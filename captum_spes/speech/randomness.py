@@ -1,58 +1,248 @@
-"""Seeds for code that draws from the global generators, and their state given back."""
+"""Seeds for code that takes none, while the generators of the process stay as they are."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from captum.attr import Attribution, GradientShap
+from torch import Generator, Tensor
+from torch.overrides import TorchFunctionMode
 
-# The generators are the process's: two threads must not seed and restore them in turns.
-_LOCK = threading.RLock()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The only way to know whether a mode can be left: it must be the innermost.
+_innermost_mode: Callable[[], Any] = torch.overrides._get_current_function_mode
+
+# What draws and takes a generator. Methods and functions of the same name are two things.
+_DRAWING: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal),
+        *(torch.bernoulli, torch.multinomial, torch.poisson, torch.binomial),
+        *(Tensor.bernoulli, Tensor.multinomial),
+        *(Tensor.uniform_, Tensor.normal_, Tensor.random_, Tensor.bernoulli_),
+        *(Tensor.exponential_, Tensor.cauchy_, Tensor.geometric_, Tensor.log_normal_),
+        # What torch.distributions draws from.
+        *(torch._standard_gamma, torch._sample_dirichlet),
+        # Functions of Python are seen from outside alone: others of torch.nn.init call methods.
+        *(torch.nn.init.uniform_, torch.nn.init.normal_, torch.nn.init.kaiming_uniform_),
+    }
+)
+# What draws into a new tensor and, in most versions, takes none: how to fill that tensor.
+_FILLING: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    torch.rand_like: Tensor.uniform_,
+    torch.randn_like: Tensor.normal_,
+    torch.randint_like: Tensor.random_,
+}
 
 
-@contextmanager
-def seeded_global_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's and NumPy's global generators inside the context and restore them after.
+class SeededDraws(TorchFunctionMode):
+    """What :func:`seeded_draws` returns: one generator for each device that is drawn on."""
 
-    Some of Captum's own methods, and sampling in text generation, draw from them and take no
-    seed. Explanations in other threads that need the generators wait.
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self._generators: dict[torch.device, Generator] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING and not _has_generator(args, kwargs):
+            return func(*args, **{**kwargs, "generator": self._generator(_device(args, kwargs))})
+        if func in _FILLING and not _has_generator(args, kwargs):
+            return self._filled(_FILLING[func], *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _filled(
+        self,
+        fill: Callable[..., Tensor],
+        like: Tensor,
+        *bounds: int,
+        low: int | None = None,
+        high: int | None = None,
+        requires_grad: bool = False,
+        **options: Any,
+    ) -> Tensor:
+        empty = torch.empty_like(like, **options)
+        bounds = (*bounds, *(bound for bound in (low, high) if bound is not None))
+        # One bound is the highest.
+        filled = fill(empty, *bounds, generator=self._generator(empty.device))
+        return filled.requires_grad_(requires_grad)
+
+    def _generator(self, device: torch.device) -> Generator | None:
+        if device.type == "meta":  # which holds no numbers
+            return None
+        if device not in self._generators:
+            self._generators[device] = Generator(device).manual_seed(self._seed)
+        return self._generators[device]
+
+
+def seeded_draws(seed: int) -> SeededDraws:
+    """Let torch's random functions draw by a seed inside the context, in this thread alone.
+
+    Some of Captum's methods, and sampling in text generation, take no seed and draw from torch's
+    global generators. Inside this context every random function that was given no generator gets
+    one of the context's own, seeded on each device as the global ones would have been, so that
+    the numbers are those after ``torch.manual_seed(seed)``. No global state is read or
+    changed: other threads, and what follows, get the numbers they would have got.
+
+    Not covered is what takes no generator at all: dropout (models are explained in evaluation
+    mode), NumPy's functions and Python's.
+
+    Args:
+
+        seed (int): In [0, 2**63).
+
+    Returns:
+        *SeededDraws*: a context manager. Contexts can be nested; the innermost one counts.
+
+    Examples::
+
+        >>> with seeded_draws(0):
+        ...     drawn = torch.rand(3)
+        >>> torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(0)))
+        True
     """
-    with _LOCK:
-        numpy_state = np.random.get_state()  # noqa: NPY002
-        torch_state = torch.get_rng_state()
-        device_state = _device_state(device)
+    return SeededDraws(seed)
+
+
+def undisturbed(forward_func: Callable[P, R]) -> Callable[P, R]:
+    """Return a forward function that leaves :func:`seeded_draws` while it runs.
+
+    Looking at every call of torch costs 1 to 2 microseconds, which a small model feels, and a
+    model in evaluation mode draws nothing. Inside, random functions are torch's own again.
+    Outside the context it is the function itself.
+
+    Args:
+
+        forward_func (Callable): The forward function.
+
+    Returns:
+        *Callable* with the same arguments and the same result.
+    """
+
+    def forward(*args: P.args, **kwargs: P.kwargs) -> R:
+        mode = _innermost_mode()
+        is_left = isinstance(mode, SeededDraws)
+        if not is_left:  # also below another mode, which only costs time
+            return forward_func(*args, **kwargs)
+        mode.__exit__(None, None, None)
         try:
-            torch.default_generator.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            _seed_device(device, seed)
-            yield
+            return forward_func(*args, **kwargs)
         finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            torch.set_rng_state(torch_state)
-            _restore_device(device, device_state)
+            mode.__enter__()
+
+    return forward
 
 
-def _device_state(device: torch.device) -> torch.Tensor | None:
-    if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    return torch.mps.get_rng_state() if device.type == "mps" else None
+def _has_generator(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return kwargs.get("generator") is not None or any(isinstance(a, Generator) for a in args)
 
 
-def _seed_device(device: torch.device, seed: int) -> None:
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
+def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+    """Where a random function draws, as a device with its index."""
+    device = kwargs.get("device")
+    if device is None:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor):
+                return value.device
+    # The default device, where none is named.
+    return torch.empty(0, device=device).device
 
 
-def _restore_device(device: torch.device, state: torch.Tensor | None) -> None:
-    if state is None:
-        return
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.mps.set_rng_state(state)
+# NumPy ----------------------------------------------------------------------------------
+# It has no generator of a thread's own: seeding the global one and putting it back would make
+# the numbers of other threads repeat themselves. What draws from it is told not to.
+
+
+def without_numpy_draws(method: Attribution, seed: int) -> Any:
+    """Return a Captum method that leaves NumPy's global generator alone, with the results that
+    it has after ``numpy.random.seed(seed)``.
+
+    Of Captum's methods GradientShap draws from it, and Lime where its linear model is one of
+    scikit-learn's that can take a random state. Others come back as they are.
+
+    Args:
+
+        method (Attribution): A copy of the user's own; the linear model of a Lime is changed.
+        seed (int): In [0, 2**63).
+
+    Returns:
+        *Attribution*: the method, or another in its place.
+    """
+    if type(method) is GradientShap:
+        return SeededGradientShap(method, seed)
+    linear_model = getattr(method, "interpretable_model", None)
+    name = getattr(linear_model, "sklearn_module", None)
+    if linear_model is not None and isinstance(name, str):
+        module, _, kind = f"sklearn.{name}".rpartition(".")
+        if (
+            "random_state"
+            in inspect.signature(getattr(importlib.import_module(module), kind)).parameters
+        ):
+            linear_model.construct_kwargs.setdefault("random_state", _numpy_seed(seed))
+    return method
+
+
+class SeededGradientShap(GradientShap):
+    """Captum's GradientShap, whose baselines and steps come from generators of its own.
+
+    Captum draws them in the middle of functions, so that its four steps are taken here. The
+    attributions are those of Captum's after seeding all global generators.
+
+    Args:
+
+        method (GradientShap): The method whose forward function and settings are used.
+        seed (int): In [0, 2**63).
+    """
+
+    def __init__(self, method: GradientShap, seed: int) -> None:
+        super().__init__(method.forward_func, method.multiplies_by_inputs)
+        self.gradient_func = method.gradient_func
+        self._seed = seed
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The name of Captum's own."""
+        return str(GradientShap.get_name())
+
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Tensor,
+        n_samples: int = 5,
+        stdevs: float = 0.0,
+        target: int | None = None,
+    ) -> Tensor:
+        """Attribute as ``GradientShap`` does, to one Tensor."""
+        # The older interface, as only that one gives the numbers of np.random.seed.
+        numbers = np.random.RandomState(_numpy_seed(self._seed))
+        generator = Generator(inputs.device).manual_seed(self._seed)
+        count = n_samples * len(inputs)
+        removed = baselines[numbers.choice(len(baselines), count).tolist()]
+        repeated = inputs.repeat_interleave(n_samples, dim=0)
+        spread = torch.full(repeated.shape, stdevs, dtype=torch.float32, device=inputs.device)
+        noisy = repeated + torch.normal(0, spread, generator=generator)
+        drawn = numbers.uniform(0.0, 1.0, count)
+        steps = torch.tensor(drawn, device=inputs.device, dtype=inputs.dtype)
+        steps = steps.reshape(-1, *(1,) * (inputs.dim() - 1))
+        points = (steps * noisy + (1.0 - steps) * removed).detach().requires_grad_()
+        gradients: Tensor = self.gradient_func(self.forward_func, (points,), target)[0]
+        if self.multiplies_by_inputs:
+            gradients = (noisy - removed) * gradients
+        sums = gradients.reshape(len(inputs), n_samples, *inputs.shape[1:]).sum(1)
+        return (sums * 1 / n_samples).detach()
+
+
+def _numpy_seed(seed: int) -> int:
+    return seed % 2**32  # the seeds that NumPy takes

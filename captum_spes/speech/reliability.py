@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from captum_spes.attr.reliability import samples_for, split_half_reliability
-from captum_spes.maps import paired_min_max, sentence_mean, standardize
+from captum_spes.maps import paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.sides import SideMaps
 
 # Below it most of the variance of a map is noise; what a map to rely on should have.
@@ -27,9 +28,10 @@ class Reliability:
     would give again, not whether the map is right.
 
     Attributes:
-        spectrogram: ``(K,)``: of each token's map.
-        tokens: ``(K,)``: of each token's row of previous tokens, NaN with fewer than three of
-            them; None without attributions of previous tokens.
+        tokens: ``(K,)``: of each token's map.
+        words: ``(W,)``: of each word's normalised map.
+        previous_tokens: ``(K,)``: of each token's row of previous tokens, NaN with fewer than
+            three of them; None without attributions of previous tokens.
         sentence: of the sentence's normalised map of the spectrogram.
         standard_error: ``(K,)``: of the raw attributions of the spectrogram, root mean square
             over cells, without what moves the whole map.
@@ -37,39 +39,53 @@ class Reliability:
         n_token_samples: perturbed previous tokens evaluated; None likewise.
     """
 
-    spectrogram: Tensor
-    tokens: Tensor | None
+    tokens: Tensor
+    words: Tensor
+    previous_tokens: Tensor | None
     sentence: float
     standard_error: Tensor
     n_samples: int
     n_token_samples: int | None
 
+    @property
+    def spectrogram(self) -> Tensor:
+        """The name of ``tokens`` in earlier versions."""
+        return self.tokens
+
 
 def sampling_quality(
-    spectrogram: SideMaps, tokens: SideMaps | None, is_perturbed: Tensor
+    spectrogram: SideMaps,
+    tokens: SideMaps | None,
+    is_perturbed: Tensor,
+    words: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
     """What a result keeps of it, in JSON's types; empty for methods that do not sample.
 
-    Cells that are never perturbed, ``(time, freq)``, are no agreement and do not count.
+    Cells that are never perturbed, ``(time, freq)``, are no agreement and do not count. ``words``
+    are the rows of each word.
     """
     if spectrogram.halves is None or spectrogram.n_samples is None:
         return {}
+    gain = spectrogram.odds_gain
     token_halves = (None, None) if tokens is None or tokens.halves is None else tokens.halves
-    sentences = [
-        sentence_mean(*paired_min_max(*standardize(*pair))).spectrogram_attr[None, is_perturbed]
+    normalized = [
+        paired_min_max(*standardize(*pair))
         for pair in zip(spectrogram.halves, token_halves, strict=True)
     ]
+    sentences = [sentence_mean(*maps).spectrogram_attr[None, is_perturbed] for maps in normalized]
+    of_words = [span_mean(*maps, words).spectrogram_attr[:, is_perturbed] for maps in normalized]
     flat = [half[:, is_perturbed] for half in spectrogram.halves]
     errors = [float((a - b).double().std()) / 2 for a, b in zip(*flat, strict=True)]
     return {
         "n_samples_evaluated": spectrogram.n_samples,
         "n_token_samples_evaluated": None if tokens is None else tokens.n_samples,
         "reliability": {
-            "spectrogram": split_half_reliability(*flat).tolist(),
-            "tokens": None
+            "tokens": split_half_reliability(*flat, odds_gain=gain).tolist(),
+            "words": split_half_reliability(*of_words, odds_gain=gain).tolist(),
+            "previous_tokens": None
             if token_halves[0] is None or token_halves[1] is None
             else split_half_reliability(*token_halves).tolist(),
-            "sentence": float(split_half_reliability(*sentences)),
+            "sentence": float(split_half_reliability(*sentences, odds_gain=gain)),
             "standard_error": errors,
         },
     }

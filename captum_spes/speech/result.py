@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
@@ -17,13 +17,16 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import whole_file
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.reliability import Reliability
+from captum_spes.speech.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FORMAT = "captum_spes explanation, version 1"
+# Version 1 kept no settings as such, but all that they are made from.
+_FORMATS = ("captum_spes explanation, version 1", "captum_spes explanation, version 2")
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,15 @@ class SpeechToTextAttributionResult:
         seconds: duration of the speech.
         seed: the seed of all masks.
         method: name of the attribution method.
-        parameters: everything else that is needed to run it again, and what the run found
-            (patches per level, for example). A design is remembered by the name of its
-            class.
         model_id: name or folder of the model.
+        parameters: the settings in words and numbers, and what the run found (patches per
+            level, for example).
+        probabilities: ``(K,)``: of each token, given the intact speech and the tokens before it.
+            None, like the next two, in files of earlier versions and for controls, which ask the
+            model nothing.
+        ranks: ``(K,)``: of each token among all, 1 for the likeliest.
+        runners_up: the likeliest other token of each.
+        settings: what it was made with; with the audio, the target and the seed it runs again.
     """
 
     output_tokens: list[str]
@@ -93,6 +101,10 @@ class SpeechToTextAttributionResult:
     method: str
     model_id: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    probabilities: Tensor | None = None
+    ranks: Tensor | None = None
+    runners_up: list[str] | None = None
+    settings: Settings = field(default_factory=Settings)
 
     def __repr__(self) -> str:
         tokens, frames, bins = self.spectrogram_attr.shape
@@ -190,8 +202,8 @@ class SpeechToTextAttributionResult:
         How much of the maps is sampling noise, from the samples that made them.
 
         Returns:
-            *Reliability*: split-half reliability in [0, 1] of each token's maps and of the
-            sentence's, and the standard error of the raw attributions.
+            *Reliability*: split-half reliability in [0, 1] of the maps of each token, each word
+            and the sentence, and the standard error of the raw attributions.
 
         Raises:
             ArgumentError: the method does not sample, or does not say.
@@ -207,12 +219,17 @@ class SpeechToTextAttributionResult:
                 f"{self.method} does not say how much of its maps is noise; SPES does, unless "
                 "it perturbs jointly."
             )
-        tokens = found["tokens"]
+        # Earlier versions called the maps of tokens "spectrogram", and rows of previous tokens
+        # "tokens".
+        is_old = "spectrogram" in found
+        of_tokens = found["spectrogram" if is_old else "tokens"]
+        previous = found["tokens" if is_old else "previous_tokens"]
         return Reliability(
-            spectrogram=torch.tensor(found["spectrogram"]),
-            tokens=None if tokens is None else torch.tensor(tokens),
+            tokens=_vector(of_tokens),
+            words=_vector(found.get("words", [float("nan")] * len(self.words))),
+            previous_tokens=None if previous is None else _vector(previous),
             sentence=found["sentence"],
-            standard_error=torch.tensor(found["standard_error"]),
+            standard_error=_vector(found["standard_error"]),
             n_samples=self.parameters["n_samples_evaluated"],
             n_token_samples=self.parameters["n_token_samples_evaluated"],
         )
@@ -250,7 +267,7 @@ class SpeechToTextAttributionResult:
 
             >>> result.plot_spectrogram_attr(0).savefig("token.png")
         """
-        from captum_spes.speech.figures import spectrogram_figure
+        from captum_spes.plotting.spectrograms import spectrogram_figure
 
         saliency, default_title = self._map_to_draw(token, normalized)
         return spectrogram_figure(
@@ -278,7 +295,7 @@ class SpeechToTextAttributionResult:
 
             >>> result.plot_spectrogram_attrs().savefig("tokens.png")
         """
-        from captum_spes.speech.figures import spectrogram_sheet
+        from captum_spes.plotting.spectrograms import spectrogram_sheet
 
         return spectrogram_sheet(
             self.normalized().spectrogram_attr,
@@ -309,7 +326,7 @@ class SpeechToTextAttributionResult:
 
             >>> result.plot_token_attr().savefig("previous_tokens.png")
         """
-        from captum_spes.speech.figures import token_figure
+        from captum_spes.plotting.spectrograms import token_figure
 
         matrix = self.normalized().token_attr if normalized else self.token_attr
         if matrix is None:
@@ -359,19 +376,13 @@ class SpeechToTextAttributionResult:
         }
         texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
         texts["words"] = [asdict(word) for word in self.words]
-        metadata = json.dumps({"format": _FORMAT, **texts}, ensure_ascii=False)
+        texts["settings"] = self.settings.to_dict()
+        metadata = json.dumps({"format": _FORMATS[-1], **texts}, ensure_ascii=False)
         target = Path(path)
         if not target.parent.is_dir():
             raise FileNotFoundError(f"no such folder to save into: {target.parent}")
-        # A temporary file beside the target: os.replace is atomic within a file system.
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with open(temporary, "xb") as file:
-                np.savez_compressed(file, metadata=np.array(metadata), **arrays)
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_file(target) as file:
+            np.savez_compressed(file, metadata=np.array(metadata), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SpeechToTextAttributionResult:
@@ -399,15 +410,16 @@ class SpeechToTextAttributionResult:
                 tensors: dict[str, Any] = {
                     name: torch.from_numpy(file[name])
                     for name in _TENSORS
-                    if name != "token_attr" or name in file.files
+                    if name not in _OPTIONAL or name in file.files
                 }
                 tensors.setdefault("token_attr", None)
-            if metadata.pop("format") != _FORMAT:
+            if metadata.pop("format") not in _FORMATS:
                 raise ArgumentError(f"{path} was not written by this version of captum_spes.")
             metadata["words"] = [
                 Word(**{**word, "token_indices": tuple(word["token_indices"])})
                 for word in metadata["words"]
             ]
+            metadata["settings"] = _settings(metadata)
             return cls(**tensors, **metadata)
         except ArgumentError:
             raise
@@ -428,7 +440,10 @@ _DAMAGES = (
     AttributeError,
     EOFError,
 )
+_OPTIONAL = ("token_attr", "probabilities", "ranks")
 _TENSORS = (
+    "probabilities",
+    "ranks",
     "spectrogram",
     "removed",
     "feature_masks",
@@ -442,3 +457,26 @@ _TENSORS = (
 def _visible(token: str) -> str:
     """A token as a label: a space that starts a word must be seen."""
     return token.replace(" ", "␣") if token.strip() else repr(token)
+
+
+def _vector(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
+
+
+def _settings(metadata: Mapping[str, Any]) -> Settings:
+    """Those that a file holds, or of version 1 what its parameters say."""
+    if "settings" in metadata:
+        return Settings.from_dict(metadata["settings"])
+    old = dict(metadata.get("parameters", {}))
+    known = {f.name for f in fields(Settings)}
+    given = ("feature_mask", "baselines", "design")
+    unsaved = {
+        name: {"unsaved": f"{name} of one's own", "text": str(old[name])}
+        for name in given
+        if old.get(name) == "given" or (name == "design" and old.get(name) is not None)
+    }
+    values = {name: value for name, value in {**old, **unsaved}.items() if name in known}
+    if isinstance(values.get("dtype"), str):
+        values["dtype"] = {"dtype": values["dtype"]}
+    base = Settings.efficient() if old.get("scheme") == "efficient" else Settings()
+    return Settings.from_dict({**base.to_dict(), **values})

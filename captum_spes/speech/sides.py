@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_spes.attr import Estimator
-from captum_spes.attr.sampling import MaskDesign
+from captum_spes.attr import Estimator, MaskDesign, MaskedMean
+from captum_spes.forward.scores import Score
 
 # Perturbed inputs per forward of methods that cannot find it out.
 _BATCH = 4
@@ -22,27 +22,25 @@ class Run:
 
     Attributes:
         token_ids: ``(tokens,)``: the explained ids.
+        score: what is asked of the output.
         seed: of every random choice.
         device: where the model runs.
         output_layer: ``(..., hidden)`` to ``(..., vocab)``.
         perturbations_per_eval: perturbed inputs per forward, or "auto".
         dtype: precision of encoder and decoder; None for the model's own.
-        return_partial: whether Ctrl-C ends SPES's sampling with what there is.
+        return_partial: whether Ctrl-C ends the sampling with what there is.
         show_progress: whether to draw progress bars.
-        score: one of ``SCORES``; None for what suits the method.
-        method_args: arguments of the method's own ``attribute``; they win over ours.
     """
 
     token_ids: Tensor
+    score: Score
     seed: int
     device: torch.device
     output_layer: Callable[[Tensor], Tensor]
-    perturbations_per_eval: int | str
-    dtype: torch.dtype | None
-    return_partial: bool
-    show_progress: bool
-    score: str | None
-    method_args: dict[str, Any]
+    perturbations_per_eval: int | str = _BATCH
+    dtype: torch.dtype | None = None
+    return_partial: bool = False
+    show_progress: bool = False
 
     @property
     def fixed_batch(self) -> int:
@@ -67,21 +65,23 @@ class SideMaps:
     """What explaining one side gives.
 
     Attributes:
-        maps: ``(tokens, *features)``.
+        maps: ``(units, *features)``.
         halves: the maps of each half of the samples; None for methods that do not say.
         n_samples: perturbed inputs that were evaluated; None likewise.
+        odds_gain: by what the odds of reliability grow with twice the samples.
     """
 
     maps: Tensor
     halves: tuple[Tensor, Tensor] | None = None
     n_samples: int | None = None
+    odds_gain: float = 2.0
 
     def masked(self, is_undefined: Tensor) -> SideMaps:
         """NaN where ``is_undefined``."""
         maps, *halves = (
             m.masked_fill(is_undefined, torch.nan) for m in (self.maps, *(self.halves or ()))
         )
-        return SideMaps(maps, (halves[0], halves[1]) if halves else None, self.n_samples)
+        return replace(self, maps=maps, halves=(halves[0], halves[1]) if halves else None)
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Side:
         tolerance: of SPES.
         frame_rate: frames per second of a spectrogram; None for previous tokens.
         n_before: of previous tokens: how many are before each explained token.
+        method_args: further arguments of the method's own ``attribute``.
     """
 
     name: str
@@ -111,12 +112,14 @@ class Side:
     n_samples: int
     perturb_prob: float
     design: MaskDesign | None = None
-    estimator: Estimator | None = None
+    estimator: Estimator = field(default_factory=MaskedMean)
     tolerance: float | None = None
     frame_rate: float | None = None
     n_before: tuple[int, ...] | None = None
+    method_args: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Side:
+        """Move it to where the model runs; inputs are copied."""
         return replace(
             self,
             inputs=self.inputs.to(device, copy=True),

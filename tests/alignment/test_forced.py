@@ -8,9 +8,9 @@ import soxr
 
 from captum_spes.alignment import force_align
 from captum_spes.demo import load_examples
-from captum_spes.demo.making.espeak import Voice, speak
+from recipes.bundled.espeak import Voice, speak
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.audio import load_audio
+from captum_spes.io.audio import load_audio
 
 pytest.importorskip("pocketsphinx")
 

@@ -11,9 +11,9 @@ import torch
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.demo import MODEL_FOLDER, load_demo, load_examples
-from captum_spes.demo.evaluate import evaluate
-from captum_spes.demo.making.synthesize import FEMALE, MALE, make_corpus, plans
 from captum_spes.metrics import corpus_score
+from recipes.bundled.evaluate import evaluate
+from recipes.bundled.synthesize import FEMALE, MALE, make_corpus, plans
 
 TASKS = {
     "en": lambda e: e.text,
@@ -55,7 +55,16 @@ def test_size(demo):
     assert sum(parameter.numel() for parameter in demo.model.parameters()) <= 6_000_000
     bundled = Path(MODEL_FOLDER).parent
     files = [f for f in bundled.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
-    assert sum(file.stat().st_size for file in files) < 15_000_000
+    assert sum(file.stat().st_size for file in files) < 7_500_000
+
+
+def test_it_computes_in_single_precision(demo):
+    """However the weights are stored."""
+    numbers = [*demo.model.parameters(), *demo.model.buffers()]
+    assert {n.dtype for n in numbers if n.is_floating_point()} == {torch.float32}
+    spectrogram = torch.zeros(1, 40, 80)
+    logits = demo.model(spectrogram, decoder_input_ids=torch.tensor([[3]])).logits
+    assert logits.dtype == torch.float32
 
 
 def test_only_data_is_loaded():

@@ -5,7 +5,7 @@ import pytest
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.alignment import read_alignments
 from captum_spes.analysis import align_results, roc_auc, word_evidence
-from captum_spes.speech.audio import load_audio
+from captum_spes.io.audio import load_audio
 
 pytestmark = pytest.mark.slow
 

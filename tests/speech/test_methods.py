@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import (
+    LRP,
+    Deconvolution,
+    DeepLift,
     FeatureAblation,
     GradientShap,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
     KernelShap,
@@ -21,14 +25,18 @@ from captum_spes import (
     CrossAttention,
     EnergyMap,
     RandomMap,
+    Settings,
     SpeechToTextAttribution,
 )
 from captum_spes.demo import load_demo, load_examples
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics import deletion_curve, size_curve
 from captum_spes.speech.cross_attention import _rollout
+from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models.attention import attention_reader
+from captum_spes.speech.running import attribute_side
+from captum_spes.speech.sides import Run, Side
 from tests.attr.designs import FixedMasks
 from tests.speech.explaining import QUICK, explain
 
@@ -417,9 +425,10 @@ class TestJointPerturbation:
 
 class TestEfficientScheme:
     def test_patches_and_regression(self, tiny_model, audio):
-        result = explain(
-            tiny_model, audio, scheme="efficient", patches_per_second=PAPER_PATCHES_PER_SECOND
-        )
+        model, processor = tiny_model
+        settings = Settings.efficient(n_samples=60, n_token_samples=60)
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        result = explainer.attribute(audio, target="the cat", settings=settings, seed=0)
         assert len(result.feature_masks) == 16
         assert result.parameters["patches_per_second"][0] == 60
         assert result.parameters["scheme"] == "efficient"
@@ -429,11 +438,13 @@ class TestEfficientScheme:
         assert torch.equal(torch.nan_to_num(result.token_attr), torch.nan_to_num(paper.token_attr))
 
     def test_patches_can_be_given(self, tiny_speech2text, audio):
-        for patches in ((20, 60), (400, 500, 600), [400, 500, 600]):  # the paper's, written down
+        paper = PAPER_PATCHES_PER_SECOND  # however it is written down
+        for patches in ((20, 60), paper, (400, 500, 600), [400, 500, 600]):
             result = explain(
                 tiny_speech2text, audio, scheme="efficient", patches_per_second=patches
             )
             assert result.parameters["patches_per_second"] == list(patches)
+            assert len(result.feature_masks) == len(patches)
 
     @pytest.mark.parametrize("score", ["probability", "log_probability"])
     def test_scores_that_can_rise(self, tiny_speech2text, audio, score):
@@ -469,3 +480,78 @@ class TestEfficientScheme:
     def test_refused_before_the_model_runs(self, tiny_speech2text, audio, arguments, message):
         with pytest.raises(ArgumentError, match=message):
             explain(tiny_speech2text, audio, **arguments)
+
+
+class TestMethodsWithRulesForLayers:
+    """DeepLift and its kin keep the model itself and put hooks on its layers."""
+
+    @pytest.mark.filterwarnings("ignore:Setting")
+    @pytest.mark.parametrize("method", [DeepLift, Deconvolution, GuidedBackprop])
+    def test_model_comes_back_as_it_was(self, tiny_speech2text, audio, method):
+        model, _ = tiny_speech2text
+        before = traces(model)
+        result = explain(tiny_speech2text, audio, method)
+        assert torch.isfinite(result.spectrogram_attr).all()
+        gradient = explain(tiny_speech2text, audio, Saliency, method_args={"abs": False})
+        assert not torch.allclose(result.spectrogram_attr, gradient.spectrogram_attr)
+        assert traces(model) == before
+
+    def test_what_the_model_does_not_allow_is_told(self, tiny_whisper, tiny_speech2text, audio):
+        before = traces(tiny_speech2text[0])
+        with pytest.raises(ArgumentTypeError, match="LRP cannot explain this model: Module of"):
+            explain(tiny_speech2text, audio, LRP)
+        assert traces(tiny_speech2text[0]) == before
+        for method in (DeepLift, Deconvolution):  # Whisper's activations are no ReLU
+            with pytest.raises(ArgumentTypeError, match="the model has none"):
+                explain(tiny_whisper, audio, method)
+
+    def test_lrp_on_a_model_of_layers_with_rules(self):
+        """Of one linear layer relevance is input times weight."""
+        model = torch.nn.Sequential(torch.nn.Linear(6, 3, bias=False)).eval()
+        inputs = torch.rand(1, 6)
+        side = Side(
+            "toy", inputs, torch.zeros_like(inputs), [torch.zeros(1, 6, dtype=torch.int64)],
+            lambda x: model(x)[:, None], 1, 0.5, frame_rate=1.0,
+        )  # fmt: skip
+        run = Run(torch.tensor([1]), Logit(), 0, inputs.device, lambda logits: logits)
+        method = LRP(model)
+        found = attribute_side(method, runner_of(method), side, run).maps
+        expected = (inputs * model[0].weight[1]).detach()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+class Logit:
+    """The logit of the explained token."""
+
+    def __call__(self, perturbed, reference, token_ids):
+        return perturbed[..., token_ids[0]]
+
+
+def traces(model):
+    """Attributes and hooks of all layers."""
+    return [
+        (sorted(vars(m)), len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+        for m in model.modules()
+    ]
+
+
+class TestUsersObjects:
+    def test_lime_does_not_keep_what_it_fitted(self, tiny_speech2text, audio):
+        model, processor = tiny_speech2text
+        lime = Lime(model)
+        before = {name: id(value) for name, value in vars(lime).items()}
+        surrogate = dict(vars(lime.interpretable_model))
+        SpeechToTextAttribution(lime, processor).attribute(audio, **QUICK)
+        assert {name: id(value) for name, value in vars(lime).items()} == before
+        assert dict(vars(lime.interpretable_model)) == surrogate
+
+    @pytest.mark.parametrize("method", [Lime, KernelShap])
+    def test_every_sample_costs_one_pass_for_all_tokens(self, tiny_speech2text, audio, method):
+        model, _ = tiny_speech2text
+        seen = []
+        handle = model.get_encoder().register_forward_pre_hook(lambda m, a: seen.append(len(a[0])))
+        result = explain(tiny_speech2text, audio, method, n_token_samples=0)
+        handle.remove()
+        assert len(result.output_tokens) > 1
+        # Beside the samples: the reference, the intact input, and how sure the model was.
+        assert QUICK["n_samples"] <= sum(seen) <= QUICK["n_samples"] + 4

@@ -361,12 +361,12 @@ class TestForwardPasses:
         keep = (torch.rand(5, len(target.decoder_ids)) > 0.4).float()
         with torch.no_grad():
             states = adapter.encode(speech, speech.spectrogram[None])
-            shared = adapter.cross_attention(states, target)
+            shared = adapter.prepared(states, target)
             for rows in (keep, keep[:2], keep):
                 batch = states.expand(len(rows), *states.shape[1:])
                 with adapter.keep_previous_tokens(rows):
                     expected = adapter.decode(batch, target)
-                    found = adapter.decode(batch, target, shared)
+                    found = adapter.decode_prepared(batch, target, shared)
                 assert torch.allclose(found, expected, atol=1e-5)
 
     def test_rows_of_a_batch_are_independent(self, adapter, speech):

@@ -44,11 +44,11 @@ class TestReliability:
     def test_rows_with_too_few_previous_tokens_are_undefined(self, tiny_model, audio):
         result = explain(tiny_model, audio)
         n_previous = (~result.token_attr.isnan()).sum(1)
-        assert torch.equal(result.reliability().tokens.isnan(), n_previous < 3)
+        assert torch.equal(result.reliability().previous_tokens.isnan(), n_previous < 3)
 
     def test_without_previous_tokens(self, tiny_speech2text, audio):
         found = explain(tiny_speech2text, audio, n_token_samples=0).reliability()
-        assert found.tokens is None
+        assert found.previous_tokens is None
         assert found.n_token_samples is None
 
     def test_padding_is_no_agreement(self, tiny_speech2text, audio):

@@ -1,6 +1,6 @@
 """Choose and shrink the explanations that the second tutorial reads.
 
-    python -m captum_spes.demo.making.synthesize build/corpus --train 0 --validation 0 --test 600
+    python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 600
     python benchmarks/plausibility.py explain english german doubtful
     python tutorials/results/make.py
 

@@ -1,14 +1,40 @@
-"""One adapter per model family behind the protocol of :mod:`.base`."""
+"""What methods ask of a model, and one adapter per model family that answers."""
 
-from captum_spes.speech.models.base import Attention, SpeechInput, SpeechModel, TargetSequence
-from captum_spes.speech.models.registry import FAMILIES, adapt, load_model
+from captum_spes.speech.models.capabilities import (
+    CAPABILITIES,
+    Attends,
+    Attention,
+    Generates,
+    HearsAudio,
+    ReadsPreviousTokens,
+    ScoresTokens,
+    SpeechInput,
+    SpeechModel,
+    TargetSequence,
+    Transcribes,
+    can,
+    require,
+)
+from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel
+from captum_spes.speech.models.registry import FAMILIES, AdapterFactory, adapt, load_model
 
 __all__ = [
+    "CAPABILITIES",
     "FAMILIES",
+    "AdapterFactory",
+    "Attends",
     "Attention",
+    "Generates",
+    "HearsAudio",
+    "HuggingFaceSpeechModel",
+    "ReadsPreviousTokens",
+    "ScoresTokens",
     "SpeechInput",
     "SpeechModel",
     "TargetSequence",
+    "Transcribes",
     "adapt",
+    "can",
     "load_model",
+    "require",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput, TargetSequence
+from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.attention import attention_reader, head_mean
-from captum_spes.speech.models.base import Attention, SpeechInput, TargetSequence
+from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -222,22 +222,27 @@ class HuggingFaceSpeechModel(ABC):
 
         return BaseModelOutput(last_hidden_state=states)
 
-    def cross_attention(self, states: Tensor, target: TargetSequence) -> Any:
+    def prepared(self, states: Tensor, target: TargetSequence) -> Any:
+        """Keys and values of the cross-attention; see ``ReadsPreviousTokens``."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self._read(states, target, past_key_values=cache, use_cache=True)
         return cache.cross_attention_cache
 
-    def decode(self, states: Tensor, target: TargetSequence, cross_attention: Any = None) -> Tensor:
-        if cross_attention is None:
-            hidden = self._read(states, target, use_cache=False)
-        else:
-            from transformers import DynamicCache, EncoderDecoderCache
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """See ``ScoresTokens``."""
+        return self._explained(self._read(states, target, use_cache=False), target)
 
-            shared = _for_batch(cross_attention, len(states))
-            cache = EncoderDecoderCache(DynamicCache(), shared)
-            hidden = self._read(states, target, past_key_values=cache, use_cache=True)
+    def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
+        """See ``ReadsPreviousTokens``."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        cache = EncoderDecoderCache(DynamicCache(), _for_batch(prepared, len(states)))
+        hidden = self._read(states, target, past_key_values=cache, use_cache=True)
+        return self._explained(hidden, target)
+
+    def _explained(self, hidden: Tensor, target: TargetSequence) -> Tensor:
         # A token is written from the position before it.
         positions = torch.tensor(target.explained, device=hidden.device) - 1
         return hidden.index_select(1, positions)
@@ -252,6 +257,8 @@ class HuggingFaceSpeechModel(ABC):
         return output.last_hidden_state
 
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """Score the explained tokens, (batch, explained, vocab): the output layer after
+        ``decode``."""
         return self.output_layer(self.decode(states, target))
 
     def output_layer(self, hidden: Tensor) -> Tensor:

@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
-from captum_spes.speech.models.base import SpeechModel
 from captum_spes.speech.models.canary import CanaryModel
+from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, SpeechModel, require
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
 from captum_spes.speech.models.whisper import WhisperModel
 
+# A model and its processor to what methods can ask of them.
+AdapterFactory: TypeAlias = Callable[[Any, Any], SpeechModel]
+
 # config.model_type of Hugging Face -> adapter.
-FAMILIES: dict[str, type[Any]] = {
+FAMILIES: dict[str, AdapterFactory] = {
     "whisper": WhisperModel,
     "speech_to_text": Speech2TextModel,
     "canary": CanaryModel,
 }
 
 
-def adapt(model: Any, processor: Any) -> SpeechModel:
-    """Return the adapter of a Hugging Face model.
+def adapt(
+    model: Any, processor: Any, adapter: AdapterFactory | SpeechModel | None = None
+) -> SpeechModel:
+    r"""
+    Return what methods ask a model through.
+
+    Args:
+
+        model (PreTrainedModel or Any): The model.
+        processor (Processor or Any): Its processor.
+        adapter (Callable or SpeechModel, optional): For a family that the package does not know: a
+                    class, or any function of model and processor that returns an adapter; or an
+                    adapter that is made already.
+                    Default: None, that of ``FAMILIES`` by the model's ``config.model_type``
+
+    Returns:
+        *SpeechModel*
 
     Raises:
-        ArgumentTypeError: the model's family is not supported.
+        ArgumentTypeError: the model's family is not supported, or the adapter cannot hear audio or
+            score tokens.
+
+    Examples::
+
+        >>> adapt(model, processor).sampling_rate
+        16000
     """
-    family = getattr(getattr(model, "config", None), "model_type", None)
-    if family not in FAMILIES:
+    if adapter is None:
+        family = getattr(getattr(model, "config", None), "model_type", None)
+        if family not in FAMILIES:
+            raise ArgumentTypeError(
+                f"cannot explain a model of type {type(model).__name__}"
+                + (f" (model_type {family!r})" if family else "")
+                + f"; supported families: {', '.join(FAMILIES)}. For another one give adapter=."
+            )
+        adapter = FAMILIES[family]
+    is_factory = isinstance(adapter, type) or not hasattr(adapter, "encode")
+    if is_factory and not callable(adapter):
         raise ArgumentTypeError(
-            f"cannot explain a model of type {type(model).__name__}"
-            + (f" (model_type {family!r})" if family else "")
-            + f"; supported families: {', '.join(FAMILIES)}."
+            "adapter must be a class or function of (model, processor), or an adapter, got "
+            f"{adapter!r}."
         )
-    adapter: SpeechModel = FAMILIES[family](model, processor)
-    return adapter
+    found: Any = adapter(model, processor) if is_factory else adapter  # type: ignore[operator]
+    for capability in (HearsAudio, ScoresTokens):
+        require(found, capability, "an explanation")
+    made: SpeechModel = found
+    return made
 
 
 def load_model(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.base import SpeechInput, TargetSequence
+from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import (
     HuggingFaceSpeechModel,
     check_features,

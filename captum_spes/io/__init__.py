@@ -1,0 +1,1 @@
+"""Files: audio, texts that appear whole, and what made them."""

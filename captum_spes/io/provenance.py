@@ -1,0 +1,60 @@
+"""What made a result: command, versions, machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from captum_spes.io.files import write_whole
+
+
+def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
+    """Add to ``run.json``: the command line, versions of packages, and the machine. A run that
+    was gone on with has several entries."""
+    path = folder / "run.json"
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    run = {
+        "command": shlex.join(["captum-spes", *arguments]),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {"python": platform.python_version(), **versions()},
+        "machine": {
+            "system": platform.system(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    if run not in runs:
+        write_whole(path, json.dumps([*runs, run], indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide what comes out."""
+    found = {}
+    for package in ("captum-spes", "captum", "torch", "transformers", "scikit-image"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    # Linux tells the model here only; elsewhere platform knows it.
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,38 @@
+"""How sure the model was of each token."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from captum_spes.speech.models import TargetSequence
+
+
+class Certainty(NamedTuple):
+    """What the model thought of the explained tokens, given the intact speech.
+
+    Attributes:
+        probabilities: ``(K,)``: of each token.
+        ranks: ``(K,)``: 1 for the likeliest token of all.
+        runners_up: the likeliest other token of each.
+    """
+
+    probabilities: Tensor
+    ranks: Tensor
+    runners_up: list[str]
+
+    @classmethod
+    def of(cls, adapter: Any, hidden: Tensor, sequence: TargetSequence) -> Certainty:
+        """Read it off what the tokens are written from, ``(1, K, hidden)``."""
+        with torch.no_grad():
+            logits = adapter.output_layer(hidden)[0].cpu().float()
+        ids = sequence.explained_ids[:, None]
+        own = logits.gather(1, ids)
+        others = logits.scatter(1, ids, -torch.inf)
+        return cls(
+            probabilities=logits.softmax(-1, dtype=torch.float32).gather(1, ids)[:, 0],
+            ranks=1 + (others > own).sum(1),
+            runners_up=adapter.token_strings(others.argmax(1)),
+        )

@@ -1,0 +1,304 @@
+"""What methods can ask of a model: one small protocol for each ability.
+
+An adapter of a model family implements those that the family has. Every explanation needs
+:class:`HearsAudio` and :class:`ScoresTokens`; what else is needed depends on the method and on
+what is asked, and is checked before the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentTypeError
+
+
+@dataclass(frozen=True)
+class SpeechInput:
+    """An utterance as the model sees it.
+
+    Attributes:
+        features: what the model takes, padding included, in its own layout, batch of 1.
+        spectrogram: ``(time, freq)``, float32: the part of the features that is speech
+            and not padding. This is what is perturbed.
+        frame_times: ``(time,)``, seconds: the middle of each frame.
+        mel_frequencies: ``(freq,)``, Hz: the middle of each mel bin.
+        seconds: duration of the speech.
+    """
+
+    features: Tensor
+    spectrogram: Tensor
+    frame_times: Tensor
+    mel_frequencies: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TargetSequence:
+    """What the model reads and writes as tokens.
+
+    Attributes:
+        ids: ``(length,)``, int64: everything, prompt, placeholders of audio and output.
+        explained: positions in ``ids`` of the tokens to explain, in ascending order: output
+            tokens, end of sentence included, without prompt and timestamp tokens.
+        previous: positions in ``ids`` of the tokens that the model reads and that can be
+            removed, in ascending order; empty for a model without previous tokens, and without
+            placeholders that stand for audio.
+            None for a decoder that reads all ids but the last.
+        instruction: those of ``previous`` that are the user's instruction.
+    """
+
+    ids: Tensor
+    explained: tuple[int, ...]
+    previous: tuple[int, ...] | None = None
+    instruction: tuple[int, ...] = ()
+
+    @property
+    def decoder_ids(self) -> Tensor:
+        """``(length - 1,)``: what a decoder reads; the last id is written and not read."""
+        return self.ids[:-1]
+
+    @property
+    def explained_ids(self) -> Tensor:
+        """``(explained,)``."""
+        return self.ids[list(self.explained)]
+
+    @property
+    def previous_positions(self) -> tuple[int, ...]:
+        """See ``previous``."""
+        return tuple(range(len(self.ids) - 1)) if self.previous is None else self.previous
+
+    @property
+    def previous_ids(self) -> Tensor:
+        """``(previous tokens,)``."""
+        return self.ids[list(self.previous_positions)]
+
+    @property
+    def n_before(self) -> tuple[int, ...]:
+        """How many previous tokens are before each explained token."""
+        return tuple(int(n) for n in self.valid_previous_tokens().sum(1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON's types."""
+        return {
+            "ids": self.ids.tolist(),
+            "explained": list(self.explained),
+            "previous": None if self.previous is None else list(self.previous),
+            "instruction": list(self.instruction),
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> TargetSequence:
+        """Read what :meth:`to_dict` wrote."""
+        previous = saved["previous"]
+        return cls(
+            torch.tensor(saved["ids"], dtype=torch.int64, device="cpu"),
+            tuple(saved["explained"]),
+            None if previous is None else tuple(previous),
+            tuple(saved["instruction"]),
+        )
+
+    def valid_previous_tokens(self) -> Tensor:
+        """bool ``(explained, previous tokens)``: True where the column precedes the row."""
+        columns = torch.tensor(self.previous_positions, dtype=torch.int64, device="cpu")
+        return columns[None, :] < torch.tensor(self.explained, device="cpu")[:, None]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention weights of one teacher-forced pass, averaged over the heads.
+
+    Attributes:
+        encoder: ``(layers, positions, positions)``; rows sum to 1. None if not asked for.
+        cross: ``(layers, explained tokens, positions)``: from where each token is written.
+        decoder: ``(layers, explained tokens, previous tokens)``.
+        n_frames: frames of the features that the positions cover, padding included.
+    """
+
+    encoder: Tensor | None
+    cross: Tensor
+    decoder: Tensor
+    n_frames: int
+
+
+@runtime_checkable
+class HearsAudio(Protocol):
+    """Turns audio into a spectrogram, and spectrograms into states.
+
+    Attributes:
+        model_id: name or folder of the model.
+        sampling_rate: samples per second that it takes.
+        frame_rate: frames per second of its spectrogram.
+        max_seconds: the most that it takes at once; None for any length.
+    """
+
+    model_id: str
+    sampling_rate: int
+    frame_rate: float
+    max_seconds: float | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        ...
+
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
+        """Turn checked audio of shape ``(samples,)`` into the model's input."""
+        ...
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        """Read features that were computed before, in the model's own layout."""
+        ...
+
+    def is_features(self, value: Any) -> bool:
+        """Whether ``value`` is features in the model's layout, and not samples."""
+        ...
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        """The value that means "removed", broadcastable to ``(time, freq)``."""
+        ...
+
+    def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        """Encode ``(batch, time, freq)`` in one pass into states of shape (batch, ...)."""
+        ...
+
+    def evaluation_mode(self) -> AbstractContextManager[None]:
+        """Run the model without dropout inside the context and restore its mode after."""
+        ...
+
+
+@runtime_checkable
+class ScoresTokens(Protocol):
+    """Scores given tokens from the states of the audio, and spells them."""
+
+    def force(
+        self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
+    ) -> TargetSequence:
+        """Take a given text, or given token ids, as the output."""
+        ...
+
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """What each explained token is written from, (batch, explained, hidden), in one pass."""
+        ...
+
+    def output_layer(self, hidden: Tensor) -> Tensor:
+        """Turn (..., hidden) into logits, (..., vocab), float32."""
+        ...
+
+    def token_strings(self, ids: Tensor) -> list[str]:
+        """Readable tokens; a leading space starts a word."""
+        ...
+
+    def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
+        """Text and indices of each token that spells some, special tokens left out; tokens
+        that are parts of one character come together."""
+        ...
+
+    def text(self, ids: Tensor) -> str:
+        """The text that ids spell, without special tokens."""
+        ...
+
+
+@runtime_checkable
+class ReadsPreviousTokens(Protocol):
+    """Writes a token from the tokens before it, too, of which some can be removed."""
+
+    def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:
+        """Multiply the embeddings of the ids that the decoder reads by ``keep``,
+        (batch, length - 1), before positions are added, for the passes inside the context."""
+        ...
+
+    def prepared(self, states: Tensor, target: TargetSequence) -> Any:
+        """What decoding makes of the states of one utterance, whatever tokens it reads: computed
+        once, and used for every pass over them."""
+        ...
+
+    def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
+        """:meth:`ScoresTokens.decode` that need not make it again."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Writes text of its own."""
+
+    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
+        """Let the model write its own output."""
+        ...
+
+
+@runtime_checkable
+class Transcribes(Protocol):
+    """Writes what it hears in damaged copies, many at a time."""
+
+    def transcribe(
+        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
+    ) -> list[str]:
+        """Let the model write what it hears in each of the states, in one batch."""
+        ...
+
+
+@runtime_checkable
+class Attends(Protocol):
+    """Has attention weights that can be read."""
+
+    def attention(
+        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
+    ) -> Attention:
+        """Read the attention weights of one teacher-forced pass, on request also those within
+        the encoder."""
+        ...
+
+
+@runtime_checkable
+class SpeechModel(HearsAudio, ScoresTokens, Protocol):
+    """What every adapter can: hear audio and score tokens."""
+
+
+# In words, for messages and for the list of families.
+CAPABILITIES: dict[type[Any], str] = {
+    HearsAudio: "hear audio",
+    ScoresTokens: "score given tokens",
+    ReadsPreviousTokens: "read previous tokens",
+    Generates: "write text of its own",
+    Transcribes: "transcribe many copies at a time",
+    Attends: "tell where it attends",
+}
+
+
+def can(adapter: object, capability: type[Any]) -> bool:
+    """Whether an adapter has an ability."""
+    return isinstance(adapter, capability)
+
+
+def require(adapter: object, capability: type[Any], purpose: str) -> None:
+    """Raise where an adapter lacks what is needed, before any pass is spent.
+
+    Args:
+        adapter: the model's.
+        capability: one of ``CAPABILITIES``.
+        purpose: what needs it, for the message.
+    """
+    if can(adapter, capability):
+        return
+    lacking = [
+        name
+        for name in sorted(getattr(capability, "__protocol_attrs__", None) or _members(capability))
+        if not hasattr(adapter, name)
+    ]
+    raise ArgumentTypeError(
+        f"{purpose} needs a model that can {CAPABILITIES[capability]} ({capability.__name__}); "
+        f"{type(adapter).__name__} cannot: it lacks {', '.join(lacking)}."
+    )
+
+
+def _members(capability: type[Any]) -> set[str]:
+    names = {name for kind in capability.__mro__ for name in getattr(kind, "__annotations__", {})}
+    names |= {name for kind in capability.__mro__ for name in vars(kind)}
+    return {name for name in names if not name.startswith("_")}

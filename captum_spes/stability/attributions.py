@@ -1,0 +1,204 @@
+"""Attributions of models that differ in their seed, in memory and in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_spes.errors import ArgumentError
+from captum_spes.stability.units import UnitPair
+
+SETTINGS = "settings.json"
+_ATTRIBUTIONS = "attributions"
+Scores = NDArray[np.float32]
+
+
+class Condition(NamedTuple):
+    """One way to explain: what agreement is measured of.
+
+    Attributes:
+        task: what the model tells.
+        input: what is attributed to.
+        method: with its number of samples, "lime@25".
+        perturbed: unit; "cell" for gradients.
+        reported: unit.
+    """
+
+    task: str
+    input: str
+    method: str
+    perturbed: str
+    reported: str
+
+    @property
+    def units(self) -> UnitPair:
+        return UnitPair(self.perturbed, self.reported)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Attributions of one utterance by one model.
+
+    Attributes:
+        condition: how.
+        utterance: its id.
+        run: number of the mask seed.
+        passes: forward passes that it cost.
+        scores: ``(items, units)``; signed.
+    """
+
+    condition: Condition
+    utterance: str
+    run: int
+    passes: int
+    scores: Scores
+
+
+@dataclass
+class ModelAttributions:
+    """What one model gave.
+
+    Attributes:
+        records: in the order in which they were made.
+        right: task to utterance to how right the model was, 0 to 1.
+        weights: a digest of the model, to notice that it changed; empty if it has no folder.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    right: dict[str, dict[str, float]] = field(default_factory=dict)
+    weights: str = ""
+
+    @property
+    def utterances(self) -> set[str]:
+        """Ids of those that were explained."""
+        return {record.utterance for record in self.records}
+
+    def save(self, path: Path) -> None:
+        """Write a file that appears complete or not at all."""
+        index = [
+            [*r.condition, r.utterance, r.run, r.passes, *r.scores.shape] for r in self.records
+        ]
+        scores = [record.scores.ravel() for record in self.records]
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.npz")
+        try:
+            np.savez_compressed(
+                temporary,
+                index=np.array(json.dumps(index)),
+                right=np.array(json.dumps(self.right)),
+                weights=np.array(self.weights),
+                scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
+            )
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> ModelAttributions:
+        """Read what :meth:`save` wrote."""
+        try:
+            with np.load(path) as arrays:
+                index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
+                scores = arrays["scores"].astype(np.float32)
+                weights = str(arrays["weights"])
+            records, start = [], 0
+            for *names, utterance, run, passes, items, units in index:
+                end = start + items * units
+                values = scores[start:end].reshape(items, units)
+                records.append(Record(Condition(*names), utterance, run, passes, values))
+                start = end
+        except Exception as error:  # damaged files raise whatever their parsers raise
+            raise ArgumentError(
+                f"{path} is damaged ({error}): remove it, and what it held is computed again."
+            ) from error
+        return cls(records, right, weights)
+
+
+@dataclass(frozen=True)
+class StabilityStudy:
+    """Attributions of several models in the same conditions.
+
+    Attributes:
+        models: name to what it gave.
+        settings: what they were made with.
+    """
+
+    models: Mapping[str, ModelAttributions]
+    settings: Mapping[str, Any]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Those that every model has, in the order in which they were made."""
+        of_models = [{r.condition: None for r in m.records} for m in self.models.values()]
+        shared = [c for c in of_models[0] if all(c in other for other in of_models)]
+        if not shared:
+            raise ArgumentError(
+                f"{', '.join(self.models)} have no condition in common: they must be of one kind."
+            )
+        return shared
+
+    def accuracy(self, task: str) -> dict[str, float]:
+        """How right each model is, mean over the explained utterances, in percent."""
+        return {
+            name: 100 * float(np.mean(list(model.right[task].values())))
+            for name, model in self.models.items()
+        }
+
+    @classmethod
+    def load(
+        cls, folder: str | PathLike[str], models: Sequence[str] | None = None
+    ) -> StabilityStudy:
+        r"""
+        Read a study.
+
+        Args:
+
+            folder (str or path): That :func:`run_study` wrote.
+            models (sequence of str, optional): Which models.
+                        Default: None, all that explained every utterance
+
+        Returns:
+            *StabilityStudy*.
+
+        Raises:
+            FileNotFoundError: the folder holds no study.
+            ArgumentError: a file is damaged, or fewer than two models explained every utterance.
+
+        Examples::
+
+            >>> study = StabilityStudy.load("study")
+        """
+        if not (Path(folder) / SETTINGS).is_file():
+            raise FileNotFoundError(f"{folder} holds no study of reliability.")
+        settings = json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8"))
+        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
+        names = [unquote(file.stem) for file in files] if models is None else models
+        found = {
+            name: ModelAttributions.load(attributions_file(Path(folder), name)) for name in names
+        }
+        whole = {
+            name: attributions
+            for name, attributions in found.items()
+            if attributions.utterances == set(settings["utterances"])
+        }
+        if len(whole) < 2:
+            raise ArgumentError(
+                f"{folder} holds {len(whole)} models that explained every utterance; agreement "
+                "needs two."
+            )
+        return cls(whole, settings)
+
+
+def attributions_file(folder: Path, model: str) -> Path:
+    """Where a study keeps what a model gave; hub names hold a slash."""
+    return folder / _ATTRIBUTIONS / f"{quote(model, safe='')}.npz"

@@ -1,0 +1,26 @@
+"""What is asked of a classifier beside the divergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TargetLogit:
+    """The logit of the right class, as the study of arXiv 2505.16406 explained it; a score, see
+    :class:`captum_spes.forward.Score`, whose one token is the class.
+
+    Examples::
+
+        >>> TargetLogit()(torch.tensor([[[1.0, 3.0]]]), torch.zeros(1, 2), torch.tensor([1]))
+        tensor([[3.]])
+    """
+
+    has_gradient = True
+
+    def __call__(self, perturbed: Tensor, reference: Tensor, token_ids: Tensor) -> Tensor:
+        """Return ``(batch, 1)``."""
+        ids = token_ids.to(perturbed.device).expand(len(perturbed), -1)
+        return perturbed.gather(-1, ids[..., None])[..., 0]

@@ -1,0 +1,1 @@
+"""How the models and corpora of this project are made; not in the wheel."""

@@ -1,0 +1,340 @@
+"""Comparisons: resumable, complete in the face of failures, and scored alike."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import soundfile
+import torch
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.corpus import METHODS, Settings, Utterance, compare_methods, named_methods
+from captum_spes.evaluation.cost import measured_cost
+from captum_spes.errors import ArgumentError
+from captum_spes.metrics import deletion_curve, insertion_curve, size_curve
+from captum_spes.report import comparison_rows, comparison_table, write_comparison
+
+QUICK = {
+    "n_samples": 20,
+    "n_token_samples": 20,
+    "patches_per_second": (40, 80),
+    "target": "the cat",
+    "seed": 0,
+}
+SETTINGS = Settings(model="tiny", attribute_args=QUICK)
+
+
+@pytest.fixture
+def utterances(tmp_path, audio):
+    found = []
+    for name, samples in (("tone", audio), ("backwards", audio[::-1].copy())):
+        soundfile.write(tmp_path / f"{name}.flac", samples, 16_000)
+        found.append(Utterance(name, tmp_path / f"{name}.flac", "the cat", {"de": "die Katze"}))
+    return found
+
+
+@pytest.fixture
+def compare(tiny_speech2text, utterances, tmp_path):
+    def compare(
+        methods=("spes", "energy"), settings=SETTINGS, folder="out", given=utterances, **kw
+    ):
+        return compare_methods(
+            *tiny_speech2text, given, named_methods(methods), settings, tmp_path / folder, **kw
+        )
+
+    return compare
+
+
+def lines(tmp_path, folder="out"):
+    return (tmp_path / folder / "scores.jsonl").read_text().splitlines()
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestMethods:
+    @pytest.mark.slow
+    def test_every_name_works(self, compare, utterances):
+        few = {**QUICK, "n_samples": 6, "n_token_samples": 3}
+        arguments = {"integrated-gradients": {"n_steps": 2}}
+        comparison = compare(
+            list(METHODS), Settings("tiny", few, method_args=arguments), given=utterances[:1]
+        )
+        assert not comparison.failures
+        assert comparison.ids == ["tone"]
+
+    def test_more_samples_than_a_method_takes(self, compare):
+        with pytest.raises(ArgumentError, match="spes-efficient takes at most 10000 samples"):
+            compare(["spes", "spes-efficient"], Settings("tiny", {**QUICK, "n_samples": 20_000}))
+
+    def test_names_of_the_command_line_are_those_of_the_methods(self):
+        from captum_spes.cli import options
+
+        assert options.METHODS.split(", ") == list(METHODS)
+        named_methods(options.DEFAULT_METHODS.split(","))
+        assert METHODS["spes-efficient"].max_samples == options.EFFICIENT_SAMPLES
+
+    def test_unknown_and_repeated_names(self):
+        with pytest.raises(ArgumentError, match="unknown method 'gradcam'; known: spes, "):
+            named_methods(["spes", "gradcam"])
+        for names in ([], ["spes", "spes"]):
+            with pytest.raises(ArgumentError, match="once"):
+                named_methods(names)
+
+    def test_settings_are_those_of_the_paper(self):
+        arguments = {
+            name: dict(method.arguments((400, 500, 600))) for name, method in METHODS.items()
+        }
+        assert arguments["feature-wise"] == {
+            "feature_mask": "cells", "perturb_prob": 0.7, "token_perturb_prob": 0.1,
+        }  # fmt: skip
+        assert arguments["spes-single-level"] == {"patches_per_second": 500}
+        assert arguments["spes-fixed-patches"] == {"n_patches": [2000, 2500, 3000]}
+        assert arguments["spes-probability"] == {"score": "probability"}
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestScores:
+    def test_are_those_of_the_curves(self, compare, tiny_speech2text, utterances):
+        comparison = compare()
+        explainer = SpeechToTextAttribution(SPES(tiny_speech2text[0]), tiny_speech2text[1])
+        results = [explainer.attribute(u.audio, **QUICK) for u in utterances]
+        given = [(u.audio, u.text, r) for u, r in zip(utterances, results, strict=True)]
+        for name, function in (("deletion", deletion_curve), ("insertion", insertion_curve)):
+            assert comparison.curve("spes", name).y == function(explainer, given).y
+        for name in ("kl", "token_accuracy"):
+            direct = deletion_curve(explainer, given, metric=name)
+            assert comparison.curve("spes", name).y == pytest.approx(direct.y, abs=1e-5)
+        assert comparison.curve("spes", "size").y == pytest.approx(size_curve(results).y)
+        tokens = size_curve(results, side="previous tokens")
+        assert comparison.curve("spes", "token_size").y == pytest.approx(tokens.y)
+
+    def test_insertion_ends_where_deletion_starts(self, compare):
+        for record in compare(("energy",)).records["energy"].values():
+            assert record["insertion"][0] == record["deletion"][-1]
+            assert record["insertion"][-1] == record["deletion"][0]
+            assert record["deletion"][0] != record["deletion"][-1]
+
+    def test_a_method_without_token_maps_has_no_size_of_them(self, compare):
+        comparison = compare()
+        assert comparison.curve("energy", "token_size") is None
+        assert comparison_rows(comparison)[1]["token_size"] is None
+
+    def test_same_maps_are_made_once(self, compare):
+        comparison = compare(("spes", "spes-unnormalized"))
+        assert comparison.curve("spes-unnormalized", "size") is None
+        costs = [comparison.records[name]["tone"]["cost"] for name in comparison.methods]
+        assert costs[0] == costs[1]
+        assert comparison.curve("spes", "kl").y != comparison.curve("spes-unnormalized", "kl").y
+
+    def test_same_maps_come_again_where_they_are_not_kept(self, compare):
+        together = compare(("spes", "spes-unnormalized"))
+        alone = compare(("spes-unnormalized",), folder="alone")
+        for measure in ("kl", "deletion"):
+            expected = together.curve("spes-unnormalized", measure).y
+            assert alone.curve("spes-unnormalized", measure).y == expected
+
+    def test_translations_are_scored_against_theirs(self, compare):
+        settings = Settings("tiny", QUICK, language="de", metric="bleu")
+        comparison = compare(("energy",), settings)
+        assert comparison.records["energy"]["tone"]["reference"] == "die Katze"
+        assert comparison.curve("energy", "deletion").metric == "bleu"
+
+    def test_texts_are_kept_as_written_and_normalised_for_scoring(self, compare):
+        same = compare(("energy",), text_normalizer=lambda text: "always the same")
+        kept = compare(("energy",))
+        assert same.records == kept.records
+        assert set(same.curve("energy", "deletion").y) == {0}
+        assert set(kept.curve("energy", "deletion").y) != {0}
+
+    def test_cost_counts_what_the_model_saw(self, tiny_speech2text, audio):
+        network, processor = tiny_speech2text
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        # Long, so that no two samples keep the same tokens: equal ones run once.
+        arguments = QUICK | {"target": [10] * 15, "perturbations_per_eval": 7}
+        with measured_cost(network) as cost:
+            explainer.attribute(audio, **arguments)
+        # 20 and 20 samples; reference and original of each side; states of the token side, and
+        # their keys and values.
+        assert cost.encoder_passes == 20 + 2 + 1
+        assert cost.decoder_passes == 20 + 2 + 20 + 2 + 1
+        assert cost.seconds > 0
+        assert not any(m._forward_pre_hooks for m in network.modules())
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestGoingOn:
+    def test_nothing_is_computed_twice(self, compare, tmp_path, monkeypatch):
+        first = compare()
+        written = lines(tmp_path)
+        monkeypatch.setattr(
+            "captum_spes.evaluation.comparison._explained",
+            lambda *a: pytest.fail("explained again"),
+        )
+        assert compare().records == first.records
+        assert lines(tmp_path) == written
+
+    def test_more_methods_and_utterances_are_added(self, compare, utterances, tmp_path):
+        compare(("energy",), given=utterances[:1])
+        comparison = compare(("energy", "random"))
+        assert len(lines(tmp_path)) == 4
+        assert comparison.ids == ["tone", "backwards"]
+
+    def test_a_killed_process_leaves_whole_lines(self, compare, tmp_path):
+        first = compare(("energy",))
+        path = tmp_path / "out" / "scores.jsonl"
+        text = path.read_text()
+        path.write_text(text[: len(text) - 40])
+        again = compare(("energy",))
+        assert again.records["energy"]["tone"] == first.records["energy"]["tone"]
+        assert len(lines(tmp_path)) == 2
+        assert all(json.loads(line) for line in lines(tmp_path))
+
+    def test_a_damaged_line_is_named(self, compare, tmp_path):
+        compare(("energy",))
+        path = tmp_path / "out" / "scores.jsonl"
+        path.write_text("{broken\n" + path.read_text())
+        with pytest.raises(ArgumentError, match="damaged in line 1"):
+            compare(("energy",))
+
+    def test_other_settings_are_refused(self, compare):
+        compare(("energy",))
+        with pytest.raises(ArgumentError, match="other settings"):
+            compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}))
+        compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}), folder="other")
+
+    def test_another_precision_is_other_settings(self, compare, tiny_speech2text):
+        compare(("energy",))
+        tiny_speech2text[0].bfloat16()
+        with pytest.raises(ArgumentError, match=r"other settings \(dtype"):
+            compare(("energy",))
+
+    def test_a_torn_settings_file_is_named(self, compare, tmp_path):
+        compare(("energy",))
+        (tmp_path / "out" / "settings.json").write_text("{")
+        with pytest.raises(ArgumentError, match="damaged"):
+            compare(("energy",))
+
+    def test_goes_on_in_other_batches(self, compare, tmp_path):
+        compare(("energy",))
+        smaller = Settings("tiny", {**QUICK, "perturbations_per_eval": 1}, batch_size=2)
+        compare(("energy",), smaller)
+        assert len(lines(tmp_path)) == 2
+
+    @pytest.mark.parametrize("change", ["recording", "reference"])
+    def test_what_changed_is_computed_again(self, compare, utterances, tmp_path, audio, change):
+        compare(("energy",))
+        first, second = utterances
+        if change == "recording":
+            soundfile.write(first.audio, audio[:8000], 16_000)
+        else:
+            first = replace(first, text="another text")
+        comparison = compare(("energy",), given=[first, second])
+        assert len(lines(tmp_path)) == 3
+        assert comparison.records["energy"]["tone"]["reference"] == first.text
+
+    def test_order_is_that_of_the_manifest(self, compare, utterances):
+        compare(("energy",), given=utterances[1:])
+        assert compare(("energy",)).ids == ["tone", "backwards"]
+
+    def test_an_interrupted_run_keeps_what_it_has(self, compare, tmp_path, monkeypatch):
+        from captum_spes.corpus import comparison as module
+
+        measure, calls = module._record, []
+
+        def interrupted(*args):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return measure(*args)
+
+        monkeypatch.setattr(module, "_record", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compare()
+        assert len(lines(tmp_path)) == 2
+        monkeypatch.undo()
+        assert len(compare().ids) == 2
+        assert len(lines(tmp_path)) == 4
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (Settings("tiny", QUICK, method_args={"integrated_gradients": {}}), "not among"),
+            (Settings("tiny", QUICK, language="fr"), "tone has no translation into 'fr'"),
+            (Settings("tiny", QUICK, metric="cer"), "metric must be one of"),
+        ],
+    )
+    def test_are_checked_before_any_work(self, compare, tmp_path, settings, message):
+        with pytest.raises(ArgumentError, match=message):
+            compare(settings=settings)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestFailures:
+    @pytest.fixture
+    def with_silence(self, utterances, tmp_path):
+        soundfile.write(tmp_path / "silence.flac", torch.zeros(9600).numpy(), 16_000)
+        return [Utterance("silence", tmp_path / "silence.flac", "nothing"), *utterances]
+
+    def test_one_utterance_fails_and_the_rest_goes_on(self, compare, with_silence):
+        comparison = compare(given=with_silence)
+        assert comparison.ids == ["tone", "backwards"]
+        assert [failure[:2] for failure in comparison.failures] == [
+            ("silence", "spes"), ("silence", "energy"),
+        ]  # fmt: skip
+        assert "silen" in comparison.failures[0][2]
+        assert "* silence, spes: ArgumentError" in comparison_table(comparison)
+
+    def test_is_tried_again(self, compare, with_silence, audio):
+        compare(("energy",), given=with_silence)
+        soundfile.write(with_silence[0].audio, audio, 16_000)
+        assert not compare(("energy",), given=with_silence).failures
+
+    def test_all_methods_are_scored_on_the_same_utterances(self, compare, monkeypatch):
+        from captum_spes.corpus import comparison as module
+
+        explain = module._explained
+
+        def fails_once(model, processor, utterance, method, settings):
+            if (utterance.id, method.name) == ("tone", "energy"):
+                raise RuntimeError("out of memory")
+            return explain(model, processor, utterance, method, settings)
+
+        monkeypatch.setattr(module, "_explained", fails_once)
+        comparison = compare()
+        assert comparison.ids == ["backwards"]
+        assert {row["utterances"] for row in comparison_rows(comparison)} == {1}
+        monkeypatch.undo()
+        assert not compare().failures  # what failed is tried again
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestReport:
+    def test_files(self, compare, tmp_path):
+        written = write_comparison(compare(), tmp_path / "report")
+        assert [path.name for path in written] == [
+            "table.csv", "table.md", "deletion.png", "insertion.png", "size.png",
+            "token_size.png", "kl.png", "token_accuracy.png",
+        ]  # fmt: skip
+        assert all(path.stat().st_size > 0 for path in written)
+
+    def test_rows_hold_areas_intervals_and_paired_differences(self, compare):
+        comparison = compare()
+        first, second = comparison_rows(comparison)
+        curves = [comparison.curve(name, "kl") for name in comparison.methods]
+        assert second["kl"] == pytest.approx(curves[1].auc, abs=1e-3)
+        assert [second["kl_low"], second["kl_high"]] == pytest.approx(
+            curves[1].interval(), abs=1e-3
+        )
+        difference, interval = curves[1].difference(curves[0])
+        assert second["kl_difference"] == pytest.approx(difference, abs=1e-3)
+        assert second["kl_difference_low"] == pytest.approx(interval.low, abs=1e-3)
+        assert first["kl_difference"] is None
+        assert first["encoder_passes"] > second["encoder_passes"]
+
+    @pytest.mark.parametrize(("metric", "arrow"), [("wer_capped", "↑"), ("bleu", "↓")])
+    def test_arrows_tell_which_direction_is_better(self, compare, metric, arrow):
+        table = comparison_table(compare(("energy",), Settings("tiny", QUICK, metric=metric)))
+        assert f"| deletion {arrow} |" in table
+        assert f"| insertion {'↓' if arrow == '↑' else '↑'} |" in table

@@ -102,7 +102,8 @@ def _with_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     room = np.zeros(int(_ROOM_SECONDS * _SAMPLING_RATE), np.float32)
     longer = np.concatenate([room, samples, room])
     noise = np.random.default_rng(0).standard_normal(len(longer)).astype(np.float32)
-    return longer + _NOISE * noise
+    noisy: NDArray[np.float32] = longer + _NOISE * noise
+    return noisy
 
 
 def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> NDArray[np.float32]:

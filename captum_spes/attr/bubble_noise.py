@@ -194,7 +194,8 @@ class _BubblePerturbations:
 
     def attributions(self, half: int | None = None) -> tuple[Tensor, ...]:
         halves = HALVES if half is None else (half,)
-        sums, total = sum(self._sums[h] for h in halves), sum(self._total[h] for h in halves)
+        sums = torch.stack([self._sums[h] for h in halves]).sum(0)
+        total = torch.stack([self._total[h] for h in halves]).sum(0)
         # A cell in the centre of every bubble saw no noise: nothing is known of it.
         means = torch.where(total > 0, sums / total.where(total > 0, total + 1), 0.0)
         n_examples = len(self._inputs) if len(means) % len(self._inputs) == 0 else 1

@@ -143,7 +143,12 @@ class _Elements:
         levels = [level for level, count in enumerate(self.n_features) if count]
         by_size = sorted(levels, key=lambda level: self.n_features[level])
         count = min(_SCALES, len(by_size))
-        return [by_size[round(i)] for i in torch.linspace(0, len(by_size) - 1, count).tolist()]
+        return [
+            by_size[round(i)]
+            for i in torch.linspace(
+                0, len(by_size) - 1, count, dtype=torch.float32, device="cpu"
+            ).tolist()
+        ]
 
     def overlap(self, level: int, scale: int) -> Tensor:
         """Weight that features of a level share with features of a scale."""
@@ -151,7 +156,7 @@ class _Elements:
         rows, columns = self.columns[level], self.columns[scale]
         both = (rows < n_rows) & (columns < n_columns)
         index = rows[both] * n_columns + columns[both]
-        shared = torch.zeros(n_rows * n_columns, dtype=torch.float64)
+        shared = torch.zeros(n_rows * n_columns, dtype=torch.float64, device="cpu")
         return shared.index_add_(0, index, self.weights[both]).reshape(n_rows, n_columns)
 
     def spread(self, values: Tensor, scale: int) -> Tensor:
@@ -161,7 +166,7 @@ class _Elements:
     def average(self, values: Tensor, scale: int) -> Tensor:
         """Mean over the elements of each feature of a scale."""
         columns, size = self.columns[scale], self.n_features[scale] + 1
-        sums = torch.zeros(size, dtype=torch.float64).index_add_(0, columns, values)
+        sums = torch.zeros(size, dtype=torch.float64, device="cpu").index_add_(0, columns, values)
         return (sums / torch.bincount(columns, minlength=size).clamp(min=1))[:-1]
 
 
@@ -169,7 +174,7 @@ def _effects(
     values: Tensor, samples: list[tuple[int, Tensor, Tensor]], elements: _Elements
 ) -> Tensor:
     """What removing each element adds to the values: ``(outputs, elements)``."""
-    effects = torch.zeros(values.shape[1], len(elements.weights), dtype=torch.float64)
+    effects = torch.zeros(values.shape[1], len(elements.weights), dtype=torch.float64, device="cpu")
     centered = values - values.mean(0)
     spread = centered.square().mean(0).sqrt()
     # Of constants too, the mean rounds.
@@ -210,7 +215,7 @@ def _removed(
 def _variances(surprises: tuple[Tensor, ...], scales: list[int], elements: _Elements) -> Tensor:
     """Of the features of all scales: means over the scales, whose borders differ, are a smoother
     picture than any of them."""
-    total = torch.zeros(len(elements.weights), dtype=torch.float64)
+    total = torch.zeros(len(elements.weights), dtype=torch.float64, device="cpu")
     count = torch.zeros_like(total)
     for own, scale in zip(surprises, scales, strict=True):
         relative = own / own.mean().clamp(min=torch.finfo(own.dtype).tiny)

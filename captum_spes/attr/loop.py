@@ -132,9 +132,10 @@ def noise_share(perturbations: Perturbations) -> float:
     )
     # Elements that are never perturbed are 0 in both halves, which is no agreement.
     counts = (first != 0) | (second != 0)
-    known = (half.where(counts, torch.nan) for half in (first, second))
     # Constant outputs have no noise to ask for.
-    found = split_half_reliability(*known, odds_gain=perturbations.odds_gain)
+    found = split_half_reliability(
+        first.where(counts, torch.nan), second.where(counts, torch.nan), perturbations.odds_gain
+    )
     return 1 - float(found.nanmean().nan_to_num(0.0))
 
 
@@ -159,7 +160,11 @@ def progress_bar(name: str, total: int, is_shown: bool) -> Iterator[Callable[[in
     bar = progress(desc=name, total=total)
     try:
         bar.update(0)
-        yield bar.update
+
+        def advance(n_done: int) -> None:
+            bar.update(n_done)
+
+        yield advance
     finally:
         bar.close()
 

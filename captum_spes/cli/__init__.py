@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     parsed.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _shown_notes(not getattr(parsed, "quiet", False)):
             warnings.showwarning = _show_warning
             parsed.run(parsed)
     except KeyboardInterrupt:
@@ -36,6 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
     print(f"captum-spes: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+@contextmanager
+def _shown_notes(is_wanted: bool) -> Iterator[None]:
+    """Print what the package logs, such as the cost of what begins."""
+    logger, handler = logging.getLogger("captum_spes"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("captum-spes: %(message)s"))
+    level = logger.level
+    if is_wanted:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class _OneLineParser(argparse.ArgumentParser):

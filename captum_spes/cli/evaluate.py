@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import (
-    AUTO,
     add_model_options,
     add_settings_options,
     json_objects,
     load,
     methods_help,
     positive,
-    print_note,
     print_text,
     settings_of,
 )
@@ -24,6 +23,8 @@ from captum_spes.errors import ArgumentError
 _METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
 # Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
 _STEPS_PER_EVAL = 8
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def add_evaluate(commands: Any) -> None:
@@ -100,7 +101,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         method_args=parsed.method_args,
         language=parsed.reference,
         metric=parsed.metric or ("wer_capped" if parsed.reference is None else "bleu"),
-        batch_size=_STEPS_PER_EVAL if batch == AUTO else batch,
+        batch_size=batch if isinstance(batch, int) else _STEPS_PER_EVAL,
     )
     if not parsed.quiet:
         _tell_cost(model, processor, utterances, methods, settings)
@@ -142,7 +143,7 @@ def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settin
         )
     except (ArgumentError, RuntimeError):
         return  # a recording that cannot be read is named when its turn comes
-    print_note(found.text(len(utterances), sum(seconds)))
+    _LOGGER.info(found.text(len(utterances), sum(seconds)))
 
 
 def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:

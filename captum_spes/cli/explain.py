@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 from captum_spes.cli.options import (
     add_model_options,
     add_settings_options,
+    given_settings,
     json_object,
     load,
     methods_help,
-    print_note,
     print_text,
     settings_of,
 )
 from captum_spes.errors import ArgumentError
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def add_explain(commands: Any) -> None:
@@ -103,6 +106,7 @@ def _check_model(parsed: argparse.Namespace) -> None:
 
 def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from captum_spes.speech import named_methods
+    from captum_spes.speech.plain import equal
 
     (method,) = named_methods([parsed.method])
     if method.same_maps_as:
@@ -112,7 +116,14 @@ def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     asked = settings_of(parsed)
     if parsed.method_args:
         asked = asked.replace(method_args=parsed.method_args)
-    return method, method.settings(asked)
+    settings = method.settings(asked)
+    for name in given_settings(parsed):
+        if not equal(getattr(asked, name), getattr(settings, name)):
+            raise ArgumentError(
+                f"{name}={getattr(asked, name)!r} has no effect on {method.name}: leave the option "
+                "out, or take another --method."
+            )
+    return method, settings
 
 
 def _tell_cost(
@@ -122,7 +133,7 @@ def _tell_cost(
 
     found = forecast(explainer.adapter, recordings[0], [(method, settings)], target=parsed.target)
     seconds = sum(map(len, recordings)) / explainer.adapter.sampling_rate
-    print_note(found.text(len(recordings), seconds))
+    _LOGGER.info(found.text(len(recordings), seconds))
 
 
 def _checked_audio(explainer: Any, file: Path) -> Any:

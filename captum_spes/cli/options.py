@@ -98,9 +98,14 @@ def add_settings_options(command: argparse.ArgumentParser) -> None:
         )
 
 
+def given_settings(parsed: argparse.Namespace) -> list[str]:
+    """Names of the settings that options were given for."""
+    return [name for name in _TYPED if hasattr(parsed, name)]
+
+
 def settings_of(parsed: argparse.Namespace) -> Settings:
     """The settings that the options ask for."""
-    given = {name: getattr(parsed, name) for name in _TYPED if hasattr(parsed, name)}
+    given = {name: getattr(parsed, name) for name in given_settings(parsed)}
     changes = {**_OWN_DEFAULTS, **given, "gen_args": generation_arguments(parsed)}
     if "dtype" in changes:
         own_precision = changes["dtype"] == "float32"  # the weights are
@@ -207,13 +212,6 @@ def print_text(text: str) -> None:
     print(text.encode(encoding, errors="replace").decode(encoding))
 
 
-def print_note(text: str) -> None:
-    """Tell something beside the output."""
-    encoding = sys.stderr.encoding or "utf-8"
-    line = f"captum-spes: {text}".encode(encoding, errors="replace").decode(encoding)
-    print(line, file=sys.stderr)
-
-
 def _defaults(name: str, efficient: Any, paper: Any) -> str:
     if name in _OWN_DEFAULTS:
         return str(_OWN_DEFAULTS[name])
@@ -248,6 +246,6 @@ def _quiet_transformers() -> None:
         from transformers.utils import logging
     except ImportError:
         return  # load_model says what to install
-    hub_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()
     logging.disable_progress_bar()

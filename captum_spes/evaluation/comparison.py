@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from captum_spes.corpus.manifest import Utterance
 from captum_spes.errors import ArgumentError
 from captum_spes.evaluation.cost import measured_cost
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import keep_settings, write_whole
 from captum_spes.io.provenance import versions
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import (
@@ -241,7 +241,9 @@ def compare_methods(
     return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
 
 
-def _check(utterances: Sequence[Utterance], methods: Sequence[Method], settings: Settings) -> None:
+def _check(
+    utterances: Sequence[Utterance], methods: Sequence[Method], settings: EvaluationSettings
+) -> None:
     """Find before the first forward pass what would spoil every record."""
     text_metric(settings.metric)
     unknown = set(settings.method_args) - {method.name for method in methods}
@@ -282,7 +284,7 @@ def _measured(
 
 
 def _explained(
-    model: Any, processor: Any, utterance: Utterance, method: Method, settings: Settings
+    model: Any, processor: Any, utterance: Utterance, method: Method, settings: EvaluationSettings
 ) -> tuple[SpeechToTextAttributionResult, dict[str, Any]]:
     explainer = SpeechToTextAttribution(method.make(model), processor)
     with measured_cost(model) as cost:
@@ -363,19 +365,7 @@ class _Store:
 
     def _check_settings(self, path: Path, settings: EvaluationSettings, dtype: str) -> None:
         wanted = {**settings.to_dict(), "dtype": dtype, "version": versions().get("captum-spes")}
-        if not path.exists():
-            write_whole(path, json.dumps(wanted, indent=1) + "\n")
-            return
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ArgumentError(f"{path} is damaged: {error}; give another folder.") from error
-        if found != wanted:
-            differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
-            raise ArgumentError(
-                f"{path.parent} holds scores made with other settings ({', '.join(differing)}; "
-                f"see {path.name}): give another folder, or the same settings to go on."
-            )
+        keep_settings(path, wanted, "scores")
 
     def _read(self) -> None:
         if not self._path.exists():

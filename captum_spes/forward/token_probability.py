@@ -58,7 +58,7 @@ class TokenProbabilityForward:
     ) -> None:
         self.logits_func = logits_func
         self.output_layer = output_layer
-        ids = torch.as_tensor(tokens)
+        ids = tokens if isinstance(tokens, Tensor) else torch.as_tensor(tokens, device="cpu")
         if ids.numel() == 0 or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ArgumentError(f"tokens must be integer ids, at least one, got {tokens!r}.")
         self.tokens = ids.to(torch.int64)

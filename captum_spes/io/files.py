@@ -1,13 +1,16 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and folders that a run can be gone on with."""
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from captum_spes.errors import ArgumentError
 
 
 @contextmanager
@@ -25,6 +28,33 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def keep_settings(path: Path, settings: Mapping[str, Any], holds: str) -> None:
+    """Write down what a folder is made with, or raise where it was made with something else.
+
+    Args:
+        path: the file of the settings, in the folder.
+        settings: in JSON's types.
+        holds: what the folder holds, for the message: "scores", for example.
+
+    Raises:
+        ArgumentError: the file is damaged, or holds other settings.
+    """
+    if not path.exists():
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
+        return
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{path} is damaged: {error}; give another folder.") from error
+    if found != settings:
+        names = {*found, *settings}
+        differing = sorted(name for name in names if found.get(name) != settings.get(name))
+        raise ArgumentError(
+            f"{path.parent} holds {holds} made with other settings ({', '.join(differing)}; see "
+            f"{path.name}): give another folder, or the same settings to go on."
+        )
 
 
 def write_whole(path: Path, text: str) -> None:

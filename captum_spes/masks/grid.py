@@ -89,6 +89,6 @@ def _grid(n_frames: int, n_bins: int, n_patches: int) -> Tensor:
     side = math.sqrt(n_frames * n_bins / n_patches)
     rows = min(n_frames, max(1, round(n_frames / side)))
     columns = min(n_bins, max(1, round(n_patches / rows)))
-    time = torch.arange(n_frames) * rows // n_frames
-    frequency = torch.arange(n_bins) * columns // n_bins
+    time = torch.arange(n_frames, device="cpu") * rows // n_frames
+    frequency = torch.arange(n_bins, device="cpu") * columns // n_bins
     return time[:, None] * columns + frequency[None, :]

@@ -71,6 +71,6 @@ def _in_order_of_appearance(mask: Tensor) -> Tensor:
     """Relabel so that equal partitions are equal tensors whatever their labels were."""
     flat = mask.reshape(-1)
     _, inverse = torch.unique(flat, return_inverse=True)
-    first = torch.full((int(inverse.max()) + 1,), len(flat))
-    first.scatter_reduce_(0, inverse, torch.arange(len(flat)), reduce="amin")
+    first = torch.full((int(inverse.max()) + 1,), len(flat), device=flat.device)
+    first.scatter_reduce_(0, inverse, torch.arange(len(flat), device=flat.device), reduce="amin")
     return torch.argsort(torch.argsort(first))[inverse].reshape(mask.shape)

@@ -43,7 +43,7 @@ def window_feature_mask(
     if not 0 < width < float("inf"):
         raise ArgumentError(f"width must be a positive number of seconds, got {width}.")
     frames = max(1, round(width * frame_rate))
-    return _like(torch.arange(inputs.shape[time_dim]) // frames, inputs, time_dim)
+    return _like(torch.arange(inputs.shape[time_dim], device="cpu") // frames, inputs, time_dim)
 
 
 def span_feature_mask(
@@ -94,13 +94,14 @@ def span_feature_mask(
                 "ascending times and must not overlap."
             )
         last = end
-    times = (torch.arange(inputs.shape[time_dim], dtype=torch.float64) + 0.5) / frame_rate
-    labels = torch.full((len(times),), -1)
+    count = inputs.shape[time_dim]
+    times = (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / frame_rate
+    labels = torch.full((count,), -1, device="cpu")
     for number, (start, end) in enumerate(spans):
         labels[(times >= start) & (times < end)] = number
     if perturb_gaps:
         is_gap = labels < 0
-        starts = is_gap & ~torch.cat([torch.zeros(1, dtype=torch.bool), is_gap[:-1]])
+        starts = is_gap & ~torch.cat([is_gap.new_zeros(1), is_gap[:-1]])
         labels = torch.where(is_gap, len(spans) + starts.cumsum(0) - 1, labels)
     return _like(labels, inputs, time_dim)
 

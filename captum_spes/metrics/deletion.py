@@ -43,7 +43,7 @@ def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 1
         raise ArgumentError(
             f"saliency_map must be (time, freq) and finite, got shape {tuple(saliency_map.shape)}."
         )
-    steps = torch.as_tensor(list(percentages))
+    steps = torch.as_tensor(list(percentages), device="cpu")
     if len(steps) and not bool(((steps >= 0) & (steps <= 100)).all()):
         raise ArgumentError(f"percentages must lie in [0, 100], got {list(percentages)}.")
     flat = saliency_map.reshape(-1)

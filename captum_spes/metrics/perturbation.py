@@ -470,7 +470,7 @@ def _explain(
             "explainer, SpeechToTextAttribution(method, processor)."
         )
     changes = {"gen_args": settings.options.gen_args, "baselines": settings.options.baselines}
-    given = {name: value for name, value in changes.items() if value is not None}
+    given: dict[str, Any] = {name: own for name, own in changes.items() if own is not None}
     return explainer_or_model.attribute(example.audio, **given, **settings.attribute_args)
 
 

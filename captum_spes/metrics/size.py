@@ -82,7 +82,9 @@ def steps_of(step: float, full: float = 1.0) -> list[float]:
 
 def _share(cells: Tensor, threshold: float) -> float:
     # The threshold in the precision of the map: 0.3 as a double is above 0.3 as a float.
-    return float((cells >= torch.tensor(threshold, dtype=cells.dtype)).double().mean())
+    return float(
+        (cells >= torch.tensor(threshold, dtype=cells.dtype, device=cells.device)).double().mean()
+    )
 
 
 def _normalized(result: SpeechToTextAttributionResult | Maps) -> Maps:

@@ -21,7 +21,7 @@ from captum_spes.forward import KL, Score, TokenProbability
 from captum_spes.io.provenance import versions
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
-from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.ambient import check_differentiable, ordinary_torch
 from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
 from captum_spes.speech.methods import check_settings, runner_of
@@ -313,6 +313,9 @@ class SpeechToTextAttribution:
         if isinstance(self.attr_method, SpeechAttribution):
             for capability in self.attr_method.needs:
                 require(self.adapter, capability, self.attr_method.get_name())
+        runner = runner_of(self.attr_method)
+        if runner is not None and runner.differentiates:
+            check_differentiable(self.attr_method.forward_func, self.attr_method.get_name())
 
     def _target(self, speech: SpeechInput, request: _Request, settings: Settings) -> TargetSequence:
         # Generation may sample (do_sample, temperature).

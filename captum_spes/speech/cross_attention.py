@@ -55,7 +55,7 @@ class CrossAttention(SpeechAttribution):
         super().__init__(forward_func)
         self.aggregation = aggregation
 
-    def get_name(self) -> str:
+    def get_name(self) -> str:  # type: ignore[override]
         r"""
         Returns:
             *str*: the name, with the aggregation where it is not the mean.

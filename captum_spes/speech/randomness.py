@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from captum.attr import Attribution, GradientShap
+from captum.attr import Attribution, GradientAttribution, GradientShap
 from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -194,7 +194,7 @@ def without_numpy_draws(method: Attribution, seed: int) -> Any:
     return method
 
 
-class SeededGradientShap(GradientShap):
+class SeededGradientShap(GradientAttribution):
     """Captum's GradientShap, whose baselines and steps come from generators of its own.
 
     Captum draws them in the middle of functions, so that its four steps are taken here. The
@@ -207,8 +207,9 @@ class SeededGradientShap(GradientShap):
     """
 
     def __init__(self, method: GradientShap, seed: int) -> None:
-        super().__init__(method.forward_func, method.multiplies_by_inputs)
+        super().__init__(method.forward_func)
         self.gradient_func = method.gradient_func
+        self._multiplies_by_inputs = method.multiplies_by_inputs
         self._seed = seed
 
     @classmethod
@@ -238,7 +239,7 @@ class SeededGradientShap(GradientShap):
         steps = steps.reshape(-1, *(1,) * (inputs.dim() - 1))
         points = (steps * noisy + (1.0 - steps) * removed).detach().requires_grad_()
         gradients: Tensor = self.gradient_func(self.forward_func, (points,), target)[0]
-        if self.multiplies_by_inputs:
+        if self._multiplies_by_inputs:
             gradients = (noisy - removed) * gradients
         sums = gradients.reshape(len(inputs), n_samples, *inputs.shape[1:]).sum(1)
         return (sums * 1 / n_samples).detach()

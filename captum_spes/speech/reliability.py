@@ -66,7 +66,6 @@ def sampling_quality(
     """
     if spectrogram.halves is None or spectrogram.n_samples is None:
         return {}
-    gain = spectrogram.odds_gain
     token_halves = (None, None) if tokens is None or tokens.halves is None else tokens.halves
     normalized = [
         paired_min_max(*standardize(*pair))
@@ -76,16 +75,20 @@ def sampling_quality(
     of_words = [span_mean(*maps, words).spectrogram_attr[:, is_perturbed] for maps in normalized]
     flat = [half[:, is_perturbed] for half in spectrogram.halves]
     errors = [float((a - b).double().std()) / 2 for a, b in zip(*flat, strict=True)]
+
+    def reliability(halves: Sequence[Tensor]) -> Tensor:
+        return split_half_reliability(halves[0], halves[1], spectrogram.odds_gain)
+
     return {
         "n_samples_evaluated": spectrogram.n_samples,
         "n_token_samples_evaluated": None if tokens is None else tokens.n_samples,
         "reliability": {
-            "tokens": split_half_reliability(*flat, odds_gain=gain).tolist(),
-            "words": split_half_reliability(*of_words, odds_gain=gain).tolist(),
+            "tokens": reliability(flat).tolist(),
+            "words": reliability(of_words).tolist(),
             "previous_tokens": None
             if token_halves[0] is None or token_halves[1] is None
             else split_half_reliability(*token_halves).tolist(),
-            "sentence": float(split_half_reliability(*sentences, odds_gain=gain)),
+            "sentence": float(reliability(sentences)),
             "standard_error": errors,
         },
     }

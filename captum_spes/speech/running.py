@@ -31,7 +31,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KL, TokenProbability, score_forward, score_name
 from captum_spes.maps import Maps
 from captum_spes.speech.evaluations import Counted, Replayed, score_of_side
-from captum_spes.speech.randomness import seeded_draws
+from captum_spes.speech.randomness import seeded_draws, undisturbed, without_numpy_draws
 from captum_spes.speech.sides import Run, Side, SideMaps
 
 # Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
@@ -101,14 +101,17 @@ def attribute_side(method: Attribution, runner: Runner, side: Side, run: Run) ->
         runner, side = SPES_RUNNER, replace(side, method_args={})
     model = vars(method).get(_MODULE)
     _check_layers(method, runner, model)
-    method = _own_copy(method)
-    name = f"{method.get_name()} ({side.name})"
-    method.get_name = lambda: name  # the label of Captum's progress bars
-    side = replace(side.to(run.device), hidden_func=run.in_precision(side.hidden_func))
+    own = _own_copy(method)
+    name = f"{own.get_name()} ({side.name})"
+    if runner.draws:
+        own = without_numpy_draws(own, run.seed)
+    own.get_name = lambda: name  # the label of Captum's progress bars
+    hidden_func = undisturbed(run.in_precision(side.hidden_func))
+    side = replace(side.to(run.device), hidden_func=hidden_func)
     if runner.at_once:
-        return _all_tokens(method, runner, side, run)
+        return _all_tokens(own, runner, side, run)
     with _layers_as_they_were(model):
-        return SideMaps(_token_by_token(method, runner, side, run).detach().cpu())
+        return SideMaps(_token_by_token(own, runner, side, run).detach().cpu())
 
 
 def attribute_jointly(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import whole_file
 from captum_spes.stability.units import UnitPair
 
 SETTINGS = "settings.json"
@@ -89,19 +88,14 @@ class ModelAttributions:
             [*r.condition, r.utterance, r.run, r.passes, *r.scores.shape] for r in self.records
         ]
         scores = [record.scores.ravel() for record in self.records]
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.npz")
-        try:
+        with whole_file(path) as file:
             np.savez_compressed(
-                temporary,
+                file,
                 index=np.array(json.dumps(index)),
                 right=np.array(json.dumps(self.right)),
                 weights=np.array(self.weights),
                 scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
             )
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     @classmethod
     def load(cls, path: Path) -> ModelAttributions:

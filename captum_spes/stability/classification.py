@@ -225,7 +225,8 @@ class HuggingFaceStages:
                 _HOP,
                 window=torch.hann_window(_N_FFT, device=values.device),
             )
-        return self._model(values).logits
+        logits: Tensor = self._model(values).logits
+        return logits
 
     def _from_convolutions(self, states: Tensor) -> Tensor:
         # What the convolutions make of these samples is replaced.
@@ -235,7 +236,8 @@ class HuggingFaceStages:
         # Long enough for the convolutions to have an output at all.
         samples = states.new_zeros(len(states), 2 * _N_FFT)
         try:
-            return self._model(samples).logits
+            logits: Tensor = self._model(samples).logits
+            return logits
         finally:
             handle.remove()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_spes.errors import ArgumentError
-from captum_spes.io.provenance import write_whole
+from captum_spes.io.files import write_whole
 
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.01
 _CHANNELS, _WIDTH = 16, 96
@@ -105,7 +105,8 @@ class SpeechClassifier(nn.Module):
     def encoder_input(self, spectrogram: Tensor) -> Tensor:
         """``(batch, time, mel_bins)`` to ``(batch, ceil(time / 2), width)``."""
         maps = functional.gelu(self.subsampling(spectrogram[:, None]))
-        return self.projection(maps.permute(0, 2, 1, 3).flatten(2))
+        projected: Tensor = self.projection(maps.permute(0, 2, 1, 3).flatten(2))
+        return projected
 
     def classify(self, encoder_input: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Logits of each task, ``(batch, classes)``; ``mask``, ``(batch, time)``, tells frames
@@ -164,7 +165,8 @@ class _Block(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         local = self.convolution(self.norm(states).transpose(1, 2)).transpose(1, 2)
-        return states + self.mix(functional.gelu(local))
+        mixed: Tensor = states + self.mix(functional.gelu(local))
+        return mixed
 
 
 def is_classifier_folder(folder: str | PathLike[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -26,8 +27,10 @@ from captum_spes.errors import (
     optional_library,
     whole_number,
 )
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import keep_settings
 from captum_spes.io.provenance import versions
+from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.methods import Extent
 from captum_spes.stability.attributions import (
     SETTINGS,
     Condition,
@@ -50,6 +53,9 @@ from captum_spes.stability.units import (
     reported_labels,
     unit_means,
 )
+
+# What the command line shows before a long run.
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -176,14 +182,23 @@ def run_study(
     if any(method.name == "lime" for method in methods):
         optional_library("sklearn", "Lime", "surrogate")
     # Before anything is written: a bad recording or option would spoil the folder and the night.
-    _check_models(jobs)
-    jobs[0].check(explained)
+    with ordinary_torch(torch.device("cpu")):
+        _check_models(jobs)
+        jobs[0].check(explained)
     target = Path(folder)
     attributions_file(target, "any").parent.mkdir(parents=True, exist_ok=True)
-    _check_settings(target / SETTINGS, settings)
-    with tqdm(
-        total=len(models) * len(explained), unit="utterance", disable=not show_progress
-    ) as bar:
+    keep_settings(target / SETTINGS, settings, "a study")
+    passes = jobs[0].passes(explained[0])
+    _LOGGER.info(
+        f"{len(explained)} recordings by {len(models)} models, each about {passes:,} passes; "
+        f"{passes * len(explained) * len(models):,} in all"
+    )
+    with (
+        ordinary_torch(torch.device("cpu")),
+        tqdm(
+            total=len(models) * len(explained), unit="utterance", disable=not show_progress
+        ) as bar,
+    ):
         for job in jobs:
             bar.set_description(job.name)
             job.run(explained, attributions_file(target, job.name), bar)
@@ -241,19 +256,6 @@ def _has_times(alignment: Alignment | None, units: Sequence[UnitPair]) -> bool:
     return all(alignment is not None and getattr(alignment, f"{unit}s") for unit in needed)
 
 
-def _check_settings(path: Path, wanted: dict[str, Any]) -> None:
-    if not path.exists():
-        write_whole(path, json.dumps(wanted, indent=1) + "\n")
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    if differing:
-        raise ArgumentError(
-            f"{path.parent} holds a study with other settings ({', '.join(differing)}): give "
-            "another folder, or the same settings to go on."
-        )
-
-
 @dataclass
 class _Job:
     """What is asked of one model."""
@@ -305,6 +307,29 @@ class _Job:
                 for task in self.options.tasks or self.loaded.tasks:
                     self.loaded.is_right(utterance, task)
 
+    def passes(self, utterance: Utterance) -> int:
+        """About how many passes one model needs for one utterance."""
+        total = 0
+        tasks = self.options.tasks or self.loaded.tasks
+        for stage in self.options.inputs:
+            view = self.loaded.view(utterance, stage)
+            for method in self.methods:
+                for perturbed in self._units_of(method, view):
+                    masks = self._cut(method, perturbed, view, utterance)
+                    count = int(masks[0].max()) + 1 if masks else 0
+                    extent = Extent(1, count, view.values.numel(), 0)
+                    each = method.entry.passes(method.settings, extent).spectrogram
+                    runs = self.options.n_runs if method.is_random else 1
+                    total += each * runs * len(tasks)
+        return total
+
+    def _cut(
+        self, method: StudyMethod, unit: str, view: View, utterance: Utterance
+    ) -> list[Tensor]:
+        if method.is_gradient:
+            return []
+        return _masks(method, unit, view, self.alignments.get(utterance.id))
+
     def run(self, utterances: Sequence[Utterance], path: Path, bar: Any) -> None:
         """Explain what the file does not hold; what was explained is saved, also after an error."""
         done = ModelAttributions.load(path) if path.exists() else ModelAttributions()
@@ -339,13 +364,12 @@ class _Job:
         done.records += records
 
     def _records(self, model: ExplainedModel, utterance: Utterance) -> Iterator[Record]:
-        alignment = self.alignments.get(utterance.id)
         for stage in self.options.inputs:
             view = model.view(utterance, stage)
             labels = self._labels(view, utterance)
             for method in self.methods:
                 for perturbed, reported in self._units_of(method, view).items():
-                    masks = [] if method.is_gradient else _masks(method, perturbed, view, alignment)
+                    masks = self._cut(method, perturbed, view, utterance)
                     for task in self.options.tasks or model.tasks:
                         for run in range(self.options.n_runs if method.is_random else 1):
                             seed = self._mask_seed(utterance.id, run)

@@ -361,7 +361,9 @@ def _mean(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     values = np.concatenate(rows)
     known = np.isfinite(values)
     sums, counts = np.where(known, values, 0.0).sum(0), known.sum(0)
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    nothing = np.full(len(sums), np.nan)
+    means: NDArray[np.float64] = np.divide(sums, counts, out=nothing, where=counts > 0)
+    return means
 
 
 def _interval(

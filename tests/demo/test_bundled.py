@@ -139,6 +139,7 @@ def test_result_names_the_prompt_and_the_model(result):
     assert result.text == load_examples()[0].text
 
 
+@pytest.mark.filterwarnings("ignore:.*sampling noise")  # so few samples are for speed
 def test_explains_a_translation(explainer, demo):
     example = demo.examples[0]
     result = explainer.attribute(

@@ -113,11 +113,13 @@ class ClassifierModel:
         counted = Counted(lambda values: self._stages.logits(values, view.input, task)[:, None])
         settings, runner = method.settings, method.entry.runner
         assert runner is not None
+        # Gradients perturb nothing, for which a single patch will do.
+        cut = masks or [torch.zeros(view.values.shape, dtype=torch.int64, device="cpu")]
         side = Side(
             name=view.input,
             inputs=view.values[None],
             baselines=view.baseline[None],
-            feature_masks=[mask[None] for mask in masks],
+            feature_masks=[mask[None] for mask in cut],
             hidden_func=counted,
             n_samples=settings.n_samples,
             perturb_prob=settings.perturb_prob,

@@ -279,7 +279,7 @@ def test_a_study_goes_on_where_it_was(tmp_path):
 def test_other_settings_do_not_mix(tmp_path):
     models = {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"}
     study(tmp_path, models)
-    with pytest.raises(ArgumentError, match=r"other settings \(methods, seed\)"):
+    with pytest.raises(ArgumentError, match=r"other settings \(methods, seed; see"):
         study(tmp_path, models, methods=("saliency",), seed=1)
 
 
@@ -365,7 +365,7 @@ def test_other_recordings_labels_or_times_are_noticed(tmp_path):
     manifest = tmp_path / "corpus" / "manifest.jsonl"
     changed = manifest.read_text().replace("so it is", "so it was")
     manifest.write_text(changed)
-    with pytest.raises(ArgumentError, match=r"other settings \(data\)"):
+    with pytest.raises(ArgumentError, match=r"other settings \(data; see"):
         run_study(models, read_manifest(manifest), [parse_method("spes@9")],
                   [parse_units("10ms")], tmp_path / "study")  # fmt: skip
 

@@ -172,20 +172,6 @@ class Explanation:
             show_progress=self.request.show_progress,
         )
 
-    def _states(self, speech: SpeechInput, run: Run) -> Tensor:
-        with torch.no_grad():
-            states: Tensor = run.in_precision(self.adapter.encode)(speech, speech.spectrogram[None])
-        return states
-
-    def _certainty(self, task: Task, run: Run) -> Certainty | None:
-        """None for controls, which ask the model nothing."""
-        method = self.method
-        if isinstance(method, SpeechAttribution) and not method.needs:
-            return None
-        with torch.no_grad():
-            hidden = run.in_precision(self.adapter.decode)(task.states, task.sequence)
-        return Certainty.of(self.adapter, hidden, task.sequence)
-
     # Maps ------------------------------------------------------------------------------
 
     def _states(self, speech: SpeechInput, run: Run) -> Tensor:

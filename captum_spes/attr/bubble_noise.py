@@ -10,7 +10,7 @@ from captum.attr import PerturbationAttribution
 from captum.log import log_usage
 from torch import Tensor
 
-from captum_spes.attr._captum_compat import TargetType
+from captum_spes.attr.captum_compat import TargetType
 from captum_spes.attr.designs import resolve_seed
 from captum_spes.attr.estimators import HALVES, first_of_half
 from captum_spes.attr.forward import Forward, Original, check_inputs

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.attr._captum_compat import (
+from captum_spes.attr.captum_compat import (
     TargetType,
     _expand_additional_forward_args,
     _expand_target,

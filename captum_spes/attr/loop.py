@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from captum_spes.attr._captum_compat import progress
+from captum_spes.attr.captum_compat import progress
 from captum_spes.attr.estimators import HALVES
 from captum_spes.attr.forward import Forward, Original, on_device_of
 from captum_spes.attr.reliability import check_tolerance, split_half_reliability

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from captum_spes.attr._captum_compat import _construct_default_feature_mask, _is_mask_valid
+from captum_spes.attr.captum_compat import _construct_default_feature_mask, _is_mask_valid
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 FeatureMask: TypeAlias = Tensor | tuple[Tensor, ...]

@@ -12,7 +12,7 @@ from captum.attr import PerturbationAttribution
 from captum.log import log_usage
 from torch import Tensor
 
-from captum_spes.attr._captum_compat import (
+from captum_spes.attr.captum_compat import (
     BaselineType,
     TargetType,
     TensorOrTupleOfTensorsGeneric,

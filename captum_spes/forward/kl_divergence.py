@@ -22,7 +22,7 @@ _IMPOSSIBLE = math.log2(torch.finfo(torch.float32).smallest_normal) - 23
 # Logits that are computed, and of these compared, at a time; at least one example's. An output
 # layer with a large vocabulary costs the reading of its weight, so it gets several examples; what
 # is compared stays in a CPU's cache if it is little.
-_LOGITS_PER_PROJECTION = {"cpu": 2**21}
+LOGITS_PER_PROJECTION = {"cpu": 2**21}
 _LOGITS_PER_COMPARISON = {"cpu": 2**19}
 _LOGITS_ON_ACCELERATORS = 2**24
 
@@ -133,7 +133,7 @@ class KLDivergenceForward:
         states = call_logits(self.logits_func, inputs)
         reference_rows = self._reference_rows(states, rows)
         scores = []
-        for start, part in self._parts(states, _LOGITS_PER_PROJECTION):
+        for start, part in self._parts(states, LOGITS_PER_PROJECTION):
             logits = output_logits(self.output_layer, part)
             for offset, few in self._parts(logits, _LOGITS_PER_COMPARISON):
                 first = start + offset
@@ -172,7 +172,7 @@ class KLDivergenceForward:
         """As many examples as go into one projection."""
         group: list[Tensor] = []
         for tokens in states:
-            limit = _LOGITS_PER_PROJECTION.get(tokens.device.type, _LOGITS_ON_ACCELERATORS)
+            limit = LOGITS_PER_PROJECTION.get(tokens.device.type, _LOGITS_ON_ACCELERATORS)
             n_tokens = sum(map(len, group)) + len(tokens)
             if group and n_tokens * self._reference.vocabulary > limit:
                 yield group

@@ -67,7 +67,7 @@ class CrossAttention(SpeechAttribution):
         attention = adapter.attention(speech, sequence, with_encoder=is_rollout)
         weights = attention.cross.mean(0)
         if attention.encoder is not None:
-            weights = weights @ _rollout(attention.encoder)
+            weights = weights @ attention_rollout(attention.encoder)
         n_frames, n_bins = speech.spectrogram.shape
         # Padding of the features is heard by the encoder and is no part of the spectrogram.
         frames_per_position = attention.n_frames / weights.shape[1]
@@ -77,8 +77,14 @@ class CrossAttention(SpeechAttribution):
         return Maps(over_time[:, :, None].expand(-1, -1, n_bins).clone(), attention.decoder.mean(0))
 
 
-def _rollout(layers: Tensor) -> Tensor:
-    """How much of each input position is in each output position, ``(output, input)``."""
+def attention_rollout(layers: Tensor) -> Tensor:
+    """How much of each input position is in each output position, ``(output, input)``.
+
+    Half of every layer's output is its own input (Abnar and Zuidema, section 4.1).
+
+    Args:
+        layers: attention weights, ``(layers, queries, keys)``.
+    """
     identity = torch.eye(layers.shape[-1], dtype=layers.dtype, device=layers.device)
     mixing = identity
     for layer in layers:

@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_spes.forward import KLDivergenceForward
 
 # Scores that are kept, some 400 bytes each with a hundred previous tokens.
-_MOST_SCORES = 2**17
+MOST_SCORES = 2**17
 
 
 class PrefixScores:
@@ -25,16 +25,28 @@ class PrefixScores:
     Args:
         score: Of ``(batch, previous tokens)``, by an output layer; its reference is one example.
         n_before: How many previous tokens are before each token, in ascending order.
+        most_scores: About how many scores are kept.
     """
 
-    def __init__(self, score: KLDivergenceForward, n_before: Sequence[int]) -> None:
+    def __init__(
+        self,
+        score: KLDivergenceForward,
+        n_before: Sequence[int],
+        most_scores: int = MOST_SCORES,
+    ) -> None:
         self._score = score
         self._n_before = n_before
+        self._most_scores = most_scores
         self._known: dict[bytes, float] = {}
+
+    @property
+    def n_known(self) -> int:
+        """Scores that are kept."""
+        return len(self._known)
 
     def __call__(self, previous: Tensor) -> Tensor:
         """Return ``(batch, tokens)``, float32."""
-        if len(self._known) > _MOST_SCORES:
+        if self.n_known > self._most_scores:
             self._known.clear()
         prefixes = [self._prefixes(row) for row in previous.cpu().numpy()]
         new = self._new(prefixes)

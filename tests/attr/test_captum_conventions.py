@@ -14,7 +14,7 @@ from captum.testing.attr.helpers.test_config import config
 from captum.testing.helpers.basic_models import BasicModel_MultiLayer, BasicModelWithSparseInputs
 
 from captum_spes import SPES
-from captum_spes.attr import _captum_compat
+from captum_spes.attr import captum_compat
 from tests.attr.designs import AllMasks, FixedMasks
 
 X = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -68,9 +68,9 @@ class TestClass:
         assert other.attribute(X, n_samples=9, seed=0).abs().sum() == 0
 
     def test_compatibility_layer_finds_captums_private_names(self):
-        for name in _captum_compat.__all__:
-            assert hasattr(_captum_compat, name)
-        parameters = inspect.signature(_captum_compat._run_forward).parameters
+        for name in captum_compat.__all__:
+            assert hasattr(captum_compat, name)
+        parameters = inspect.signature(captum_compat._run_forward).parameters
         assert list(parameters) == ["forward_func", "inputs", "target", "additional_forward_args"]
 
 

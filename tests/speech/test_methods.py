@@ -32,7 +32,7 @@ from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics import deletion_curve, size_curve
-from captum_spes.speech.cross_attention import _rollout
+from captum_spes.speech.cross_attention import attention_rollout
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models.attention import attention_reader
 from captum_spes.speech.running import attribute_side
@@ -271,7 +271,7 @@ class TestMethodsThatLookAtTheWholeUtterance:
         )
         # Half of each layer is its own input; the second layer reads what the first wrote.
         expected = (second + torch.eye(2)) / 2 @ ((first + torch.eye(2)) / 2)
-        found = _rollout(torch.stack([first, second]))
+        found = attention_rollout(torch.stack([first, second]))
         assert torch.allclose(found, expected)
         assert found[0].tolist() == [0.75, 0.25]
 

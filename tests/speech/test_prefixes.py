@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_spes.forward import KLDivergenceForward
-from captum_spes.speech import prefixes
 from captum_spes.speech.prefixes import PrefixScores
 
 N_PREVIOUS, HIDDEN, VOCABULARY = 7, 5, 11
@@ -32,11 +31,11 @@ class Decoder:
         return hidden @ self.weight
 
 
-def scores(decoder):
+def scores(decoder, **options):
     unperturbed = torch.ones(1, N_PREVIOUS)
     full = KLDivergenceForward(decoder.hidden, unperturbed, output_layer=decoder.output_layer)
     decoder.read, decoder.n_written = [], 0
-    return full, PrefixScores(full, N_BEFORE)
+    return full, PrefixScores(full, N_BEFORE, **options)
 
 
 def masks(seed, size):
@@ -82,13 +81,12 @@ def test_the_unperturbed_input_scores_exactly_zero():
     assert torch.equal(shared(torch.ones(2, N_PREVIOUS)), torch.zeros(2, len(N_BEFORE)))
 
 
-def test_memory_is_bounded_and_scores_stay_right(monkeypatch):
-    monkeypatch.setattr(prefixes, "_MOST_SCORES", 20)
-    full, shared = scores(Decoder())
+def test_memory_is_bounded_and_scores_stay_right():
+    full, shared = scores(Decoder(), most_scores=20)
     keep = masks(1, 200)
     found = torch.cat([shared(batch) for batch in keep.split(4)])
     assert torch.allclose(found, full(keep), atol=1e-6)
-    assert len(shared._known) <= 20 + 4 * len(N_BEFORE)
+    assert shared.n_known <= 20 + 4 * len(N_BEFORE)
 
 
 def test_rows_of_several_projections_stay_with_their_inputs(monkeypatch):
@@ -96,6 +94,6 @@ def test_rows_of_several_projections_stay_with_their_inputs(monkeypatch):
     keep = masks(2, 50)
     expected = full(keep)
     monkeypatch.setattr(
-        "captum_spes.forward.kl_divergence._LOGITS_PER_PROJECTION", {"cpu": 7 * VOCABULARY}
+        "captum_spes.forward.kl_divergence.LOGITS_PER_PROJECTION", {"cpu": 7 * VOCABULARY}
     )
     assert torch.allclose(shared(keep), expected, atol=1e-6)

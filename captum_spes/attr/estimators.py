@@ -109,8 +109,6 @@ class Estimator(Protocol):
     - ``start(examples, n_outputs)``: returns a :class:`RunningEstimate`, for an estimator that
       adds samples up as they come instead of reading all of them at the end.
     - ``unseen`` (str): what becomes of elements that no sample perturbed, for a warning.
-    - ``check_features(features)``, ``check_impacts(impacts)``: raise where these are unusable,
-      before more passes are spent.
     - ``odds_gain`` (float): see :func:`captum_spes.attr.split_half_reliability`.
 
     Examples::
@@ -195,15 +193,8 @@ class _KeptSamples:
         self._estimator, self._examples, self._n_outputs = estimator, examples, n_outputs
         self._masks: list[list[Tensor]] = [[] for _ in examples[0].levels]
         self._impacts: list[list[Tensor]] = [[] for _ in examples[0].levels]
-        check = getattr(estimator, "check_features", None)
-        if check is not None:
-            for features in examples:
-                check(features)
 
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
-        check = getattr(self._estimator, "check_impacts", None)
-        if check is not None:
-            check(impacts)
         self._masks[level].append(masks)
         self._impacts[level].append(impacts)
 

@@ -211,7 +211,7 @@ class Settings:
         Examples::
 
             >>> Settings.efficient().estimator
-            GaussianProcess(log_impacts=True, change_exponent=0.5)
+            GaussianProcess(log_impacts=True, change_exponent=0.5, least_impact=1e-11)
         """
         score = changes.get("score")
         takes_logarithms = score is None or is_divergence(as_score(score))

@@ -199,6 +199,21 @@ class TestOwnPlaces:
         assert torch.allclose(found[0], alone)
         assert torch.allclose(found[1:], torch.full_like(found[1:], constant))
 
+    def test_rounding_is_no_evidence(self):
+        """An output whose impacts are what rounding leaves gets a constant map."""
+        noise = torch.Generator().manual_seed(1)
+
+        def with_rounding(x):
+            rounding = 1e-12 * torch.rand(len(x), 1, generator=noise, dtype=torch.float64)
+            return torch.cat([two_divergences(x), -rounding], 1)
+
+        found = attribute(with_rounding, estimator=GaussianProcess())[0]
+        alone = attribute(two_divergences, estimator=GaussianProcess())[0]
+        assert torch.allclose(found[:2], alone, rtol=1e-3)
+        assert (found[2] == found[2, 0, 0]).all()
+        smaller = GaussianProcess(least_impact=1e-15)
+        assert len(attribute(with_rounding, estimator=smaller)[0, 2].unique()) > 1
+
 
 class TestShapes:
     def test_several_outputs_are_what_each_is_alone(self):
@@ -400,3 +415,8 @@ class TestBadInput:
     def test_exponent_out_of_range(self, exponent):
         with pytest.raises(ArgumentError, match="change_exponent"):
             GaussianProcess(change_exponent=exponent)
+
+    @pytest.mark.parametrize("least", [0.0, -1.0, float("inf"), float("nan")])
+    def test_least_impact_out_of_range(self, least):
+        with pytest.raises(ArgumentError, match="least_impact"):
+            GaussianProcess(least_impact=least)

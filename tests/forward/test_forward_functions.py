@@ -50,6 +50,53 @@ class TestKLDivergence:
         found = KLDivergenceForward(lambda x: x, reference)(perturbed)
         assert (-found.double() - expected).abs().max() < 1e-6
 
+    @pytest.mark.parametrize("moved", [1e-5, 1e-4, 1e-3, 5e-3])
+    @pytest.mark.parametrize("vocabulary", [50, 8_000])
+    def test_small_divergences_are_exact_to_a_percent(self, vocabulary, moved):
+        generator = torch.Generator().manual_seed(0)
+        reference, noise = 3 * torch.randn(2, 1, 20, vocabulary, generator=generator)
+        perturbed = reference + moved * noise / 3
+        p, q = reference.double().log_softmax(-1), perturbed.double().log_softmax(-1)
+        expected = (p.exp() * (p - q)).sum(-1)
+        assert expected.min() > 1e-14
+        assert expected.max() < 1e-4
+        found = -KLDivergenceForward(lambda x: x, reference)(perturbed).double()
+        assert torch.allclose(found, expected, rtol=0.01, atol=0)
+
+    def test_a_divergence_in_closed_form(self):
+        """Of two words with p = 1/2 each, the odds of one change by a factor e^d."""
+        change = torch.tensor([1e-4, 1e-3, 1e-2], dtype=torch.float64)
+        reference = torch.zeros(1, 2)
+        perturbed = torch.stack([change, torch.zeros(3).double()], 1).float()
+        expected = (change / 2).cosh().log()
+        found = -KLDivergenceForward(lambda x: x, reference)(perturbed).double()
+        assert expected[0] < 2e-9
+        assert torch.allclose(found, expected, rtol=1e-4, atol=0)
+
+    def test_small_divergences_beside_impossible_and_unlikely_tokens(self):
+        reference = torch.tensor([[0.0, 0.0, -torch.inf, -200.0, -1e30]])
+        perturbed = reference.repeat(4, 1)
+        perturbed[1, 0] = 1e-4
+        perturbed[2, 3] = -16.0  # far likelier than before, and nearly impossible still
+        perturbed[3, 4] = -12.0
+        found = -KLDivergenceForward(lambda x: x, reference)(perturbed).double()
+        expected = [
+            0.0,
+            math.log(math.cosh(5e-5)),
+            *(math.log1p(math.exp(-x) / 2) for x in (16, 12)),
+        ]
+        assert torch.allclose(found, torch.tensor(expected).double(), rtol=1e-3, atol=0)
+
+    def test_small_divergences_of_rows_with_their_own_reference(self):
+        generator = torch.Generator().manual_seed(0)
+        references = torch.randn(3, 4, 30, generator=generator)
+        perturbed = (references + 1e-4 * torch.randn(3, 4, 30, generator=generator)).repeat(2, 1, 1)
+        found = KLDivergenceForward(lambda x: x, references)(perturbed)
+        for row in range(6):
+            own = references[row % 3 : row % 3 + 1]
+            alone = KLDivergenceForward(lambda x: x, own)(perturbed[row : row + 1])
+            assert torch.allclose(found[row], alone[0], rtol=1e-5, atol=0)
+
     @pytest.mark.parametrize("far", [30.0, 80.0, 200.0, 1e4, 1e30])
     def test_exact_however_far_the_likeliest_token_moves(self, far):
         generator = torch.Generator().manual_seed(0)

@@ -1,0 +1,1 @@
+"""What the Gaussian process computes: patches, what masks removed of them, and the fit."""

@@ -1,0 +1,227 @@
+"""The regression of impacts on masks: which effects of the elements explain them."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.attr.regression.linear import Regression
+from captum_spes.attr.regression.patches import Patches
+
+# Impacts below this share of their mean count as this share: log needs a floor.
+_FLOOR = 1e-6
+# Masks that vary by less than this share of what they remove are all the same, but for rounding.
+_LEAST_VARIATION = 1e-5
+
+
+class MaskRegression:
+    """The regression of one example's impacts on its masks.
+
+    Args:
+        patches (Patches): Those of all levels.
+        masks (dict[int, Tensor]): bool ``(samples, patches)`` of every level with samples.
+        impacts (Tensor): float64 ``(samples, outputs)`` of these levels, one after the other.
+        least_impact (float, optional): Logarithms of impacts are sums over elements; smaller
+            impacts count as this.
+            Default: None, the impacts themselves are sums
+    """
+
+    def __init__(
+        self,
+        patches: Patches,
+        masks: dict[int, Tensor],
+        impacts: Tensor,
+        least_impact: float | None = None,
+    ) -> None:
+        # Examples of a batch may lack the patches of some level.
+        is_used = [torch.full((len(own),), bool(own.numel())) for own in masks.values()]
+        self._is_used = torch.cat(is_used)
+        self._masks = {level: own for level, own in masks.items() if own.numel()}
+        self._impacts, self._least_impact = impacts[self._is_used], least_impact
+        self._patches = patches
+
+    def maps(self, chosen: Tensor | None = None) -> Tensor:
+        """The maps by all samples, or by some of them with the noise that all together tell.
+
+        Args:
+            chosen (Tensor, optional): bool ``(samples,)``.
+                Default: None, all
+
+        Returns:
+            *Tensor* of shape ``(outputs, elements)``, float64.
+        """
+        chosen = self._used(chosen)
+        impacts = self._impacts if chosen is None else self._impacts[chosen]
+        if not len(impacts):
+            shape = (impacts.shape[1], len(self._patches.weights))
+            return torch.zeros(shape, dtype=torch.float64)
+        # The caller's autocast is meant for the model.
+        with torch.autocast("cpu", enabled=False):
+            whole, noise = self._whole
+            fit = whole if chosen is None else self._fit_of(chosen)
+            effects = fit.effects(noise)
+        means = impacts.mean(0)[:, None]
+        masks = _chosen(self._masks, chosen).values()
+        probability = float(torch.cat([own.double().mean(1) for own in masks]).mean())
+        changes = (1 - probability) * self._patches.elements_per_finest * effects
+        scale = 1.0 if self._least_impact is None else means
+        return (means + scale * changes) * self._patches.is_perturbed
+
+    def _used(self, chosen: Tensor | None) -> Tensor | None:
+        return None if chosen is None else chosen[self._is_used]
+
+    @cached_property
+    def _removed(self) -> _Removed:
+        return _Removed(self._patches, self._masks)
+
+    @cached_property
+    def _whole(self) -> tuple[_Fit, Tensor]:
+        """The first fit of all samples, and the noise of each output."""
+        fit = _Fit(self._removed, self._removed.features, self._values(self._impacts))
+        return fit, fit.likeliest_noise()
+
+    def _fit_of(self, chosen: Tensor) -> _Fit:
+        whole, _ = self._whole
+        regression = whole.regression
+        products = None if regression is None else regression.kernel
+        features, kernel = self._removed.part(chosen, products)
+        values = self._values(self._impacts[chosen])
+        return _Fit(self._removed, features, values, whole=regression, kernel=kernel)
+
+    def _values(self, impacts: Tensor) -> Tensor:
+        if self._least_impact is None:
+            return impacts
+        # Where nothing has any impact the logarithms are constant, and so is the map.
+        return impacts.maximum((_FLOOR * impacts.mean(0)).clamp(min=self._least_impact)).log()
+
+
+class _Removed:
+    """What the samples removed of the patches: the features of the regression.
+
+    Attributes:
+        features: float32 ``(patches of all scales, samples)``, centred within each level, all
+            scales alike in size.
+        divisor: ``(patches of all scales,)``, by which they were divided for that.
+        patches: with the scales alone that samples change.
+    """
+
+    def __init__(self, patches: Patches, masks: dict[int, Tensor]) -> None:
+        self._masks = masks
+        removed = torch.cat([patches.removed(level, own) for level, own in masks.items()], 1)
+        self._centers = []
+        start = 0
+        for level, own in masks.items():
+            columns = removed[:, start : start + len(own)]
+            # Centred over all levels at once, deletion scores were clearly lower.
+            center = columns.mean(1) if len(own) > 1 else _all_alike(patches, level, own)
+            columns -= center[:, None]
+            self._centers.append(center)
+            start += len(own)
+        scales = removed.split(patches.sizes)
+        sizes = [float(own.square().sum(0).mean().sqrt()) for own in scales]
+        vary = [
+            size > _LEAST_VARIATION * float(total.norm())
+            for size, total in zip(sizes, patches.totals, strict=True)
+        ]
+        equal = math.sqrt(max(1, sum(vary)))
+        for own, size, varies in zip(scales, sizes, vary, strict=True):
+            own /= equal * size if varies else 1
+        counts = torch.tensor(patches.sizes)
+        self._kept = torch.tensor(vary).repeat_interleave(counts)
+        self.features = removed if all(vary) else removed[self._kept]
+        self.divisor = equal * torch.tensor(sizes).repeat_interleave(counts)[self._kept]
+        self._unreduced = patches
+        self.patches = patches.of_scales(
+            [scale for scale, varies in zip(patches.scales, vary, strict=True) if varies]
+        )
+
+    def part(self, chosen: Tensor, kernel: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Features of some samples, centred among themselves, and their products with each other
+        from those of all samples."""
+        index = chosen.nonzero()[:, 0]
+        features = self.features.index_select(1, index)
+        if kernel is not None:
+            kernel = kernel.index_select(0, index).index_select(1, index)
+        start = 0
+        parts = _chosen(self._masks, chosen)
+        for (level, own), center in zip(parts.items(), self._centers, strict=True):
+            columns = slice(start, start + len(own))
+            if len(own) == 1:
+                shift = (center - _all_alike(self._unreduced, level, own))[self._kept]
+                features[:, columns] += (shift / self.divisor)[:, None]
+                kernel = None
+            elif len(own):
+                features[:, columns] -= features[:, columns].mean(1, keepdim=True)
+                if kernel is not None:
+                    kernel[columns] -= kernel[columns].mean(0)
+                    kernel[:, columns] -= kernel[:, columns].mean(1, keepdim=True)
+            start += len(own)
+        return features, kernel
+
+
+class _Fit:
+    """The regression of values on what masks removed, both of some samples.
+
+    Args:
+        removed (_Removed): Patches and the sizes of what was removed.
+        features (Tensor): Of these samples.
+        values (Tensor): float64 ``(samples, outputs)``.
+        **known (Any): Of ``Regression``: what need not be found out again.
+    """
+
+    def __init__(self, removed: _Removed, features: Tensor, values: Tensor, **known: Any) -> None:
+        self._removed, self._n_outputs = removed, values.shape[1]
+        centered = values - values.mean(0)
+        spread = centered.square().mean(0).sqrt()
+        # Of constants too, the mean rounds.
+        self._varies = (spread > 1e-12 * values.abs().amax(0)).nonzero()[:, 0]
+        self._spread = spread[self._varies, None]
+        self.regression = None
+        # Or else nothing was changed, or nothing came of it.
+        if len(self._varies) and len(features):
+            targets = centered[:, self._varies].T / self._spread
+            self.regression = Regression(features, targets, **known)
+            self._variances = self._variances_of(self.regression.surprises)
+
+    def likeliest_noise(self) -> Tensor:
+        """The share of the noise of each output: ``(outputs,)``."""
+        noise = torch.ones(self._n_outputs, dtype=torch.float64)
+        if self.regression is not None:
+            noise[self._varies] = self.regression.likeliest_noise(self._variances)
+        return noise
+
+    def effects(self, noise: Tensor) -> Tensor:
+        """What removing each element adds to the values: float64 ``(outputs, elements)``."""
+        patches = self._removed.patches
+        effects = torch.zeros(self._n_outputs, len(patches.weights), dtype=torch.float64)
+        if self.regression is not None:
+            weights = self.regression.weights(self._variances, noise[self._varies])
+            own = patches.spread(weights / self._removed.divisor).double()
+            effects[self._varies] = own * patches.weights * self._spread
+        return effects
+
+    def _variances_of(self, surprises: Tensor) -> Tensor:
+        """Of the patches of all scales: means over the scales, whose borders differ, are a
+        smoother picture than any of them."""
+        patches, tiny = self._removed.patches, torch.finfo(surprises.dtype).tiny
+        scales = surprises.split(patches.sizes, 1)
+        relative = [own / own.mean(1, keepdim=True).clamp(min=tiny) for own in scales]
+        count = patches.spread(torch.ones_like(surprises[:1])).clamp(min=1)
+        return patches.average(patches.spread(torch.cat(relative, 1)) / count)
+
+
+def _all_alike(patches: Patches, level: int, masks: Tensor) -> Tensor:
+    """What a single mask removes on average if it does not matter of which patches."""
+    share = masks.double().mean()
+    return patches.removed(level, torch.full(masks.shape, float(share)))[:, 0]
+
+
+def _chosen(masks: dict[int, Tensor], chosen: Tensor | None) -> dict[int, Tensor]:
+    if chosen is None:
+        return masks
+    parts = chosen.split([len(own) for own in masks.values()])
+    return {level: own[part] for (level, own), part in zip(masks.items(), parts, strict=True)}

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as _version
 
-from captum_spes.attr import SPES, BubbleNoise
+from captum_spes.attr import SPES, BubbleNoise, LLMAttribution
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
 from captum_spes.masks import (
     describe_levels,
@@ -29,6 +29,7 @@ __all__ = [
     "CrossAttention",
     "EnergyMap",
     "KLDivergenceForward",
+    "LLMAttribution",
     "RandomMap",
     "Settings",
     "SpeechToTextAttribution",

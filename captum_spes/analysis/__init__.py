@@ -7,13 +7,6 @@ from captum_spes.analysis.evidence import (
     was_matched,
     word_evidence,
 )
-from captum_spes.plotting.analysis import (
-    plot_hallucination_check,
-    plot_positions,
-    plot_profiles,
-    plot_time,
-    plot_token_evidence,
-)
 from captum_spes.analysis.findings import Findings, mean_test, rank_test, roc_auc
 from captum_spes.analysis.frequency import Profiles, compare_profiles, frequency_profiles
 from captum_spes.analysis.inputs import AlignedResults, align_results, load_results, read_groups
@@ -23,6 +16,13 @@ from captum_spes.analysis.previous_tokens import (
     position_analysis,
 )
 from captum_spes.analysis.time import time_analysis
+from captum_spes.plotting import (
+    plot_hallucination_check,
+    plot_positions,
+    plot_profiles,
+    plot_time,
+    plot_token_evidence,
+)
 
 __all__ = [
     "EVIDENCE",

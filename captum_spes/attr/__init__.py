@@ -11,6 +11,7 @@ from captum_spes.attr.estimators import (
     Samples,
 )
 from captum_spes.attr.gaussian_process import GaussianProcess
+from captum_spes.attr.llm_attribution import LLMAttribution
 from captum_spes.attr.reliability import split_half_reliability
 from captum_spes.attr.spes import SPES
 
@@ -21,6 +22,7 @@ __all__ = [
     "Estimator",
     "Features",
     "GaussianProcess",
+    "LLMAttribution",
     "MaskDesign",
     "MaskedDifference",
     "MaskedMean",

@@ -164,7 +164,7 @@ class _BubblePerturbations:
     """Bubbles and noise, and Eq. 3 with masks between 0 and 1."""
 
     n_levels = 1
-    odds_gain = 2.0
+    odds_exponent = 1.0
 
     def __init__(self, bubbles: _Bubbles, inputs: Tensor, n_rows: int, seed: int) -> None:
         self._bubbles, self._inputs = bubbles, inputs

@@ -109,7 +109,7 @@ class Estimator(Protocol):
     - ``start(examples, n_outputs)``: returns a :class:`RunningEstimate`, for an estimator that
       adds samples up as they come instead of reading all of them at the end.
     - ``unseen`` (str): what becomes of elements that no sample perturbed, for a warning.
-    - ``odds_gain`` (float): see :func:`captum_spes.attr.split_half_reliability`.
+    - ``odds_exponent`` (float): see :func:`captum_spes.attr.split_half_reliability`.
 
     Examples::
 

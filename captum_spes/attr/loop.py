@@ -41,7 +41,7 @@ class Perturbations(Protocol):
     """What a method draws, and how it reads what came of it."""
 
     n_levels: int
-    odds_gain: float
+    odds_exponent: float
 
     def draw(self, level: int, size: int) -> Any:
         """Draw what ``size`` samples are perturbed by."""
@@ -134,7 +134,7 @@ def noise_share(perturbations: Perturbations) -> float:
     counts = (first != 0) | (second != 0)
     # Constant outputs have no noise to ask for.
     found = split_half_reliability(
-        first.where(counts, torch.nan), second.where(counts, torch.nan), perturbations.odds_gain
+        first.where(counts, torch.nan), second.where(counts, torch.nan), perturbations.odds_exponent
     )
     return 1 - float(found.nanmean().nan_to_num(0.0))
 

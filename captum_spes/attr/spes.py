@@ -308,7 +308,7 @@ class _FeaturePerturbations:
         self._features, self._n_outputs = features, n_outputs
         self.estimator = estimator
         self.n_levels = len(self._levels)
-        self.odds_gain = float(getattr(estimator, "odds_gain", 2.0))
+        self.odds_exponent = float(getattr(estimator, "odds_exponent", 1.0))
         groups = examples_of_equal_sizes([own.n_features for own in features])
         # Groups after the first draw from copies of the design, so that an example gets the masks
         # that it would get if it were explained alone.

@@ -7,7 +7,7 @@ from captum_spes.metrics.ceiling import (
     agreement_ceiling,
     variance_shares,
 )
-from captum_spes.metrics.curves import Curve, Interval, auc, plot_curves
+from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.perturbation import (
     CurveOptions,
@@ -17,6 +17,7 @@ from captum_spes.metrics.perturbation import (
 )
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.text import corpus_score, word_error_rate
+from captum_spes.plotting import plot_curves
 
 __all__ = [
     "Agreement",

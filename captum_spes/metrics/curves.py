@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captum_spes.errors import ArgumentError
+from captum_spes.plotting import plot_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -190,53 +191,6 @@ def mean_counts(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def mean_score(sums: ArrayLike) -> float:
     total, count = np.asarray(sums, dtype=float)
     return float(total / count)
-
-
-def plot_curves(curves: dict[str, Curve], *, title: str | None = None) -> Figure:
-    r"""
-    Draw curves of one measure into one picture.
-
-    Args:
-
-        curves (dict): Label to curve.
-        title (str, optional): Default: None, the measure's name
-
-    Returns:
-        *matplotlib.figure.Figure*, not shown.
-
-    Examples::
-
-        >>> plot_curves({"SPES": size_curve(result)}).savefig("size.png")
-    """
-    from matplotlib.figure import Figure
-
-    if not curves:
-        raise ArgumentError("there is no curve to draw.")
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    first = next(iter(curves.values()))
-    # Ten colours, then the same ten dashed: more than that in one picture is read by no one.
-    for index, (label, curve) in enumerate(curves.items()):
-        style = ("-", "--", ":")[min(index // 10, 2)]
-        axes.plot(curve.x, curve.y, style, color=f"C{index % 10}", label=f"{label} {curve.auc:.1f}")
-    is_share = max(first.x) > 1
-    axes.set_xlabel("cells, most salient first (%)" if is_share else "threshold")
-    axes.set_ylabel(_LABELS.get(first.metric, first.metric))
-    axes.set_title(first.name if title is None else title)
-    axes.margins(x=0)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", title="area", frameon=False)
-    return figure
-
-
-_LABELS = {
-    "wer": "word error rate (%)",
-    "wer_capped": "word error rate (%), at most 100",
-    "bleu": "BLEU",
-    "kl": "KL divergence (nats)",
-    "token_accuracy": "tokens ranked first (%)",
-    "cells": "cells at or above the threshold (%)",
-}
 
 
 def _bootstrap(

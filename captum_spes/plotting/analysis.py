@@ -1,28 +1,24 @@
-"""One figure for each analysis. They are returned, never shown."""
+"""One figure for each plausibility analysis. They are returned, never shown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from scipy import stats
+from scipy.special import stdtrit
 
-from captum_spes.analysis.evidence import EVIDENCE
-from captum_spes.analysis.findings import Findings
-from captum_spes.analysis.frequency import Profiles
 from captum_spes.errors import ArgumentError
-from captum_spes.plotting.spectrograms import NotebookFigure
+from captum_spes.plotting.figure import TICKS_HZ, as_written, axes_in_a_row
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 _POSITIONS = ("start", "between", "last")
-_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
 # The last of the mel bins themselves has no upper end.
 _HIGHEST_HZ = 8000.0
 _EVIDENCE_NAMES = {
@@ -33,7 +29,34 @@ _EVIDENCE_NAMES = {
 }
 
 
-def plot_time(findings: Findings) -> Figure:
+class FindingsLike(Protocol):
+    """What is drawn of :class:`captum_spes.analysis.Findings`."""
+
+    @property
+    def table(self) -> DataFrame: ...
+    @property
+    def tests(self) -> DataFrame: ...
+
+
+class BandLike(Protocol):
+    """What is drawn of a :class:`captum_spes.maps.Band`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class ProfilesLike(FindingsLike, Protocol):
+    """What is drawn of :class:`captum_spes.analysis.Profiles`."""
+
+    @property
+    def bands(self) -> Sequence[BandLike]: ...
+
+
+def plot_time(findings: FindingsLike) -> Figure:
     r"""
     Draw where maps lie in time.
 
@@ -51,7 +74,7 @@ def plot_time(findings: Findings) -> Figure:
         >>> plot_time(found).savefig("time.png")
     """
     words = _rows(findings)
-    figure, (left, middle, right) = _axes(3)
+    figure, (left, middle, right) = axes_in_a_row(3)
     _boxes(left, [words["inside"], words["outside"]], ["inside", "outside"])
     left.set_ylabel("mean frame score (normalised)")
     left.set_title("saliency and the word's time")
@@ -69,7 +92,7 @@ def plot_time(findings: Findings) -> Figure:
 
 
 def plot_profiles(
-    profiles: Profiles, units: Sequence[str] | None = None, *, by: str = "unit"
+    profiles: ProfilesLike, units: Sequence[str] | None = None, *, by: str = "unit"
 ) -> Figure:
     r"""
     Draw the mean frequency profiles of words, phones or groups (Figure 7 of the paper).
@@ -107,28 +130,29 @@ def plot_profiles(
     # Bands that follow on each other make an axis of frequency; others are named side by side.
     is_axis = all(one.high == other.low for one, other in pairwise(bands))
     places = [(b.low + min(b.high, _HIGHEST_HZ)) / 2 if is_axis else i for i, b in enumerate(bands)]
-    figure, (axes,) = _axes(1, width=7.0)
+    figure, (axes,) = axes_in_a_row(1, width=7.0)
     for unit in wanted:
         values = rows.loc[rows[by] == unit, names].to_numpy(dtype=float)
         mean = values.mean(0)
         axes.plot(places, mean, marker="o", markersize=3, label=f"{unit} (n = {len(values)})")
         if len(values) > 1:
             error = values.std(0, ddof=1) / np.sqrt(len(values))
-            margin = stats.t.ppf(0.975, len(values) - 1) * error
+            # Student's t: half of what lies outside the interval lies above it.
+            margin = stdtrit(len(values) - 1, 0.975) * error
             low, high = np.clip(mean - margin, 0, 1), np.clip(mean + margin, 0, 1)
             axes.fill_between(places, low, high, alpha=0.2)
     if is_axis:
         axes.set_xscale("log")
-        axes.set_xticks(_TICKS_HZ, [str(tick) for tick in _TICKS_HZ])
+        axes.set_xticks(TICKS_HZ, [str(tick) for tick in TICKS_HZ])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.set_xticks(places, names)
+        axes.set_xticks(places, names, parse_math=False)
     axes.set(xlabel="frequency (Hz)" if is_axis else "band", ylabel="saliency (normalised)")
-    axes.legend(title="mean and 95 % interval")
+    as_written(axes.legend(title="mean and 95 % interval").get_texts())
     return figure
 
 
-def plot_token_evidence(findings: Findings) -> Figure:
+def plot_token_evidence(findings: FindingsLike) -> Figure:
     r"""
     Draw the kurtosis of the maps by kind of token (Figure 10 of the paper).
 
@@ -145,14 +169,14 @@ def plot_token_evidence(findings: Findings) -> Figure:
     """
     tokens = _rows(findings).dropna(subset="kurtosis")
     kinds = list(dict.fromkeys(tokens["kind"]))
-    figure, (axes,) = _axes(1, width=6.0)
+    figure, (axes,) = axes_in_a_row(1, width=6.0)
     groups = [tokens.loc[tokens["kind"] == kind, "kurtosis"] for kind in kinds]
     _boxes(axes, groups, [f"{k}\n(n = {len(g)})" for k, g in zip(kinds, groups, strict=True)])
     axes.set_ylabel("kurtosis of the map")
     return figure
 
 
-def plot_hallucination_check(findings: Findings) -> Figure:
+def plot_hallucination_check(findings: FindingsLike) -> Figure:
     r"""
     Draw how well each kind of evidence separates words that were said from words that were not.
 
@@ -170,8 +194,11 @@ def plot_hallucination_check(findings: Findings) -> Figure:
         >>> plot_hallucination_check(check).savefig("hallucinations.png")
     """
     words = _rows(findings)
-    figure, (axes,) = _axes(1, width=5.0)
-    for name, auc in zip(EVIDENCE, findings.tests["effect_size"], strict=True):
+    figure, (axes,) = axes_in_a_row(1, width=5.0)
+    for question, auc in zip(
+        findings.tests["question"], findings.tests["effect_size"], strict=True
+    ):
+        name = question.partition(",")[0]
         known = words.dropna(subset=name).sort_values(name, ascending=False)
         if known["supported"].nunique() < 2:
             continue
@@ -180,7 +207,7 @@ def plot_hallucination_check(findings: Findings) -> Figure:
         found = np.append(0, counts["sum"] / counts["sum"].iloc[-1])
         other = counts["count"] - counts["sum"]
         passed = np.append(0, other / other.iloc[-1])
-        axes.plot(passed, found, label=f"{_EVIDENCE_NAMES[name]}: {auc:.2f}")
+        axes.plot(passed, found, label=f"{_EVIDENCE_NAMES.get(name, name)}: {auc:.2f}")
     axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1)
     axes.set(xlabel="words not said that pass", ylabel="words said that pass", aspect="equal")
     axes.legend(title="ROC-AUC")
@@ -189,7 +216,7 @@ def plot_hallucination_check(findings: Findings) -> Figure:
     return figure
 
 
-def plot_positions(findings: Findings) -> Figure:
+def plot_positions(findings: FindingsLike) -> Figure:
     r"""
     Draw the saliency of previous tokens by their position (Figure 11 of the paper).
 
@@ -206,7 +233,7 @@ def plot_positions(findings: Findings) -> Figure:
         >>> plot_positions(position_analysis({"speech": result})).savefig("positions.png")
     """
     tokens = _rows(findings)
-    figure, (left, right) = _axes(2)
+    figure, (left, right) = axes_in_a_row(2)
     _boxes(left, [tokens[name] for name in _POSITIONS], list(_POSITIONS))
     left.set_ylabel("saliency (normalised)")
     shares = [100 * float((tokens["top"] == name).mean()) for name in _POSITIONS]
@@ -216,15 +243,10 @@ def plot_positions(findings: Findings) -> Figure:
     return figure
 
 
-def _rows(findings: Findings) -> DataFrame:
+def _rows(findings: FindingsLike) -> DataFrame:
     if not len(findings.table):
         raise ArgumentError("there is nothing to draw: the table has no rows.")
     return findings.table
-
-
-def _axes(columns: int, width: float = 4.2) -> tuple[NotebookFigure, Sequence[Axes]]:
-    figure = NotebookFigure(figsize=(width * columns, 4.0), layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
 def _boxes(axes: Axes, groups: Sequence[Any], names: Sequence[str]) -> None:

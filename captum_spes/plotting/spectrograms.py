@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_spes.plotting.figure import TICKS_HZ, new_figure
+
 _COLOURS = "magma"
 # Over a grey spectrogram the strongest places must be the darkest colour.
 _OVERLAY_COLOURS = "YlOrRd"
-_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
-
-
-class NotebookFigure(Figure):
-    """A figure that notebooks show when it is the value of a cell.
-
-    pyplot's figures would be shown twice there, and kept alive until they are closed.
-    """
-
-    def _repr_png_(self) -> bytes:
-        picture = io.BytesIO()
-        self.savefig(picture, format="png", dpi=100)
-        return picture.getvalue()
 
 
 def spectrogram_figure(
@@ -42,7 +30,7 @@ def spectrogram_figure(
 ) -> Figure:
     """Draw one map, alone or over the spectrogram."""
     seconds = float(frame_times[-1] - frame_times[0])
-    figure = NotebookFigure(figsize=(min(14.0, 5.0 + seconds), 3.6), layout="constrained")
+    figure = new_figure(min(14.0, 5.0 + seconds), 3.6)
     axes = figure.add_subplot()
     image = _draw(axes, saliency, frame_times, mel_frequencies, spectrogram)
     axes.set_title(_shortened(title, 90), parse_math=False)
@@ -64,7 +52,7 @@ def spectrogram_sheet(
     """Draw many maps on one sheet with common axes and one colour bar."""
     columns = max(1, min(columns, len(titles)))
     rows = math.ceil(len(titles) / columns)
-    figure = NotebookFigure(figsize=(3.6 * columns + 0.8, 1.9 * rows + 0.5), layout="constrained")
+    figure = new_figure(3.6 * columns + 0.8, 1.9 * rows + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for index, axes in enumerate(grid.flat):
         if index >= len(titles):
@@ -84,7 +72,7 @@ def token_figure(
 ) -> Figure:
     """Draw explained tokens against previous tokens; invalid cells stay empty."""
     width, height = 2.6 + 0.32 * len(columns), 1.8 + 0.26 * len(rows)
-    figure = NotebookFigure(figsize=(width, height), layout="constrained")
+    figure = new_figure(width, height)
     axes = figure.add_subplot()
     image = axes.imshow(np.ma.masked_invalid(_array(matrix)), cmap=_COLOURS, aspect="auto")
     axes.set_facecolor("0.92")
@@ -132,13 +120,13 @@ def _opacity(values: NDArray[Any]) -> NDArray[Any]:
     low, high = np.percentile(values, [70, 99.5])
     if not high > low:
         return np.zeros_like(values)
-    return 0.9 * np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(0.9 * np.clip((values - low) / (high - low), 0.0, 1.0))
 
 
 def _label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
     """Put round frequencies at their places among the mel bins."""
     frequencies = _array(mel_frequencies)
-    ticks = [hz for hz in _TICKS_HZ if frequencies[0] <= hz <= frequencies[-1] * 1.05]
+    ticks = [hz for hz in TICKS_HZ if frequencies[0] <= hz <= frequencies[-1] * 1.05]
     bins = np.interp(ticks, frequencies, np.arange(len(frequencies)))
     axes.set_yticks(bins, [str(hz) for hz in ticks], fontsize=8)
 

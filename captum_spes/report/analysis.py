@@ -34,6 +34,9 @@ from captum_spes.analysis import (
     word_evidence,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import write_whole
+from captum_spes.report.figures import write_figure
+from captum_spes.report.tables import fenced_table, with_interval, write_frame
 from captum_spes.speech import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -50,9 +53,7 @@ class _Folder:
     summary: list[str] = field(default_factory=list)
 
     def table(self, name: str, rows: DataFrame) -> None:
-        path = self.path / f"{name}.csv"
-        rows.to_csv(path, index=False)
-        self.written.append(path)
+        self.written.append(write_frame(self.path / f"{name}.csv", rows))
 
     def findings(
         self, name: str, title: str, found: Findings, draw: Callable[[Any], Figure] | None
@@ -65,9 +66,7 @@ class _Folder:
             self.summary.append(_shown(found.tests))
         self.dropped(found.dropped)
         if draw is not None and len(found.table):
-            path = self.path / f"{name}.png"
-            draw(found).savefig(path, dpi=120)
-            self.written.append(path)
+            self.written.append(write_figure(self.path / f"{name}.png", draw(found)))
 
     def dropped(self, dropped: Mapping[str, str]) -> None:
         if dropped:
@@ -253,7 +252,7 @@ def _write_previous_tokens(
         f"between (intermediate_tokens.csv): {len(intermediate) or 'none'}"
     )
     if len(intermediate):
-        target.summary.append(_fenced(intermediate))
+        target.summary.append(_table(intermediate))
 
 
 def _with_summary(
@@ -267,7 +266,7 @@ def _with_summary(
         "utterance are not: read it beside the rows of utterances."
     )
     path = target.path / "summary.md"
-    path.write_text("\n".join([head, *target.summary]) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join([head, *target.summary]) + "\n")
     return [path, *target.written]
 
 
@@ -279,7 +278,7 @@ def _shown(tests: DataFrame) -> str:
     """The columns that fit on a line; the file has all."""
     shown = tests[["question", "n", "utterances"]].copy()
     shown["estimate"] = [
-        f"{row.estimate:.3g}" + ("" if isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
+        with_interval(row.estimate, None if isnan(row.low) else (row.low, row.high), ".3g")
         for row in tests.itertuples()
     ]
     shown["effect size"] = [
@@ -289,8 +288,8 @@ def _shown(tests: DataFrame) -> str:
     shown["p"], shown["corrected"] = tests["p"], tests["p_corrected"]
     how = "; ".join(tests["test"].unique())
     sides = ", ".join(tests["alternative"].unique())
-    return f"{_fenced(shown)}\n{how}; {sides}; {tests['correction'].iloc[0]}."
+    return f"{_table(shown)}\n{how}; {sides}; {tests['correction'].iloc[0]}."
 
 
-def _fenced(frame: DataFrame) -> str:
-    return f"\n```\n{frame.to_string(index=False, float_format='{:.4g}'.format)}\n```\n"
+def _table(frame: DataFrame) -> str:
+    return f"\n{fenced_table(frame, '.4g')}\n"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from captum_spes.corpus import Comparison
-from captum_spes.metrics import Curve, plot_curves
+from captum_spes.evaluation import Comparison
+from captum_spes.io.files import write_whole
+from captum_spes.metrics import Curve
+from captum_spes.plotting import plot_curves
+from captum_spes.report.figures import write_figure
+from captum_spes.report.tables import markdown_table, with_interval, write_rows
 
 _MEASURES = ("deletion", "insertion", "size", "token_size", "kl", "token_accuracy")
 # Whether a larger area is better; of texts it depends on the metric.
@@ -99,20 +101,16 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     rows = comparison_rows(comparison)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    written = [target / "table.csv", target / "table.md"]
-    written[0].write_text(text.getvalue(), encoding="utf-8")
-    written[1].write_text(_markdown(comparison, rows), encoding="utf-8")
+    written = [
+        write_rows(target / "table.csv", list(rows[0]), [row.values() for row in rows]),
+        target / "table.md",
+    ]
+    write_whole(written[1], _markdown(comparison, rows))
     for name in _MEASURES:
         curves = {method: comparison.curve(method, name) for method in comparison.methods}
         drawn = {method: curve for method, curve in curves.items() if curve is not None}
         if drawn:
-            path = target / f"{name}.png"
-            plot_curves(drawn).savefig(path, dpi=120)
-            written.append(path)
+            written.append(write_figure(target / f"{name}.png", plot_curves(drawn)))
     return written
 
 
@@ -137,16 +135,19 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     better = {**_HIGHER_IS_BETTER, "deletion": comparison.metric != "bleu"}
     better["insertion"] = not better["deletion"]
     heads = [f"{_TITLES[name]} {'↑' if better[name] else '↓'}" for name in shown]
-    lines = [
-        f"| method | {' | '.join(heads)} | deletion, difference | encoder passes | seconds |",
-        "|---" * (len(heads) + 4) + "|",
+    header = ["method", *heads, "deletion, difference", "encoder passes", "seconds"]
+    cells = [
+        [
+            str(row["method"]),
+            *(_cell(row, name) for name in [*shown, "deletion_difference"]),
+            f"{row['encoder_passes']:.0f}",
+            f"{row['seconds']:.1f}",
+        ]
+        for row in rows
     ]
-    for row in rows:
-        cells = [_cell(row, name) for name in [*shown, "deletion_difference"]]
-        cost = f"{row['encoder_passes']:.0f} | {row['seconds']:.1f}"
-        lines.append(f"| {row['method']} | {' | '.join(cells)} | {cost} |")
     unit = "BLEU" if comparison.metric == "bleu" else f"word error rate ({comparison.metric})"
-    lines += [
+    lines = [
+        markdown_table(header, cells),
         "",
         f"{len(comparison.ids)} utterances. Areas with 95 % bootstrap intervals over utterances; "
         f"deletion and insertion by {unit}, KL (nats) and token accuracy of deletion with the "
@@ -165,8 +166,6 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
 def _cell(row: dict[str, Any], name: str) -> str:
     if row[name] is None:
         return "-"
-    digits = 2 if name == "kl" else 1
+    number_format = ".2f" if name == "kl" else ".1f"
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    if row["utterances"] < 2:
-        return f"{row[name]:.{digits}f}"
-    return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return with_interval(row[name], None if low is None else (low, high), number_format)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from captum_spes.report.figures import write_figure
 from captum_spes.speech.result import SpeechToTextAttributionResult
 
 
@@ -43,6 +44,7 @@ def write_explanation(
     }
     if result.token_attr is not None:
         figures["previous_tokens.png"] = result.plot_token_attr()
-    for name, figure in figures.items():
-        figure.savefig(target / name, dpi=120)
-    return [explanation, *(target / name for name in figures)]
+    return [
+        explanation,
+        *(write_figure(target / name, figure) for name, figure in figures.items()),
+    ]

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from captum_spes.maps import Peak, strongest_span
+from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.result import SpeechToTextAttributionResult
 
 # Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
 _SMOOTHING_SECONDS = 0.09
 _SMOOTHING_BINS = 5
 _SHOWN_LEVELS = 4
+_HEADER = ("token", "time (s)", "band (Hz)", "speech", "strongest previous token")
+_LINE = "{:<18} {:<12} {:<12} {:>6}  {}"
 
 
 @dataclass(frozen=True)
@@ -97,17 +100,19 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
         *_noise(result),
         "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1",
         "",
-        f"{'token':<18} {'time (s)':<12} {'band (Hz)':<12} {'speech':>6}  strongest previous token",
+        *aligned_lines(_LINE, _HEADER, map(_cells, summarize_tokens(result))),
     ]
-    for summary in summarize_tokens(result):
-        time = f"{summary.time.start:.2f}-{summary.time.end:.2f}"
-        band = f"{summary.band.start:.0f}-{summary.band.end:.0f}"
-        share = "" if summary.speech_share is None else f"{summary.speech_share:.2f}"
-        lines.append(
-            f"{_label(summary.token):<18} {time:<12} {band:<12} {share:>6}  "
-            f"{'' if summary.previous_token is None else _label(summary.previous_token)}".rstrip()
-        )
     return "\n".join(lines)
+
+
+def _cells(summary: TokenSummary) -> list[str]:
+    return [
+        _label(summary.token),
+        f"{summary.time.start:.2f}-{summary.time.end:.2f}",
+        f"{summary.band.start:.0f}-{summary.band.end:.0f}",
+        "" if summary.speech_share is None else f"{summary.speech_share:.2f}",
+        "" if summary.previous_token is None else _label(summary.previous_token),
+    ]
 
 
 def _counts(levels: list[int]) -> str:

@@ -329,7 +329,8 @@ class Explanation:
         rows = [list(word.token_indices) for word in words]
         quality = sampling_quality(*sides, (torch.cat(task.masks) >= 0).any(0).cpu(), rows)
         if quality:
-            warn_if_noise(quality["reliability"]["sentence"], quality["n_samples_evaluated"])
+            sentence = quality["reliability"]["sentence"]
+            warn_if_noise(sentence, quality["n_samples_evaluated"], sides[0].odds_exponent)
         return {
             "target": "generated" if self.request.target is None else "given",
             "sequence": task.sequence.to_dict(),

@@ -77,7 +77,7 @@ def sampling_quality(
     errors = [float((a - b).double().std()) / 2 for a, b in zip(*flat, strict=True)]
 
     def reliability(halves: Sequence[Tensor]) -> Tensor:
-        return split_half_reliability(halves[0], halves[1], spectrogram.odds_gain)
+        return split_half_reliability(halves[0], halves[1], spectrogram.odds_exponent)
 
     return {
         "n_samples_evaluated": spectrogram.n_samples,
@@ -94,14 +94,15 @@ def sampling_quality(
     }
 
 
-def warn_if_noise(reliability: float, n_samples: int) -> None:
+def warn_if_noise(reliability: float, n_samples: int, odds_exponent: float = 1.0) -> None:
     """Say so where most of the sentence's map is noise, and what would help."""
     if not reliability < _MOSTLY_NOISE:
         return
     needed = ""
     if reliability > 0:
-        needed = f" About {samples_for(reliability, n_samples, _RELIABLE):,} samples would give "
-        needed += f"{_RELIABLE}."
+        count = samples_for(reliability, n_samples, _RELIABLE, odds_exponent)
+        if count is not None:
+            needed = f" About {count:,} samples would give {_RELIABLE}."
     warnings.warn(
         f"{1 - reliability:.0%} of the saliency map is sampling noise (split-half reliability "
         f"{reliability:.2f} with {n_samples} samples).{needed} Raise n_samples, or take "

@@ -184,9 +184,9 @@ def _all_tokens(method: Attribution, runner: Runner, side: Side, run: Run) -> Si
         return SideMaps(maps if runner.takes_levels else features.without_padding(maps))
     maps, halves = method.attribute(side.inputs, **arguments, return_halves=True)
     first, second = (half[0].cpu() for half in halves)
-    gain = float(getattr(arguments.get("estimator"), "odds_gain", 2.0))
+    exponent = float(getattr(arguments.get("estimator"), "odds_exponent", 1.0))
     # The first evaluation is the unperturbed input.
-    return SideMaps(maps[0].cpu(), (first, second), counted.n_evaluated - 1, gain)
+    return SideMaps(maps[0].cpu(), (first, second), counted.n_evaluated - 1, exponent)
 
 
 def _token_by_token(method: Attribution, runner: Runner, side: Side, run: Run) -> Tensor:

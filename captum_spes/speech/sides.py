@@ -68,13 +68,13 @@ class SideMaps:
         maps: ``(units, *features)``.
         halves: the maps of each half of the samples; None for methods that do not say.
         n_samples: perturbed inputs that were evaluated; None likewise.
-        odds_gain: by what the odds of reliability grow with twice the samples.
+        odds_exponent: see :func:`captum_spes.attr.split_half_reliability`.
     """
 
     maps: Tensor
     halves: tuple[Tensor, Tensor] | None = None
     n_samples: int | None = None
-    odds_gain: float = 2.0
+    odds_exponent: float = 1.0
 
     def masked(self, is_undefined: Tensor) -> SideMaps:
         """NaN where ``is_undefined``."""

@@ -2,6 +2,7 @@
 
 from captum_spes.stability.attributions import Condition, StabilityStudy
 from captum_spes.stability.classifier import ClassifierConfig, SpeechClassifier
+from captum_spes.stability.figures import plot_cost, plot_stability
 from captum_spes.stability.loading import load_explained_model
 from captum_spes.stability.methods import StudyMethod, parse_method
 from captum_spes.stability.models import Attributed, ExplainedModel
@@ -31,6 +32,8 @@ __all__ = [
     "paired_difference",
     "parse_method",
     "parse_units",
+    "plot_cost",
+    "plot_stability",
     "run_study",
     "stability_table",
 ]

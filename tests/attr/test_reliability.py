@@ -35,6 +35,20 @@ class TestSplitHalfReliability:
         found = split_half_reliability(signal + a, signal + b)
         assert found.item() == pytest.approx(1 / 1.5, abs=0.01)
 
+    @pytest.mark.parametrize("odds", [0.25, 1.0, 4.0])
+    def test_exponent_of_the_odds(self, odds):
+        """Halves of signal variance `odds` and noise variance 1 have these odds."""
+        signal, a, b = torch.randn(3, 1, 200_000, generator=GENERATOR)
+        halves = odds**0.5 * signal + a, odds**0.5 * signal + b
+        for exponent in (1.0, 0.74):
+            expected = 2 * odds**exponent
+            found = split_half_reliability(*halves, odds_exponent=exponent).item()
+            assert found == pytest.approx(expected / (1 + expected), abs=0.01)
+
+    def test_equal_halves_are_all_signal_whatever_the_exponent(self):
+        half = torch.randn(1, 50, generator=GENERATOR)
+        assert split_half_reliability(half, half, odds_exponent=0.5).item() == pytest.approx(1)
+
     def test_independent_halves_are_noise(self):
         a, b = torch.randn(2, 1, 200_000, generator=GENERATOR)
         assert split_half_reliability(a, b).item() < 0.02

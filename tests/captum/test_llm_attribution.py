@@ -11,9 +11,8 @@ import torch
 from captum.attr import FeatureAblation, ImageMaskInput, KernelShap, Saliency, ShapleyValues
 from captum.attr import LLMAttribution as CaptumLLMAttribution
 
-from captum_spes import SPES
+from captum_spes import SPES, LLMAttribution
 from captum_spes.attr import MaskedDifference
-from captum_spes.attr.llm_attribution import LLMAttribution
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from tests.attr.designs import AllMasks, FixedMasks
 from tests.captum.language_models import (

@@ -7,21 +7,38 @@ import pytest
 import soundfile
 import torch
 
-from captum_spes import SPES, SpeechToTextAttribution
-from captum_spes.corpus import METHODS, Settings, Utterance, compare_methods, named_methods
-from captum_spes.evaluation.cost import measured_cost
+from captum_spes import (
+    SPES,
+    EnergyMap,
+    Settings,
+    SpeechToTextAttribution,
+    SpeechToTextAttributionResult,
+)
+from captum_spes.attr import GaussianProcess, MaskedDifference, MaskedMean
+from captum_spes.corpus import Utterance
 from captum_spes.errors import ArgumentError
+from captum_spes.evaluation import EvaluationSettings, compare_methods, measured_cost
 from captum_spes.metrics import deletion_curve, insertion_curve, size_curve
 from captum_spes.report import comparison_rows, comparison_table, write_comparison
+from captum_spes.speech import METHODS, named_methods
 
-QUICK = {
-    "n_samples": 20,
-    "n_token_samples": 20,
-    "patches_per_second": (40, 80),
-    "target": "the cat",
-    "seed": 0,
-}
-SETTINGS = Settings(model="tiny", attribute_args=QUICK)
+QUICK = Settings.paper(
+    n_samples=20,
+    n_token_samples=20,
+    patches_per_second=(40, 80),
+    gen_args={"max_new_tokens": 6},
+)
+
+
+def quick(**changes):
+    """Settings of a quick comparison; ``n_samples`` and the like change the explanations."""
+    own = {"seed", "method_args", "language", "metric", "batch_size"}
+    evaluated = {name: value for name, value in changes.items() if name in own}
+    explained = {name: value for name, value in changes.items() if name not in own}
+    return EvaluationSettings("tiny", QUICK.replace(**explained), **evaluated)
+
+
+SETTINGS = quick()
 
 
 @pytest.fixture
@@ -53,24 +70,21 @@ def lines(tmp_path, folder="out"):
 class TestMethods:
     @pytest.mark.slow
     def test_every_name_works(self, compare, utterances):
-        few = {**QUICK, "n_samples": 6, "n_token_samples": 3}
-        arguments = {"integrated-gradients": {"n_steps": 2}}
-        comparison = compare(
-            list(METHODS), Settings("tiny", few, method_args=arguments), given=utterances[:1]
+        few = quick(
+            n_samples=6, n_token_samples=3, method_args={"integrated-gradients": {"n_steps": 2}}
         )
+        # LRP has no rule for the convolutions of this model.
+        works = [name for name in METHODS if name != "lrp"]
+        comparison = compare(works, few, given=utterances[:1])
         assert not comparison.failures
         assert comparison.ids == ["tone"]
+        ((_, name, error),) = compare(["lrp"], few, given=utterances[:1]).failures
+        assert (name, "cannot explain this model" in error) == ("lrp", True)
 
-    def test_more_samples_than_a_method_takes(self, compare):
-        with pytest.raises(ArgumentError, match="spes-efficient takes at most 10000 samples"):
-            compare(["spes", "spes-efficient"], Settings("tiny", {**QUICK, "n_samples": 20_000}))
-
-    def test_names_of_the_command_line_are_those_of_the_methods(self):
-        from captum_spes.cli import options
-
-        assert options.METHODS.split(", ") == list(METHODS)
-        named_methods(options.DEFAULT_METHODS.split(","))
-        assert METHODS["spes-efficient"].max_samples == options.EFFICIENT_SAMPLES
+    def test_more_samples_than_a_method_takes(self, compare, tmp_path):
+        with pytest.raises(ArgumentError, match=r"spes-efficient: .* at most 10000 samples"):
+            compare(["spes", "spes-efficient"], quick(n_samples=20_000))
+        assert not (tmp_path / "out").exists()
 
     def test_unknown_and_repeated_names(self):
         with pytest.raises(ArgumentError, match="unknown method 'gradcam'; known: spes, "):
@@ -80,15 +94,31 @@ class TestMethods:
                 named_methods(names)
 
     def test_settings_are_those_of_the_paper(self):
-        arguments = {
-            name: dict(method.arguments((400, 500, 600))) for name, method in METHODS.items()
-        }
-        assert arguments["feature-wise"] == {
-            "feature_mask": "cells", "perturb_prob": 0.7, "token_perturb_prob": 0.1,
-        }  # fmt: skip
-        assert arguments["spes-single-level"] == {"patches_per_second": 500}
-        assert arguments["spes-fixed-patches"] == {"n_patches": [2000, 2500, 3000]}
-        assert arguments["spes-probability"] == {"score": "probability"}
+        paper = Settings.paper(n_samples=2000)  # as many as every method takes
+        made = {name: method.settings(paper) for name, method in METHODS.items()}
+        assert made["spes"] == made["spes-unnormalized"] == paper
+        assert made["feature-wise"] == paper.replace(
+            feature_mask="cells", perturb_prob=0.7, token_perturb_prob=0.1
+        )
+        assert made["spes-single-level"] == paper.replace(patches_per_second=500)
+        assert made["spes-fixed-patches"] == paper.replace(n_patches=(2000, 2500, 3000))
+        assert made["spes-grid"] == paper.replace(feature_mask="grid")
+        assert made["spes-probability"] == paper.replace(score="probability")
+        assert made["spes-joint"] == paper.replace(perturb_jointly=True)
+
+    def test_estimators_are_those_of_the_names(self):
+        for start in (Settings.paper(n_samples=2000), Settings.efficient()):
+            made = {name: method.settings(start) for name, method in METHODS.items()}
+            assert made["spes"].estimator == start.estimator
+            assert made["spes-mean"].estimator == MaskedMean()
+            assert made["spes-difference"].estimator == MaskedDifference()
+            assert made["feature-wise"].estimator == MaskedMean()
+            efficient = made["spes-efficient"]
+            assert efficient.estimator == GaussianProcess()
+            assert len(efficient.patches_per_second) == 16
+            # What is for SPES alone reaches no other method.
+            for name in ("saliency", "lime", "bubble-noise", "energy"):
+                assert made[name].estimator == MaskedMean()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -96,7 +126,7 @@ class TestScores:
     def test_are_those_of_the_curves(self, compare, tiny_speech2text, utterances):
         comparison = compare()
         explainer = SpeechToTextAttribution(SPES(tiny_speech2text[0]), tiny_speech2text[1])
-        results = [explainer.attribute(u.audio, **QUICK) for u in utterances]
+        results = [explainer.attribute(u.audio, settings=QUICK, seed=0) for u in utterances]
         given = [(u.audio, u.text, r) for u, r in zip(utterances, results, strict=True)]
         for name, function in (("deletion", deletion_curve), ("insertion", insertion_curve)):
             assert comparison.curve("spes", name).y == function(explainer, given).y
@@ -133,8 +163,7 @@ class TestScores:
             assert alone.curve("spes-unnormalized", measure).y == expected
 
     def test_translations_are_scored_against_theirs(self, compare):
-        settings = Settings("tiny", QUICK, language="de", metric="bleu")
-        comparison = compare(("energy",), settings)
+        comparison = compare(("energy",), quick(language="de", metric="bleu"))
         assert comparison.records["energy"]["tone"]["reference"] == "die Katze"
         assert comparison.curve("energy", "deletion").metric == "bleu"
 
@@ -149,13 +178,13 @@ class TestScores:
         network, processor = tiny_speech2text
         explainer = SpeechToTextAttribution(SPES(network), processor)
         # Long, so that no two samples keep the same tokens: equal ones run once.
-        arguments = QUICK | {"target": [10] * 15, "perturbations_per_eval": 7}
+        settings = QUICK.replace(perturbations_per_eval=7)
         with measured_cost(network) as cost:
-            explainer.attribute(audio, **arguments)
+            explainer.attribute(audio, target=[10] * 15, settings=settings, seed=0)
         # 20 and 20 samples; reference and original of each side; states of the token side, and
-        # their keys and values.
+        # their keys and values; the probabilities of the tokens, from the same states.
         assert cost.encoder_passes == 20 + 2 + 1
-        assert cost.decoder_passes == 20 + 2 + 20 + 2 + 1
+        assert cost.decoder_passes == 20 + 2 + 20 + 2 + 1 + 1
         assert cost.seconds > 0
         assert not any(m._forward_pre_hooks for m in network.modules())
 
@@ -166,8 +195,9 @@ class TestGoingOn:
         first = compare()
         written = lines(tmp_path)
         monkeypatch.setattr(
-            "captum_spes.evaluation.comparison._explained",
-            lambda *a: pytest.fail("explained again"),
+            SpeechToTextAttribution,
+            "attribute",
+            lambda *args, **kwargs: pytest.fail("explained again"),
         )
         assert compare().records == first.records
         assert lines(tmp_path) == written
@@ -197,9 +227,17 @@ class TestGoingOn:
 
     def test_other_settings_are_refused(self, compare):
         compare(("energy",))
-        with pytest.raises(ArgumentError, match="other settings"):
-            compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}))
-        compare(("energy",), Settings("tiny", {**QUICK, "seed": 1}), folder="other")
+        with pytest.raises(ArgumentError, match=r"other settings \(seed;"):
+            compare(("energy",), quick(seed=1))
+        with pytest.raises(ArgumentError, match=r"other settings \(settings;"):
+            compare(("energy",), quick(n_samples=21))
+        compare(("energy",), quick(seed=1), folder="other")
+
+    def test_settings_are_kept_beside_the_scores(self, compare, tmp_path):
+        compare(("energy",), quick(seed=3, method_args={"energy": {}}))
+        kept = json.loads((tmp_path / "out" / "settings.json").read_text())
+        assert Settings.from_dict(kept["settings"]) == QUICK
+        assert (kept["model"], kept["seed"], kept["metric"]) == ("tiny", 3, "wer_capped")
 
     def test_another_precision_is_other_settings(self, compare, tiny_speech2text):
         compare(("energy",))
@@ -215,8 +253,7 @@ class TestGoingOn:
 
     def test_goes_on_in_other_batches(self, compare, tmp_path):
         compare(("energy",))
-        smaller = Settings("tiny", {**QUICK, "perturbations_per_eval": 1}, batch_size=2)
-        compare(("energy",), smaller)
+        compare(("energy",), quick(perturbations_per_eval=1, batch_size=2))
         assert len(lines(tmp_path)) == 2
 
     @pytest.mark.parametrize("change", ["recording", "reference"])
@@ -236,17 +273,15 @@ class TestGoingOn:
         assert compare(("energy",)).ids == ["tone", "backwards"]
 
     def test_an_interrupted_run_keeps_what_it_has(self, compare, tmp_path, monkeypatch):
-        from captum_spes.corpus import comparison as module
+        measure, calls = SpeechToTextAttributionResult.sentence_attr, []
 
-        measure, calls = module._record, []
-
-        def interrupted(*args):
+        def interrupted(*args, **kwargs):
             calls.append(1)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            return measure(*args)
+            return measure(*args, **kwargs)
 
-        monkeypatch.setattr(module, "_record", interrupted)
+        monkeypatch.setattr(SpeechToTextAttributionResult, "sentence_attr", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare()
         assert len(lines(tmp_path)) == 2
@@ -259,9 +294,10 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            (Settings("tiny", QUICK, method_args={"integrated_gradients": {}}), "not among"),
-            (Settings("tiny", QUICK, language="fr"), "tone has no translation into 'fr'"),
-            (Settings("tiny", QUICK, metric="cer"), "metric must be one of"),
+            (quick(method_args={"integrated_gradients": {}}), "not among"),
+            (quick(method_args={"energy": {"seed": 1}}), "method_args cannot hold 'seed'"),
+            (quick(language="fr"), "tone has no translation into 'fr'"),
+            (quick(metric="cer"), "metric must be one of"),
         ],
     )
     def test_are_checked_before_any_work(self, compare, tmp_path, settings, message):
@@ -292,16 +328,15 @@ class TestFailures:
         assert not compare(("energy",), given=with_silence).failures
 
     def test_all_methods_are_scored_on_the_same_utterances(self, compare, monkeypatch):
-        from captum_spes.corpus import comparison as module
+        maps, calls = EnergyMap.maps, []
 
-        explain = module._explained
-
-        def fails_once(model, processor, utterance, method, settings):
-            if (utterance.id, method.name) == ("tone", "energy"):
+        def fails_once(*args):
+            calls.append(1)
+            if len(calls) == 1:
                 raise RuntimeError("out of memory")
-            return explain(model, processor, utterance, method, settings)
+            return maps(*args)
 
-        monkeypatch.setattr(module, "_explained", fails_once)
+        monkeypatch.setattr(EnergyMap, "maps", fails_once)
         comparison = compare()
         assert comparison.ids == ["backwards"]
         assert {row["utterances"] for row in comparison_rows(comparison)} == {1}
@@ -335,6 +370,6 @@ class TestReport:
 
     @pytest.mark.parametrize(("metric", "arrow"), [("wer_capped", "↑"), ("bleu", "↓")])
     def test_arrows_tell_which_direction_is_better(self, compare, metric, arrow):
-        table = comparison_table(compare(("energy",), Settings("tiny", QUICK, metric=metric)))
+        table = comparison_table(compare(("energy",), quick(metric=metric)))
         assert f"| deletion {arrow} |" in table
         assert f"| insertion {'↓' if arrow == '↑' else '↑'} |" in table

@@ -80,7 +80,9 @@ class Regression:
             self.even_noise = _likeliest_noise(self._kernel_of_few, _few(self._targets))
         else:
             self.even_noise = whole.even_noise
-        means, self._expected = self._fit_evenly(None if whole is None else whole._expected)
+        expected = None if whole is None else whole._expected
+        self._expected: Tensor
+        means, self._expected = self._fit_evenly(expected)
         self.surprises = means.square() / self._expected.clamp(min=1e-12)
 
     @cached_property
@@ -126,7 +128,7 @@ class Regression:
             excess = few[raised] * (own[raised] - even).sqrt()[:, None]
             kernel = even * self._kernel_of_few + _square(excess.T)
             shares.append(_likeliest_noise(kernel, target[None]))
-        return torch.tensor(shares, dtype=torch.float64)
+        return torch.tensor(shares, dtype=torch.float64, device="cpu")
 
     def weights(self, variances: Tensor, noise: Tensor) -> Tensor:
         """Posterior means of the weights, every target under variances of its own.

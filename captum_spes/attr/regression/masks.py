@@ -38,7 +38,7 @@ class MaskRegression:
         least_impact: float | None = None,
     ) -> None:
         # Examples of a batch may lack the patches of some level.
-        is_used = [torch.full((len(own),), bool(own.numel())) for own in masks.values()]
+        is_used = [own.new_full((len(own),), own.numel() > 0) for own in masks.values()]
         self._is_used = torch.cat(is_used)
         self._masks = {level: own for level, own in masks.items() if own.numel()}
         self._impacts, self._least_impact = impacts[self._is_used], least_impact
@@ -58,7 +58,7 @@ class MaskRegression:
         impacts = self._impacts if chosen is None else self._impacts[chosen]
         if not len(impacts):
             shape = (impacts.shape[1], len(self._patches.weights))
-            return torch.zeros(shape, dtype=torch.float64)
+            return impacts.new_zeros(shape)
         # The caller's autocast is meant for the model.
         with torch.autocast("cpu", enabled=False):
             whole, noise = self._whole
@@ -130,10 +130,10 @@ class _Removed:
         equal = math.sqrt(max(1, sum(vary)))
         for own, size, varies in zip(scales, sizes, vary, strict=True):
             own /= equal * size if varies else 1
-        counts = torch.tensor(patches.sizes)
-        self._kept = torch.tensor(vary).repeat_interleave(counts)
+        counts = torch.tensor(patches.sizes, device="cpu")
+        self._kept = torch.tensor(vary, device="cpu").repeat_interleave(counts)
         self.features = removed if all(vary) else removed[self._kept]
-        self.divisor = equal * torch.tensor(sizes).repeat_interleave(counts)[self._kept]
+        self.divisor = equal * removed.new_tensor(sizes).repeat_interleave(counts)[self._kept]
         self._unreduced = patches
         self.patches = patches.of_scales(
             [scale for scale, varies in zip(patches.scales, vary, strict=True) if varies]
@@ -180,7 +180,7 @@ class _Fit:
         # Of constants too, the mean rounds.
         self._varies = (spread > 1e-12 * values.abs().amax(0)).nonzero()[:, 0]
         self._spread = spread[self._varies, None]
-        self.regression = None
+        self.regression: Regression | None = None
         # Or else nothing was changed, or nothing came of it.
         if len(self._varies) and len(features):
             targets = centered[:, self._varies].T / self._spread
@@ -189,7 +189,7 @@ class _Fit:
 
     def likeliest_noise(self) -> Tensor:
         """The share of the noise of each output: ``(outputs,)``."""
-        noise = torch.ones(self._n_outputs, dtype=torch.float64)
+        noise = self._spread.new_ones(self._n_outputs)
         if self.regression is not None:
             noise[self._varies] = self.regression.likeliest_noise(self._variances)
         return noise
@@ -197,7 +197,7 @@ class _Fit:
     def effects(self, noise: Tensor) -> Tensor:
         """What removing each element adds to the values: float64 ``(outputs, elements)``."""
         patches = self._removed.patches
-        effects = torch.zeros(self._n_outputs, len(patches.weights), dtype=torch.float64)
+        effects = patches.weights.new_zeros(self._n_outputs, len(patches.weights))
         if self.regression is not None:
             weights = self.regression.weights(self._variances, noise[self._varies])
             own = patches.spread(weights / self._removed.divisor).double()
@@ -217,7 +217,7 @@ class _Fit:
 def _all_alike(patches: Patches, level: int, masks: Tensor) -> Tensor:
     """What a single mask removes on average if it does not matter of which patches."""
     share = masks.double().mean()
-    return patches.removed(level, torch.full(masks.shape, float(share)))[:, 0]
+    return patches.removed(level, share.expand(masks.shape))[:, 0]
 
 
 def _chosen(masks: dict[int, Tensor], chosen: Tensor | None) -> dict[int, Tensor]:

@@ -32,13 +32,13 @@ class Patches:
     def __init__(self, columns: list[Tensor], n_patches: list[int], weights: Tensor) -> None:
         self._columns, self._n_patches = columns, n_patches
         self.weights = weights
-        self.is_perturbed = torch.zeros(len(weights), dtype=torch.bool)
+        self.is_perturbed = torch.zeros_like(weights, dtype=torch.bool)
         for column, count in zip(columns, n_patches, strict=True):
             self.is_perturbed |= column < count
         levels = [level for level, count in enumerate(n_patches) if count]
         by_size = sorted(levels, key=lambda level: n_patches[level])
         count = min(_SCALES, len(by_size))
-        steps = torch.linspace(0, len(by_size) - 1, count).tolist()
+        steps = torch.linspace(0, len(by_size) - 1, count, device="cpu").tolist()
         self.scales = [by_size[round(step)] for step in steps]
         self._elements = {scale: self._by_patch(scale) for scale in self.scales}
 

@@ -1,0 +1,28 @@
+"""Every figure of the package: from tensors, tables and plain values, returned and never shown."""
+
+from captum_spes.plotting.analysis import (
+    plot_hallucination_check,
+    plot_positions,
+    plot_profiles,
+    plot_time,
+    plot_token_evidence,
+)
+from captum_spes.plotting.curves import plot_curves
+from captum_spes.plotting.figure import NotebookFigure
+from captum_spes.plotting.spectrograms import spectrogram_figure, spectrogram_sheet, token_figure
+from captum_spes.plotting.stability import agreement_figure, cost_figure
+
+__all__ = [
+    "NotebookFigure",
+    "agreement_figure",
+    "cost_figure",
+    "plot_curves",
+    "plot_hallucination_check",
+    "plot_positions",
+    "plot_profiles",
+    "plot_time",
+    "plot_token_evidence",
+    "spectrogram_figure",
+    "spectrogram_sheet",
+    "token_figure",
+]

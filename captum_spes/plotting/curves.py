@@ -1,0 +1,74 @@
+"""Figures of measures over steps. They are returned, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from matplotlib.figure import Figure
+
+from captum_spes.errors import ArgumentError
+from captum_spes.plotting.figure import as_written, colour, new_figure
+
+_LABELS = {
+    "wer": "word error rate (%)",
+    "wer_capped": "word error rate (%), at most 100",
+    "bleu": "BLEU",
+    "kl": "KL divergence (nats)",
+    "token_accuracy": "tokens ranked first (%)",
+    "cells": "cells at or above the threshold (%)",
+}
+
+
+class CurveLike(Protocol):
+    """What is drawn of a :class:`captum_spes.metrics.Curve`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def x(self) -> Sequence[float]: ...
+    @property
+    def y(self) -> Sequence[float]: ...
+    @property
+    def auc(self) -> float: ...
+
+
+def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) -> Figure:
+    r"""
+    Draw curves of one measure into one picture.
+
+    Args:
+
+        curves (mapping of str to Curve): Label to curve.
+        title (str, optional): Default: None, the measure's name
+
+    Returns:
+        *matplotlib.figure.Figure*, not shown.
+
+    Raises:
+        ArgumentError: there is no curve.
+
+    Examples::
+
+        >>> plot_curves({"SPES": size_curve(result)}).savefig("size.png")
+    """
+    if not curves:
+        raise ArgumentError("there is no curve to draw.")
+    figure = new_figure(7, 4.5)
+    axes = figure.add_subplot()
+    first = next(iter(curves.values()))
+    # Ten colours, then the same ten dashed: more than that in one picture is read by no one.
+    for index, (label, curve) in enumerate(curves.items()):
+        style = ("-", "--", ":")[min(index // 10, 2)]
+        axes.plot(curve.x, curve.y, style, color=colour(index), label=f"{label} {curve.auc:.1f}")
+    is_share = max(first.x) > 1
+    axes.set_xlabel("cells, most salient first (%)" if is_share else "threshold")
+    axes.set_ylabel(_LABELS.get(first.metric, first.metric))
+    axes.set_title(first.name if title is None else title, parse_math=False)
+    axes.margins(x=0)
+    axes.grid(alpha=0.3)
+    legend = figure.legend(loc="outside right upper", title="area", frameon=False)
+    as_written(legend.get_texts())
+    return figure

@@ -8,7 +8,11 @@ a large model differ by more from run to run than all that is outside.
 
     python benchmarks/overhead.py small --out benchmarks/results/overhead_small.json
     python benchmarks/overhead.py small_3s small_10s small_30s bundled whisper
+    python benchmarks/overhead.py bundled --regression 500 1000 2000 4000
     python benchmarks/overhead.py small bundled whisper --device cuda --batch-size 64
+
+`--regression` explains by the efficient scheme with so many samples and shows what share of the
+time the estimate takes, the maps of both halves included.
 
 Parts: small is a random Whisper of 0.8 M parameters, 750 frames, 30 tokens, a vocabulary of
 8,000; small_3s, small_10s and small_30s the same with 300, 1,000 and 3,000 frames and 10, 33 and
@@ -24,11 +28,13 @@ import platform
 import statistics
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from plain_loop import plain_spectrogram_attr, plain_token_attr, score_named
 
 from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.attr import GaussianProcess
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.metrics.perturbation import explained_sequence
 from captum_spes.speech.inputs import read_speech
@@ -141,7 +147,7 @@ class Case:
     def __init__(self, model, processor, audio, target, batch):
         self.explainer = SpeechToTextAttribution(SPES(model), processor)
         self.adapter = self.explainer.adapter
-        self.model = model
+        self.model, self.processor = model, processor
         self.audio, self.batch = audio, batch
         self.speech = read_speech(self.adapter, audio, self.adapter.sampling_rate)
         probe = self.explainer.attribute(audio, target=target, n_samples=1, n_token_samples=1)
@@ -222,6 +228,52 @@ def measure(case, side, n_samples, runs):
     return {"median": medians, "range": ranges, "runs": rows}
 
 
+class TimedRegression(GaussianProcess):
+    """Seconds spent in the estimate; what is kept meanwhile is no work to speak of."""
+
+    seconds: ClassVar[float] = 0.0
+
+    def start(self, examples, n_outputs):
+        running = super().start(examples, n_outputs)
+        attributions = running.attributions
+
+        def timed(half=None):
+            start = time.perf_counter()
+            try:
+                return attributions(half)
+            finally:
+                TimedRegression.seconds += time.perf_counter() - start
+
+        running.attributions = timed
+        return running
+
+
+def measure_regression(case, n_samples, runs):
+    method = SPES(case.model, estimator=TimedRegression())
+    explainer = SpeechToTextAttribution(method, case.processor)
+    rows = []
+    for run in range(runs + 1):
+        TimedRegression.seconds = 0.0
+        start = time.perf_counter()
+        explainer.attribute(
+            case.audio, target=case.target, scheme="efficient", n_samples=n_samples,
+            n_token_samples=300, perturbations_per_eval=case.batch, seed=0,
+        )  # fmt: skip
+        _synchronize()
+        if run:  # the first is slower
+            rows.append((time.perf_counter() - start, TimedRegression.seconds))
+    total, own = (statistics.median(column) for column in zip(*rows, strict=True))
+    shares = [own / total for total, own in rows]
+    return {
+        "samples": n_samples,
+        "seconds": round(total, 2),
+        "seconds_of_regression": round(own, 3),
+        "ms_per_sample": round(1000 * own / n_samples, 3),
+        "share": round(statistics.median(shares), 4),
+        "range_of_share": [round(min(shares), 4), round(max(shares), 4)],
+    }
+
+
 WAYS = ("explain", "bare", "plain")
 
 
@@ -232,6 +284,7 @@ def main():
     parser.add_argument("--audio", default=SHARED / "speech" / "so-021700362.flac", type=Path)
     parser.add_argument("--samples", type=int, default=320)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--regression", type=int, nargs="+", default=[], metavar="SAMPLES")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, help="default: 16, of Whisper 4")
     parser.add_argument("--out", type=Path)
@@ -253,7 +306,11 @@ def main():
             "tokens": case.tokens,
             "batch": case.batch,
         }
-        for side in ("spectrogram", "previous tokens"):
+        for n_samples in arguments.regression:
+            found = measure_regression(case, n_samples, arguments.runs)
+            report[name].setdefault("regression", []).append(found)
+            print(name, "regression", json.dumps(found), flush=True)
+        for side in () if arguments.regression else ("spectrogram", "previous tokens"):
             report[name][side] = measure(case, side, arguments.samples, arguments.runs)
             print(name, side, json.dumps(report[name][side]["median"]), flush=True)
         if arguments.out:

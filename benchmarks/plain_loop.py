@@ -10,7 +10,6 @@ from the same seed.
 from __future__ import annotations
 
 import torch
-
 from captum_spes.attr.sampling import BernoulliDesign, chunk_sizes, level_seeds, split_evenly
 
 

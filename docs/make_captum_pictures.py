@@ -138,7 +138,7 @@ def draw_noise_tunnel(page: dict[str, Any]) -> Any:
         "two levels": method.attribute(page["spectrogram"], **samples, **levels),
         "two levels, NoiseTunnel": page["smooth"],
     }
-    figure, axes = plt.subplots(1, 3, figsize=(12, 2.72), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(12, 2.8), layout="constrained")
     for axis, (name, attributions) in zip(axes, maps.items(), strict=True):
         visualization.visualize_image_attr(
             page["as_image"](attributions), None, "heat_map", "all",

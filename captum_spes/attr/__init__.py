@@ -12,6 +12,7 @@ from captum_spes.attr.estimators import (
 )
 from captum_spes.attr.gaussian_process import GaussianProcess
 from captum_spes.attr.llm_attribution import LLMAttribution
+from captum_spes.attr.noise_tunnel import NoiseTunnel
 from captum_spes.attr.reliability import split_half_reliability
 from captum_spes.attr.spes import SPES
 
@@ -26,6 +27,7 @@ __all__ = [
     "MaskDesign",
     "MaskedDifference",
     "MaskedMean",
+    "NoiseTunnel",
     "RunningEstimate",
     "Samples",
     "split_half_reliability",

@@ -50,7 +50,7 @@ def _number(text: str) -> Any:
 
 
 def _number_or_none(text: str) -> Any:
-    return None if text == "none" else _number(text)
+    return None if text.lower() == "none" else _number(text)
 
 
 # Settings that are typed as one value; help and defaults are those of the settings.

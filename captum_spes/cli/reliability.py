@@ -9,6 +9,7 @@ from typing import Any
 
 from captum_spes.cli.options import positive, print_text
 from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.stability.methods import method_names
 
 _METHODS = "spes,saliency,integrated-gradients,feature-ablation,lime"
 _UNITS = "20ms,word,20ms:word"
@@ -39,9 +40,8 @@ def add_reliability(commands: Any) -> None:
         "--methods",
         default=_METHODS,
         metavar="NAME,...",
-        help="saliency, integrated-gradients, feature-ablation, feature-ablation-kl, lime, spes, "
-        "spes-efficient; the last three with a number of samples: lime@25. The others are "
-        "compared with the first. (default: %(default)s)",
+        help=f"of {', '.join(method_names())}; those that sample with a number of samples: "
+        "lime@25. The others are compared with the first. (default: %(default)s)",
     )
     add(
         "--units",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -54,6 +54,9 @@ class Stages(Protocol):
 
     @property
     def device(self) -> torch.device: ...
+
+    @property
+    def network(self) -> torch.nn.Module: ...
 
     def represent(self, waveform: Tensor, stage: str) -> Representation:
         """``(samples,)``, on the CPU, as the values of a stage."""
@@ -135,7 +138,8 @@ class ClassifierModel:
             output_layer=lambda logits: logits,
             perturbations_per_eval=_BATCH,
         )
-        maps = attribute_side(method.make(counted), runner, side, run).maps
+        asked = _Asked(self._stages.network, counted)
+        maps = attribute_side(method.make(asked), runner, side, run).maps
         return Attributed(maps, counted.n_evaluated * method.passes_per_evaluation)
 
     def _target(self, utterance: Utterance, task: str) -> int:
@@ -149,13 +153,27 @@ class ClassifierModel:
         return list(classes).index(name)
 
 
+class _Asked(torch.nn.Module):
+    """A forward function beside the network that it runs: methods that give rules to layers look
+    for these."""
+
+    def __init__(self, network: torch.nn.Module, forward_func: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self._forward_func = forward_func
+        self.training = network.training
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self._forward_func(values)
+
+
 class OurStages:
     """The stages of :class:`SpeechClassifier`."""
 
     inputs = ("waveform", "spectrogram", "encoder")
 
     def __init__(self, model: SpeechClassifier) -> None:
-        self._model = model.eval()
+        self.network = self._model = model.eval()
         self.sampling_rate = model.config.sampling_rate
         self.classes = model.config.classes
         self.device = model.mean.device
@@ -190,7 +208,7 @@ class HuggingFaceStages:
     inputs = ("waveform", "spectrogram", "encoder")
 
     def __init__(self, model: Any, extractor: Any, task: str) -> None:
-        self._model = model.eval()
+        self.network = self._model = model.eval()
         self._extractor = extractor
         self._convolutions: Any = getattr(model.base_model, "feature_extractor", None)
         if self._convolutions is None:

@@ -29,8 +29,22 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "saliency": {"abs": False},
     "integrated-gradients": {"n_steps": 50},
 }
-METHODS = (*(name for name, method in ALL.items() if method.runner is not None), _BY_DIVERGENCE)
-SAMPLING = tuple(name for name in METHODS if name != _BY_DIVERGENCE and ALL[name].is_sampling)
+
+
+def method_names() -> tuple[str, ...]:
+    r"""
+    The methods of the list that perturb or differentiate a model, and ablation by the divergence.
+
+    Returns:
+        *tuple* of str.
+
+    Examples::
+
+        >>> "lime" in method_names(), "cross-attention" in method_names()
+        (True, False)
+    """
+    known = (name for name, method in ALL.items() if method.runner is not None)
+    return (*known, _BY_DIVERGENCE)
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class StudyMethod:
     """A method and how often it asks the model.
 
     Attributes:
-        name: one of ``METHODS``.
+        name: one of :func:`method_names`.
         n_samples: perturbed inputs of a sampling method; None for others.
     """
 
@@ -126,12 +140,14 @@ def parse_method(text: str) -> StudyMethod:
         'lime@25'
     """
     name, _, number = text.strip().partition("@")
-    if name not in METHODS:
-        raise ArgumentError(f"unknown method {name!r}; known: {', '.join(METHODS)}.")
-    if name not in SAMPLING:
+    known = method_names()
+    if name not in known:
+        raise ArgumentError(f"unknown method {name!r}; known: {', '.join(known)}.")
+    method = StudyMethod(name)
+    if not method.entry.is_sampling:
         if number:
             raise ArgumentError(f"{name} draws no samples, so it takes no number: {text!r}.")
-        return StudyMethod(name)
+        return method
     if number and not re.fullmatch(r"[1-9]\d*", number):
         raise ArgumentError(f"the number of samples in {text!r} must be a positive whole number.")
     default = LIME_SAMPLES if name == "lime" else SAMPLES

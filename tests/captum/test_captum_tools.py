@@ -4,12 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from captum.attr import FeatureAblation, NoiseTunnel, visualization
-from captum.log import log_usage
+from captum.attr import FeatureAblation, visualization
+from captum.attr import NoiseTunnel as CaptumNoiseTunnel
 from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 
 from captum_spes import SPES
-from captum_spes.attr import MaskedDifference
+from captum_spes.attr import MaskedDifference, NoiseTunnel
 from tests.attr.designs import AllMasks
 
 FREQUENCY, TIME = torch.arange(8)[:, None], torch.arange(12)
@@ -177,32 +177,37 @@ def sensitivity_of(estimator, seed):
     return float(sensitivity_max(method.attribute, ONES, **samples))
 
 
-class SPESInLevels(SPES):
-    """A method that brings its levels, as docs/captum.md has it."""
-
-    @log_usage()
-    def attribute(self, inputs, **kwargs):
-        return super().attribute(inputs, feature_mask=[PATCHES, QUARTERS], **kwargs)
-
-
 @pytest.mark.usefixtures("_seeded")
 class TestNoiseTunnel:
     samples = {"target": 0, "n_samples": 400, "perturbations_per_eval": 200, "seed": 0}  # noqa: RUF012
 
-    def test_one_feature_mask(self):
-        smooth = NoiseTunnel(SPES(detector)).attribute(
+    @pytest.mark.parametrize("kind", [CaptumNoiseTunnel, NoiseTunnel])
+    def test_one_feature_mask(self, kind):
+        smooth = kind(SPES(detector)).attribute(
             SPECTROGRAM, nt_samples=3, stdevs=0.0, feature_mask=PATCHES, **self.samples
         )
         plain = SPES(detector).attribute(SPECTROGRAM, feature_mask=PATCHES, **self.samples)
+        torch.testing.assert_close(smooth, plain)
+
+    def test_masks_that_differ_by_example(self):
+        """Every copy of an example gets the masks of that example."""
+        inputs = torch.cat([SPECTROGRAM, SPECTROGRAM.flip(-1)])
+        levels = [torch.cat([PATCHES, PATCHES.flip(-1)]), torch.cat([QUARTERS, PATCHES])]
+        smooth = NoiseTunnel(SPES(detector)).attribute(
+            inputs, nt_samples=3, stdevs=0.0, feature_mask=levels, **self.samples
+        )
+        plain = SPES(detector).attribute(inputs, feature_mask=levels, **self.samples)
         torch.testing.assert_close(smooth, plain)
 
     @pytest.mark.parametrize("nt_samples_batch_size", [None, 2])
     def test_levels_are_smoothed_over_the_noise(self, nt_samples_batch_size):
         """The mean of SPES in levels of the noisy inputs, two examples at once."""
         inputs = torch.cat([SPECTROGRAM, SPECTROGRAM.flip(-1)])
-        method = SPESInLevels(detector, estimator=MaskedDifference())
-        smooth = NoiseTunnel(method).attribute(
+        plain = SPES(detector, estimator=MaskedDifference())
+        levels = {"feature_mask": [PATCHES, QUARTERS]}
+        smooth = NoiseTunnel(plain).attribute(
             inputs,
+            **levels,
             nt_samples=3,
             nt_samples_batch_size=nt_samples_batch_size,
             stdevs=0.1,
@@ -211,8 +216,6 @@ class TestNoiseTunnel:
         torch.manual_seed(0)
         parts = [3] if nt_samples_batch_size is None else [2, 1]
         noisy = [_noisy(inputs, n) for n in parts]
-        plain = SPES(detector, estimator=MaskedDifference())
-        levels = {"feature_mask": [PATCHES, QUARTERS]}
         maps = [
             plain.attribute(own.flatten(0, 1), **levels, **self.samples).unflatten(0, own.shape[:2])
             for own in noisy

@@ -78,7 +78,7 @@ class TestMethods:
         comparison = compare(works, few, given=utterances[:1])
         assert not comparison.failures
         assert comparison.ids == ["tone"]
-        ((_, name, error),) = compare(["lrp"], few, given=utterances[:1]).failures
+        ((_, name, error),) = compare(["lrp"], given=utterances[:1], folder="lrp").failures
         assert (name, "cannot explain this model" in error) == ("lrp", True)
 
     def test_more_samples_than_a_method_takes(self, compare, tmp_path):

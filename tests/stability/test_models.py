@@ -10,6 +10,7 @@ from captum_spes import SPES, KLDivergenceForward, SpeechToTextAttribution
 from captum_spes.corpus import Utterance
 from captum_spes.demo import MODEL_FOLDER, load_demo
 from captum_spes.errors import ArgumentError
+from captum_spes.io.audio import load_audio
 from captum_spes.stability import (
     ClassifierConfig,
     SpeechClassifier,
@@ -18,7 +19,6 @@ from captum_spes.stability import (
 )
 from captum_spes.stability.classification import ClassifierModel, HuggingFaceStages, OurStages
 from captum_spes.stability.units import perturbed_masks
-from captum_spes.io.audio import load_audio
 from tests.stability.planted import RATE, utterances
 
 METHODS = (

@@ -9,6 +9,7 @@ import torch
 from captum_spes.alignment import Alignment, Interval, read_alignments
 from captum_spes.corpus import read_manifest
 from captum_spes.errors import ArgumentError
+from captum_spes.report import write_stability
 from captum_spes.stability import (
     Attributed,
     StabilityStudy,
@@ -16,10 +17,9 @@ from captum_spes.stability import (
     paired_difference,
     parse_method,
     parse_units,
-    stability_table,
     run_study,
+    stability_table,
 )
-from captum_spes.report import write_stability
 from tests.stability.planted import FRAMES, PlantedModel, drawn, utterances, write_corpus
 
 SHARED_PART = 0.5

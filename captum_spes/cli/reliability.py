@@ -9,7 +9,7 @@ from typing import Any
 
 from captum_spes.cli.options import positive, print_text
 from captum_spes.errors import ArgumentError, optional_library
-from captum_spes.stability.methods import method_names
+from captum_spes.speech import METHODS
 
 _METHODS = "spes,saliency,integrated-gradients,feature-ablation,lime"
 _UNITS = "20ms,word,20ms:word"
@@ -40,7 +40,7 @@ def add_reliability(commands: Any) -> None:
         "--methods",
         default=_METHODS,
         metavar="NAME,...",
-        help=f"of {', '.join(method_names())}; those that sample with a number of samples: "
+        help=f"of {', '.join(_known_methods())}; those that sample with a number of samples: "
         "lime@25. The others are compared with the first. (default: %(default)s)",
     )
     add(
@@ -114,6 +114,12 @@ def _reliability(parsed: argparse.Namespace) -> None:
     written.append(write_provenance(parsed.out, parsed.arguments))
     print_text((parsed.out / "summary.md").read_text(encoding="utf-8"))
     print_text(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _known_methods() -> list[str]:
+    """Those of :mod:`captum_spes.stability`, which takes long to import."""
+    known = [method.name for method in METHODS.values() if method.runner is not None]
+    return [*known, "feature-ablation-kl"]
 
 
 def _names(text: str) -> list[str]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from plain_loop import plain_spectrogram_attr, plain_token_attr, score_named
+from plain_loop import Draws, plain_spectrogram_attr, plain_token_attr, score_named
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.attr import GaussianProcess
@@ -179,17 +179,14 @@ class Case:
                     adapter.logits(self.states.expand(size, -1, -1), sequence)
 
     def plain(self, side, n_samples):
-        arguments = {"n_samples": n_samples, "seed": 0, "batch": self.batch}
         score = score_named("kl", self.sequence)
         if side == "spectrogram":
+            draws = Draws(n_samples, PERTURB_PROB, 0, self.batch)
             return plain_spectrogram_attr(
-                self.adapter, self.speech, self.sequence, self.levels, self.removed,
-                perturb_prob=PERTURB_PROB, score=score, **arguments,
-            )  # fmt: skip
-        return plain_token_attr(
-            self.adapter, self.speech, self.sequence,
-            perturb_prob=TOKEN_PERTURB_PROB, score=score, **arguments,
-        )  # fmt: skip
+                self.adapter, self.speech, self.sequence, self.levels, self.removed, draws, score
+            )
+        draws = Draws(n_samples, TOKEN_PERTURB_PROB, 0, self.batch)
+        return plain_token_attr(self.adapter, self.speech, self.sequence, draws, score)
 
 
 def seconds(case, way, side, n_samples):

@@ -9,8 +9,25 @@ from the same seed.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-from captum_spes.attr.sampling import BernoulliDesign, chunk_sizes, level_seeds, split_evenly
+
+from captum_spes.attr import BernoulliDesign
+from captum_spes.attr.designs import SeededMasks
+
+
+class Draws(NamedTuple):
+    """What is drawn: the masks of SPES with the same seed."""
+
+    n_samples: int
+    perturb_prob: float
+    seed: int
+    batch: int
+
+    def sizes(self, n_samples):
+        """Of batches."""
+        return [min(self.batch, n_samples - i) for i in range(0, n_samples, self.batch)]
 
 
 def _kl_divergence(original, perturbed):
@@ -30,20 +47,18 @@ def score_named(name, sequence):
 
 
 @torch.no_grad()
-def plain_spectrogram_attr(
-    adapter, speech, sequence, levels, removed, *, n_samples, perturb_prob, seed, batch, score
-):
+def plain_spectrogram_attr(adapter, speech, sequence, levels, removed, draws, score):
     """(tokens, time, freq), from masks of patches ``levels``, each (time, freq)."""
     spectrogram, removed = speech.spectrogram.to(adapter.device), removed.to(adapter.device)
     original = adapter.logits(adapter.encode(speech, spectrogram[None]), sequence).softmax(-1)
-    design, seeds = BernoulliDesign(perturb_prob), level_seeds(seed, len(levels))
+    n_patches = [int(labels.max()) + 1 for labels in levels]
+    masks_of = SeededMasks(BernoulliDesign(draws.perturb_prob), n_patches, draws.seed)
     heat = torch.zeros(len(sequence.explained), *spectrogram.shape, device=adapter.device)
     counts = torch.zeros(spectrogram.shape, device=adapter.device)
-    schedule = zip(levels, split_evenly(n_samples, len(levels)), seeds, strict=True)
-    for labels, samples, level_seed in schedule:
-        generator = torch.Generator().manual_seed(level_seed)
-        for size in chunk_sizes(samples, batch):
-            masked = design.sample(size, int(labels.max()) + 1, generator)
+    for level, labels in enumerate(levels):
+        share, rest = divmod(draws.n_samples, len(levels))
+        for size in draws.sizes(share + (level < rest)):
+            masked = masks_of.draw(level, size)
             masks = torch.stack([(~mask[labels]).float() for mask in masked]).to(adapter.device)
             perturbed = spectrogram * masks + removed * (1 - masks)
             logits = adapter.logits(adapter.encode(speech, perturbed), sequence)
@@ -56,18 +71,16 @@ def plain_spectrogram_attr(
 
 
 @torch.no_grad()
-def plain_token_attr(
-    adapter, speech, sequence, *, n_samples, perturb_prob, seed, batch, score
-):  # fmt: skip
+def plain_token_attr(adapter, speech, sequence, draws, score):
     """(tokens, previous tokens)."""
     spectrogram = speech.spectrogram[None]
     original = adapter.logits(adapter.encode(speech, spectrogram), sequence).softmax(-1)
-    design, generator = BernoulliDesign(perturb_prob), torch.Generator().manual_seed(seed)
     n_previous = len(sequence.decoder_ids)
+    masks_of = SeededMasks(BernoulliDesign(draws.perturb_prob), [n_previous], draws.seed)
     heat = torch.zeros(len(sequence.explained), n_previous, device=adapter.device)
     counts = torch.zeros(n_previous, device=adapter.device)
-    for size in chunk_sizes(n_samples, batch):
-        is_removed = design.sample(size, n_previous, generator).to(adapter.device)
+    for size in draws.sizes(draws.n_samples):
+        is_removed = masks_of.draw(0, size).to(adapter.device)
         with adapter.keep_previous_tokens((~is_removed).float()):
             states = adapter.encode(speech, spectrogram.expand(size, -1, -1))
             logits = adapter.logits(states, sequence)

@@ -6,9 +6,14 @@ either habit catches them, and unlike ``assert`` they survive ``python -O``.
 """
 
 import math
+import sys
+import warnings
 from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
+
+# Modules that stand between a user and a warning: ours, and the decorators of these.
+_BETWEEN = ("captum_spes.", "captum.", "torch.", "contextlib")
 
 
 class ArgumentError(ValueError, AssertionError):
@@ -47,6 +52,14 @@ def real_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
     return float(value)
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line of the user's that led here, whatever stands between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def optional_library(name: str, purpose: str, extra: str) -> Any:

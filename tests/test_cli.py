@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from captum_spes import SpeechToTextAttributionResult
+from captum_spes import Settings, SpeechToTextAttributionResult
+from captum_spes.attr import GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.cli import main
 from captum_spes.demo import load_examples
 from captum_spes.metrics import corpus_score
@@ -118,22 +119,53 @@ class TestSampling:
         assert self.saved(tmp_path).parameters["scheme"] == "efficient"
 
     @pytest.mark.parametrize(
-        ("given", "patches"),
-        [(("--method", "spes"), [60, 120]), (("--patches-per-second", "30"), [30])],
+        ("given", "scheme", "patches"),
+        [
+            (("--scheme", "paper"), "paper", [400, 500, 600]),
+            (("--scheme", "paper", "--patches-per-second", "30"), "paper", [30]),
+            (("--patches-per-second", "30"), "efficient", [30]),
+        ],
     )
     def test_the_papers_mean_is_there(
-        self, capsys, recording, model_folder, tmp_path, given, patches
+        self, capsys, recording, model_folder, tmp_path, given, scheme, patches
     ):
         status, _, _ = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
         assert status == 0
         parameters = self.saved(tmp_path).parameters
-        assert (parameters["scheme"], parameters["patches_per_second"]) == ("paper", patches)
+        assert (parameters["scheme"], parameters["patches_per_second"]) == (scheme, patches)
 
-    def test_patches_of_its_own(self, capsys, recording, model_folder, tmp_path):
-        given = ("--method", "spes-efficient", "--patches-per-second", "30")
+    def test_estimators_by_the_name_of_a_method(self, capsys, recording, model_folder, tmp_path):
+        arguments = self.arguments(recording, model_folder, tmp_path)
+        patches = Settings.efficient().patches_per_second
+        for name, estimator in (
+            ("spes-mean", MaskedMean()),
+            ("spes-difference", MaskedDifference()),
+            ("spes-efficient", GaussianProcess()),
+        ):
+            assert run(capsys, *arguments, "--method", name)[0] == 0
+            settings = self.saved(tmp_path).settings
+            assert (settings.estimator, settings.patches_per_second) == (estimator, patches)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (
+                ("--scheme", "paper", "--method", "spes-efficient", "--patches-per-second", "30"),
+                "patches_per_second=(30,) has no effect on spes-efficient",
+            ),
+            (
+                ("--method", "feature-wise", "--perturb-prob", "0.2"),
+                "perturb_prob=0.2 has no effect on feature-wise",
+            ),
+            (("--method", "saliency", "--tolerance", "0.2"), "has no effect on saliency"),
+        ],
+    )
+    def test_an_option_without_effect_is_told(
+        self, capsys, recording, model_folder, tmp_path, given, message
+    ):
         status, _, err = run(capsys, *self.arguments(recording, model_folder, tmp_path), *given)
         assert status == 2
-        assert "patches of its own" in err
+        assert message in err
 
     def test_tolerance_stops_early(self, capsys, recording, model_folder, tmp_path):
         given = ("--samples", "5000", "--patches-per-second", "20", "--tolerance", "0.5")
@@ -164,11 +196,9 @@ class TestSampling:
             ("--batch-size", "b"),
         ],
     )
-    def test_bad_values(self, capsys, recording, given):
-        with pytest.raises(SystemExit) as stopped:
-            main(["explain", str(recording), *given])
-        assert stopped.value.code == 2
-        assert given[1] in capsys.readouterr().err
+    def test_bad_values(self, capsys, recording, model_folder, given):
+        error = fails(capsys, recording, "--model", model_folder, *given, quick=())
+        assert given[1] in error
 
 
 def test_another_method(capsys, recording, model_folder, tmp_path):
@@ -220,8 +250,8 @@ def test_seed(capsys, recording, model_folder):
     assert first != explain(capsys, *arguments, "--seed", "2")[1]
 
 
-def fails(capsys, *arguments):
-    status, out, err = explain(capsys, *arguments)
+def fails(capsys, *arguments, quick=QUICK):
+    status, out, err = run(capsys, "explain", *arguments, *quick)
     assert status == 2
     assert out == ""
     assert err.startswith("captum-spes: error: ")
@@ -274,17 +304,23 @@ class TestErrors:
             ["explain", "--samples", "0"],
             ["explain", "--samples", "many"],
             ["explain", "--token-samples", "-1"],
+            ["explain", "--max-seconds", "long"],
+            ["explain", "--patches-per-second", "few"],
             ["explain", "--device", "tpu"],
-            ["explain", "--baselines", "noise"],
+            ["explain", "--baselines", "noise", "--quiet"],
             ["explain", "--nonsense"],
+            ["explain", "--scheme", "quick"],
+            ["explain", "--feature-mask", "words"],
             ["nonsense"],
             [],
         ],
     )
     def test_wrong_arguments(self, capsys, arguments):
-        with pytest.raises(SystemExit) as exit_info:
-            main(arguments)
-        assert exit_info.value.code == 2
+        try:
+            status = main(arguments)
+        except SystemExit as stopped:  # of what the parser itself refuses
+            status = stopped.code
+        assert status == 2
         error = capsys.readouterr().err
         assert error.startswith("captum-spes: error: ")
         assert error.count("\n") == 1

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from captum_spes.cli import main
-from captum_spes.stability import ClassifierConfig, StabilityStudy, SpeechClassifier
 from captum_spes.report import plot_cost, plot_stability, write_stability
+from captum_spes.stability import ClassifierConfig, SpeechClassifier, StabilityStudy
 from tests.stability.planted import RATE, write_corpus
 
 CLASSES = {"speaker": ("soft", "loud")}

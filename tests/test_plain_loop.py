@@ -48,20 +48,15 @@ def test_equals_the_plain_loop(plain_loop, tiny_model, audio, options):
 
     adapter, sequence = explainer.adapter, explained_sequence(result)
     speech = read_speech(adapter, audio, adapter.sampling_rate)
-    shared = {
-        "seed": settings["seed"],
-        "batch": 7,
-        "score": plain_loop.score_named(settings.get("score", "kl"), sequence),
-    }
+    score = plain_loop.score_named(settings.get("score", "kl"), sequence)
+    draws, token_draws = (
+        plain_loop.Draws(settings[f"n_{side}samples"], settings[f"{side}perturb_prob"], 0, 7)
+        for side in ("", "token_")
+    )
     spectrogram_attr = plain_loop.plain_spectrogram_attr(
-        adapter, speech, sequence, list(result.feature_masks), result.removed,
-        n_samples=settings["n_samples"], perturb_prob=settings["perturb_prob"], **shared,
-    )  # fmt: skip
-    token_attr = plain_loop.plain_token_attr(
-        adapter, speech, sequence,
-        n_samples=settings["n_token_samples"], perturb_prob=settings["token_perturb_prob"],
-        **shared,
-    )  # fmt: skip
+        adapter, speech, sequence, list(result.feature_masks), result.removed, draws, score
+    )
+    token_attr = plain_loop.plain_token_attr(adapter, speech, sequence, token_draws, score)
 
     scale = spectrogram_attr.abs().max()
     assert (result.spectrogram_attr - spectrogram_attr).abs().max() < 1e-5 * max(1, scale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from captum_spes.attr.captum_compat import (
     _select_targets,
 )
 from captum_spes.attr.segmentation import Segmentation
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, warn_caller
 
 
 class Forward:
@@ -134,10 +133,9 @@ def check_inputs(tensors: tuple[Tensor, ...], forward_func: Callable[..., Any]) 
     if len(tensors[0]) == 0:
         raise ArgumentError("inputs hold no example: their first dimension is 0.")
     if isinstance(forward_func, torch.nn.Module) and forward_func.training:
-        warnings.warn(
+        warn_caller(
             "forward_func is in training mode: dropout adds noise to every evaluation. "
-            "Call .eval() on the model first.",
-            stacklevel=4,
+            "Call .eval() on the model first."
         )
 
 

@@ -8,7 +8,6 @@ are decided here.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from captum_spes.attr.captum_compat import progress
 from captum_spes.attr.estimators import HALVES
 from captum_spes.attr.forward import Forward, Original, on_device_of
 from captum_spes.attr.reliability import check_tolerance, split_half_reliability
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import ArgumentError, warn_caller, whole_number
 
 AUTO = "auto"
 # Levels take turns in rounds: the first of this many samples, at least two of each level, every
@@ -117,10 +116,9 @@ def sample(
         except KeyboardInterrupt:
             if not plan.return_partial or not sampler.n_samples:
                 raise
-            warnings.warn(
+            warn_caller(
                 f"interrupted after {sampler.n_samples} of {plan.n_samples} samples; the "
-                "attributions are those of the samples so far.",
-                stacklevel=3,
+                "attributions are those of the samples so far."
             )
 
 

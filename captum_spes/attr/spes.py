@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -44,6 +43,7 @@ from captum_spes.attr.segmentation import (
     perturb,
     segmentation_levels,
 )
+from captum_spes.errors import warn_caller
 
 
 class SPES(PerturbationAttribution):
@@ -362,10 +362,9 @@ class _FeaturePerturbations:
                 missed += int((features.is_perturbed & ~seen).sum())
         if missed:
             unseen = getattr(self.estimator, "unseen", "say nothing of the model")
-            warnings.warn(
+            warn_caller(
                 f"{missed} elements were perturbed by no sample and {unseen}; raise "
-                "n_samples or perturb_prob.",
-                stacklevel=4,
+                "n_samples or perturb_prob."
             )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.forward.logits import call_logits, output_logits
 
 _LOG2_E = math.log2(math.e)
@@ -134,10 +133,9 @@ class KLDivergenceForward:
         if torch.is_grad_enabled() and any(
             isinstance(arg, Tensor) and arg.requires_grad for arg in args
         ):
-            warnings.warn(
+            warn_caller(
                 "The gradient of the KL divergence is zero at the reference, so gradient "
-                "methods find nothing there; use TokenProbabilityForward(..., log=True).",
-                stacklevel=2,
+                "methods find nothing there; use TokenProbabilityForward(..., log=True)."
             )
         inputs, rows = (args[:-1], args[-1]) if self.indexed else (args, None)
         states = call_logits(self.logits_func, inputs)
@@ -367,10 +365,9 @@ def divergence_scores(perturbed: Tensor, reference: Tensor) -> Tensor:
 
 def _warn_in_training_mode(logits_func: Callable[..., Any]) -> None:
     if isinstance(logits_func, torch.nn.Module) and logits_func.training:
-        warnings.warn(
+        warn_caller(
             "logits_func is in training mode: dropout adds noise to every evaluation. Call "
-            ".eval() on the model first.",
-            stacklevel=3,
+            ".eval() on the model first."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_spes.attr.reliability import samples_for, split_half_reliability
+from captum_spes.errors import warn_caller
 from captum_spes.maps import paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.sides import SideMaps
 
@@ -103,9 +103,8 @@ def warn_if_noise(reliability: float, n_samples: int, odds_exponent: float = 1.0
         count = samples_for(reliability, n_samples, _RELIABLE, odds_exponent)
         if count is not None:
             needed = f" About {count:,} samples would give {_RELIABLE}."
-    warnings.warn(
+    warn_caller(
         f"{1 - reliability:.0%} of the saliency map is sampling noise (split-half reliability "
         f"{reliability:.2f} with {n_samples} samples).{needed} Raise n_samples, or take "
-        "larger patches (patches_per_second).",
-        stacklevel=3,
+        "larger patches (patches_per_second)."
     )

@@ -1,7 +1,12 @@
 """The names that users import, and the house's rule that imports run downwards."""
 
 import ast
+import importlib
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import captum_spes
 
@@ -9,6 +14,8 @@ ROOT = Path(captum_spes.__file__).parent
 # From the ground up; a module may import only what stands before its own layer.
 LAYERS = [
     "errors",
+    "io",
+    "plotting",
     "attr",
     "masks",
     "forward",
@@ -18,19 +25,37 @@ LAYERS = [
     "metrics",
     "analysis",
     "corpus",
+    "evaluation",
     "demo",
+    "stability",
     "reliability",
     "report",
     "cli",
 ]
 GROUND = {"errors"}
-UNDER_SPEECH = ["attr", "masks", "forward", "maps"]
+# What anybody can use who explains no speech: they import nothing but the ground.
+ON_THE_GROUND = ["io", "plotting", "attr", "masks", "forward", "maps"]
+# What version 0.1 had, of which much has another place now.
+FORMER = {
+    "corpus": [
+        "METHODS", "Comparison", "NamedMethod", "Settings", "Utterance", "compare_methods",
+        "named_methods", "read_manifest",
+    ],
+    "reliability": [
+        "Attributed", "ClassifierConfig", "Condition", "ConditionAgreement", "ExplainedModel",
+        "ReliabilityMethod", "ReliabilityStudy", "SpeechClassifier", "StudyOptions", "UnitPair",
+        "View", "condition_agreements", "load_explained_model", "paired_difference",
+        "parse_method", "parse_units", "reliability_table", "run_study",
+    ],
+    "report": ["plot_cost", "plot_reliability", "write_comparison", "write_reliability"],
+    "metrics": ["deletion_curve", "inter_seed_agreement", "plot_curves"],
+}  # fmt: skip
 
 
 def test_public_names():
     assert set(captum_spes.__all__) == {
         "SPES", "BubbleNoise", "CrossAttention", "EnergyMap", "KLDivergenceForward",
-        "RandomMap", "SpeechToTextAttribution",
+        "LLMAttribution", "RandomMap", "Settings", "SpeechToTextAttribution",
         "SpeechToTextAttributionResult", "TokenProbabilityForward", "Word",
         "describe_levels", "grid_feature_mask", "slic_feature_mask", "span_feature_mask",
         "window_feature_mask",
@@ -39,17 +64,26 @@ def test_public_names():
         assert getattr(captum_spes, name).__doc__
 
 
-def imported_layers(file):
+def imported_names(file):
     for node in ast.walk(ast.parse(file.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+            yield node.module
+            # `from captum_spes import corpus` imports a layer, too.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "captum_spes" and len(parts) > 1:
-                yield parts[1]
+            yield from (alias.name for alias in node.names)
+
+
+def imported_layers(file):
+    for name in imported_names(file):
+        parts = name.split(".")
+        if parts[0] == "captum_spes" and len(parts) > 1 and parts[1] in LAYERS:
+            yield parts[1]
+
+
+def test_every_module_has_a_layer():
+    found = {file.relative_to(ROOT).parts[0].removesuffix(".py") for file in ROOT.rglob("*.py")}
+    assert found - {"__init__"} == set(LAYERS)
 
 
 def test_imports_run_downwards():
@@ -61,5 +95,65 @@ def test_imports_run_downwards():
             if imported == layer:
                 continue
             assert LAYERS.index(imported) < LAYERS.index(layer), (file, imported)
-            if layer in UNDER_SPEECH:
+            if layer in ON_THE_GROUND:
                 assert imported in GROUND, (file, imported)
+
+
+def test_nothing_imports_what_is_not_in_the_wheel():
+    for file in ROOT.rglob("*.py"):
+        packages = {name.partition(".")[0] for name in imported_names(file)}
+        assert not packages & {"recipes", "tests", "benchmarks"}, file
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("package", FORMER)
+def test_former_names_are_still_there(package):
+    module = importlib.import_module(f"captum_spes.{package}")
+    for name in FORMER[package]:
+        assert getattr(module, name).__doc__
+
+
+@pytest.mark.parametrize(
+    ("line", "now"),
+    [
+        ("from captum_spes.reliability import ReliabilityStudy", "captum_spes.stability"),
+        ("from captum_spes.reliability.units import View", "captum_spes.stability"),
+        ("from captum_spes.corpus import compare_methods", "captum_spes.evaluation"),
+        ("from captum_spes.corpus import named_methods", "captum_spes.speech"),
+        ("from captum_spes.corpus import Settings", "EvaluationSettings"),
+        ("from captum_spes.report import write_reliability", "write_stability"),
+    ],
+)
+def test_former_names_say_where_they_went(line, now):
+    """In a process of its own, as a module is imported once only."""
+    warned = _python("-W", "always::DeprecationWarning", line)
+    assert warned.returncode == 0
+    (told,) = (text for text in warned.stderr.splitlines() if "DeprecationWarning" in text)
+    assert now in told
+    assert told.startswith("<string>:1:")  # the user's line, not ours
+    assert _python("-W", "error::DeprecationWarning", line).returncode != 0
+
+
+def test_names_of_today_do_not_warn():
+    lines = "\n".join(
+        f"import captum_spes.{layer}" for layer in LAYERS if layer not in ("reliability", "cli")
+    )
+    # Whoever imports the package's own names must not be told of names that it uses itself.
+    done = _python(
+        "-W", "error::DeprecationWarning:captum_spes", f"{lines}\nimport captum_spes.cli"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "captum_spes" not in done.stderr
+
+
+def _python(*arguments):
+    *options, code = arguments
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("package", ["corpus", "report"])
+def test_other_names_are_attribute_errors(package):
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        importlib.import_module(f"captum_spes.{package}").nothing  # noqa: B018

@@ -34,7 +34,7 @@ OTHERS = "saliency,integrated-gradients,cross-attention,energy,random"
 
 # The paper's patches and beam; 1,000 samples are its Bubble Noise's number, a twentieth of SPES's.
 _BUNDLED = (
-    f"{CORPUS} --limit 50 --samples 1000 --token-samples 200 --patches-per-second 400 500 600 "
+    f"{CORPUS} --limit 50 --scheme paper --samples 1000 --token-samples 200 "
     "--num-beams 5 --dtype bfloat16 --seed 0"
 ).split()
 _STEPS = ["--method-args", '{"integrated-gradients": {"n_steps": 20}}']
@@ -52,12 +52,12 @@ PARTS = {
     },
     # What more samples change.
     "bundled_en_samples": (
-        f"{CORPUS} --limit 50 --samples 5000 --token-samples 1000 --patches-per-second 400 500 600 "
+        f"{CORPUS} --limit 50 --scheme paper --samples 5000 --token-samples 1000 "
         "--num-beams 5 --dtype bfloat16 --seed 0 --methods spes,spes-grid"
     ).split(),
     # Larger patches, as 200 samples are too few for the paper's.
     "whisper": (
-        f"{SPEECH} --model {WHISPER} --limit 20 --samples 200 --token-samples 100 "
+        f"{SPEECH} --model {WHISPER} --limit 20 --scheme paper --samples 200 --token-samples 100 "
         "--patches-per-second 60 120 --max-new-tokens 60 --normalize-text --dtype bfloat16 "
         "--seed 0 --methods spes,feature-wise,bubble-noise,saliency,cross-attention,energy,random"
     ).split(),

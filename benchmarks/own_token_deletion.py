@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captum_spes import SpeechToTextAttribution
-from captum_spes.corpus import named_methods, read_manifest
+from captum_spes import Settings, SpeechToTextAttribution
+from captum_spes.corpus import read_manifest
 from captum_spes.metrics.perturbation import (
     GRADED,
     Hearing,
@@ -29,26 +29,21 @@ from captum_spes.metrics.perturbation import (
     graded_curve,
     perturbed,
 )
+from captum_spes.speech import named_methods
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import load_model
 
 METHODS = "spes,saliency,cross-attention,energy,random"
 PERCENTAGES = tuple(range(0, 101, 10))
-SETTINGS = {
-    "n_samples": 200,
-    "n_token_samples": 100,
-    "patches_per_second": (60, 120),
-    "perturbations_per_eval": 4,
-    "seed": 0,
-}
+SETTINGS = Settings.paper(n_samples=200, n_token_samples=100, patches_per_second=(60, 120))
+SEED = 0
 
 
 def measured(model, processor, audio, method) -> dict[str, dict[str, list[float]]]:
     """KL divergence and token accuracy at each step, by the sentence's and by own maps."""
     explainer = SpeechToTextAttribution(method.make(model), processor)
     adapter = explainer.adapter
-    settings = {**SETTINGS, **method.arguments(SETTINGS["patches_per_second"])}
-    result = explainer.attribute(audio, **settings)
+    result = explainer.attribute(audio, settings=method.settings(SETTINGS), seed=SEED)
     speech = read_speech(adapter, audio, adapter.sampling_rate)
     sequence = explained_sequence(result)
 

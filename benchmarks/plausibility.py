@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from captum_spes import SpeechToTextAttribution
+from captum_spes import Settings, SpeechToTextAttribution
 from captum_spes.alignment import align_result, read_alignments
 from captum_spes.analysis import (
     EVIDENCE,
@@ -53,10 +53,10 @@ from captum_spes.analysis import (
     word_evidence,
 )
 from captum_spes.analysis.findings import corrected, utterance_means
-from captum_spes.corpus import named_methods
 from captum_spes.demo import load_demo
 from captum_spes.demo.examples import read_examples
 from captum_spes.io.audio import load_audio
+from captum_spes.speech import named_methods
 from captum_spes.speech.models import load_model
 
 SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", "../shared"))
@@ -78,19 +78,21 @@ class Explaining:
         self.folder, self.settings = folder, settings
         self.gradient_steps = gradient_steps
 
-    def __call__(self, name, audio, method_name="spes-efficient", *, group="", **arguments):
-        target = self.folder / (group or method_name) / f"{name}.npz"
-        if target.exists():
+    def __call__(
+        self, name, audio, method_name="spes-efficient", *, group="", target=None, **arguments
+    ):
+        file = self.folder / (group or method_name) / f"{name}.npz"
+        if file.exists():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         (method,) = named_methods([method_name])
         explainer = SpeechToTextAttribution(method.make(self.model), self.processor)
-        settings = {"seed": 0, **self.settings, **method.arguments((60, 120)), **arguments}
         if method_name == "integrated-gradients":
-            settings["method_args"] = {"n_steps": self.gradient_steps}
-        result = explainer.attribute(audio, **settings)
-        result.save(target)
-        print(target, result.text, flush=True)
+            arguments["method_args"] = {"n_steps": self.gradient_steps}
+        asked = Settings.paper(patches_per_second=(60, 120), **self.settings, **arguments)
+        result = explainer.attribute(audio, target=target, settings=method.settings(asked), seed=0)
+        result.save(file)
+        print(file, result.text, flush=True)
 
 
 def explain_english(folder, corpus):

@@ -12,7 +12,7 @@ from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
 
-# Modules that stand between a user and a warning: ours, and the decorators of these.
+# Modules that can stand between the user's line and a warning: ours, and those that wrap ours.
 _BETWEEN = ("captum_spes.", "captum.", "torch.", "contextlib")
 
 
@@ -48,14 +48,14 @@ def positive_number(name: str, value: object) -> float:
 
 
 def real_number(name: str, value: object) -> float:
-    """Return ``value`` as a float; truth values and texts are no numbers."""
+    """Return ``value`` as a float; truth values and texts do not count as numbers."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
     return float(value)
 
 
 def warn_caller(message: str) -> None:
-    """Warn at the line of the user's that led here, whatever stands between."""
+    """Warn at the user's line that led here, not at a line of this package or a library."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
         level, frame = level + 1, frame.f_back
@@ -63,8 +63,8 @@ def warn_caller(message: str) -> None:
 
 
 def optional_library(name: str, purpose: str, extra: str) -> Any:
-    """Import a module that only some users need, or raise an ImportError that says what installs
-    it: ``purpose`` needs it, and ``extra`` of this package brings it."""
+    """Import a module that only some users need, or raise an ImportError that says how to install
+    it: ``purpose`` is what needs it, ``extra`` the extra of this package that installs it."""
     try:
         return import_module(name)
     except ImportError as error:

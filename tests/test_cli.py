@@ -16,6 +16,9 @@ from captum_spes.cli import main
 from captum_spes.demo import load_examples
 from captum_spes.metrics import corpus_score
 
+# Few samples are noise; the command line prints it.
+pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
+
 QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40", "--quiet"]
 
 

@@ -18,6 +18,10 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
+# Of recordings that are explained with few samples; the command line prints it.
+pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
+
+
 @pytest.fixture(scope="module")
 def explained(tmp_path_factory):
     """Three bundled recordings, really explained."""

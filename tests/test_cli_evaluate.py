@@ -10,6 +10,9 @@ import soundfile
 from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
 
+# Few samples are noise; the command line prints it.
+pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
+
 QUICK = [
     "--samples", "20", "--token-samples", "10", "--patches-per-second", "40", "--quiet",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 from captum_spes.cli import main
 from captum_spes.report import plot_cost, plot_stability, write_stability
 from captum_spes.stability import ClassifierConfig, SpeechClassifier, StabilityStudy
+from captum_spes.stability.methods import method_names
 from tests.stability.planted import RATE, write_corpus
 
 CLASSES = {"speaker": ("soft", "loud")}
@@ -127,6 +128,13 @@ def test_bad_options_end_in_one_line(models, manifest, tmp_path, capsys, options
     assert error.count("\n") == 1
 
 
+def test_help_names_every_method(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "5000")
+    with pytest.raises(SystemExit):
+        main(["reliability", "--help"])
+    assert f"of {', '.join(method_names())};" in capsys.readouterr().out
+
+
 def test_one_model_is_too_few(models, manifest, tmp_path, capsys):
     assert run([models / "seed-0"], manifest, tmp_path / "out") == 2
     assert "two models" in capsys.readouterr().err
@@ -147,6 +155,7 @@ def test_units_without_times_are_told(models, manifest, tmp_path, capsys):
     assert "captum-spes align" in error
 
 
+@pytest.mark.filterwarnings("always:.*perturbed by no sample")
 def test_agreement_by_cost_is_drawn_where_a_method_has_several(models, manifest, tmp_path):
     options = ("--methods", "spes@5,spes@40,saliency", "--units", "20ms", "--limit", "2")
     assert run([models], manifest, tmp_path / "out", *options) == 0

@@ -16,6 +16,9 @@ from captum_spes.cli import main
 from captum_spes.errors import ArgumentError
 from captum_spes.forward import TokenProbability
 
+# Few samples are noise; the command line prints it.
+pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
+
 # What is not typed: objects, which names of methods stand for, and what has options of its own,
 # such as --num-beams.
 UNTYPED = {"estimator", "design", "perturb_jointly", "gen_args"}

@@ -73,7 +73,7 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
     }
     packages = (
         "attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech",
-        "analysis", "alignment", "reliability",
+        "analysis", "alignment", "stability", "evaluation", "errors",
     )  # fmt: skip
     for name in packages:
         package = sys.modules[f"captum_spes.{name}"]
@@ -91,7 +91,7 @@ def compared(names):
         tokenizer=names["explainer"].adapter.tokenizer,
     )
     utterances = [names["Utterance"]("speech", Path("speech.flac"), "the cat")]
-    settings = names["Settings"]("tiny", {"seed": 0})
+    settings = names["EvaluationSettings"]("tiny")
     methods = names["named_methods"](["energy"])
     return names["compare_methods"](model, processor, utterances, methods, settings, "scores")
 
@@ -125,7 +125,7 @@ def _pretrained(value, real=None):
 def test_example_runs(example, names):
     example.globs = {**example.globs, **names}
     example.globs.pop("__file__", None)
-    if "reliability" in example.name:
+    if "stability" in example.name:
         write_seeds_and_corpora()
     if "comparison" in example.docstring:
         example.globs["comparison"] = compared(names)

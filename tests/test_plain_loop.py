@@ -39,6 +39,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*sampling noise")
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_equals_the_plain_loop(plain_loop, tiny_model, audio, options):
     model, processor = tiny_model

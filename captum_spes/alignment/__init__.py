@@ -1,4 +1,4 @@
-"""When words and phones are spoken, and which written word is which."""
+"""When words and phones are spoken, and which written word matches which spoken one."""
 
 from captum_spes.alignment.files import read_alignments, write_alignments
 from captum_spes.alignment.forced import force_align

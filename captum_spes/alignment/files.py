@@ -1,4 +1,4 @@
-"""Alignments that other tools, or we ourselves, wrote to files."""
+"""Files of alignments: those that other tools write, and our own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.errors import ArgumentError, optional_library
 
-# How aligners write that nobody speaks.
+# Labels by which aligners say that nobody speaks.
 _SILENCES = {"", "<eps>", "<sil>", "sil", "sp", "spn", "<s>", "</s>", "<p:>", "[noise]", "SIL", "+"}
 _WORD_TIERS = ("words", "word", "ort", "ort-mau")
 _PHONE_TIERS = ("phones", "phone", "phonemes", "mau", "segments")

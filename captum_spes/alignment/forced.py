@@ -19,7 +19,7 @@ from captum_spes.io.audio import check_audio, load_audio
 # What the English model of pocketsphinx was trained on.
 _SAMPLING_RATE = 16_000
 _FRAMES_PER_SECOND = 100
-# Each is a pass over the recording; three numbers have about this many.
+# Each way to speak a text takes time for the whole recording; three numbers have about this many.
 _MOST_READINGS = 16
 _ROOM_SECONDS = 0.25
 _NOISE = 1e-3
@@ -46,8 +46,8 @@ def force_align(
                     ways to speak a number the one that fits best is taken.
         sampling_rate (int, optional): Of an array, in Hz.
                     Default: 16000
-        pronunciations (mapping of str to str, optional): Words, in small letters, that the
-                    dictionary lacks, in its phones: ``{"captum": "K AE P T AH M"}``.
+        pronunciations (mapping of str to str, optional): Words that the dictionary lacks, in lower
+                    case, and their phones: ``{"captum": "K AE P T AH M"}``.
                     Default: None
 
     Returns:
@@ -84,7 +84,7 @@ def force_align(
 def _aligned(
     decoder: Any, samples: NDArray[np.float32], readings: list[tuple[str, ...]], room: float = 0.0
 ) -> Alignment | None:
-    """Twice: the first pass finds the words, the second the phones within them."""
+    """Align twice: first to find the words, then the phones within them."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     scores = {reading: _score(decoder, pcm, reading) for reading in readings}
     best = max(scores, key=lambda reading: scores[reading])
@@ -122,7 +122,7 @@ def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> NDAr
 
 def _decoder() -> Any:
     pocketsphinx = optional_library("pocketsphinx", "forced alignment", "alignment")
-    # With its search for a better path a third of the recordings find no phones afterwards.
+    # With its search for a better path, no phones are found in a third of the recordings.
     return pocketsphinx.Decoder(
         samprate=float(_SAMPLING_RATE), lm=None, bestpath=False, loglevel="FATAL"
     )

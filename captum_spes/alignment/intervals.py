@@ -45,7 +45,7 @@ class Alignment:
             for label, start, end in intervals:
                 if not (math.isfinite(start) and math.isfinite(end) and last <= start <= end):
                     raise ArgumentError(
-                        f"{kind} {label!r} from {start} to {end} s does not follow on {last} s; "
+                        f"{kind} {label!r} from {start} to {end} s does not follow {last} s; "
                         "intervals need finite times, at least 0, in ascending order."
                     )
                 last = start

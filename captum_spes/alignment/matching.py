@@ -1,4 +1,4 @@
-"""Which written word is which spoken one."""
+"""Matching written words to spoken ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from captum_spes.speech import SpeechToTextAttributionResult, Word
 
 @dataclass(frozen=True)
 class WordMatches:
-    """Which written words are which spoken ones.
+    """Which written words match which spoken ones.
 
     Attributes:
         pairs: index of a written word, and the indices of the spoken words that it stands for
@@ -60,7 +60,7 @@ def match_words(
 
         written (sequence of str): Words of a hypothesis.
         spoken (sequence of str): Words that were said.
-        language (str, optional): Of the numbers.
+        language (str, optional): Language of the numbers.
                     Default: "en"
 
     Returns:
@@ -113,12 +113,12 @@ def align_result(
                     has are replaced. (Words of a translation can look like spoken ones, German
                     *so* for example: do not align those.)
         alignment (Alignment): Of the same recording; its text may differ from the output.
-        language (str, optional): Of the numbers.
+        language (str, optional): Language of the numbers.
                     Default: "en"
 
     Returns:
         *AlignedResult*: words that were not spoken as they are written have no times, and are
-        named.
+        listed.
 
     Raises:
         ArgumentError: num2words does not know the language.
@@ -150,7 +150,7 @@ def _first_pieces(words: Sequence[str], language: str) -> list[str]:
 
 
 def _spelled(words: Sequence[str], other: Sequence[str], language: str) -> list[tuple[str, ...]]:
-    """Of the ways to speak a number the one that the other text holds."""
+    """The words as spoken; of the ways to speak a number, the one that the other text holds."""
     text = f" {' '.join(other)} "
     spelled = []
     for word in words:
@@ -163,8 +163,8 @@ def _spelled(words: Sequence[str], other: Sequence[str], language: str) -> list[
 def _sure_partners(written: list[str], spoken: list[str]) -> dict[int, int]:
     """Equal pieces that all alignments of the smallest edit distance match.
 
-    Libraries return one such alignment; whether it is the only one takes all costs: those of the
-    beginnings of both texts and those of their ends.
+    Libraries return one such alignment; to know whether it is the only one takes all costs: those
+    of the beginnings of both texts and those of their ends.
     """
     rows, columns = len(written), len(spoken)
     differs = np.array([[w != s for s in spoken] for w in written], dtype=int)
@@ -182,7 +182,7 @@ def _sure_partners(written: list[str], spoken: list[str]) -> dict[int, int]:
 
 
 def _edit_distances(differs: NDArray[np.int_]) -> NDArray[np.int_]:
-    """Of the first i written from the first j spoken pieces, for all i and j."""
+    """Distances of the first i written from the first j spoken pieces, for all i and j."""
     rows, columns = differs.shape
     distances = np.zeros((rows + 1, columns + 1), dtype=int)
     distances[0], distances[:, 0] = np.arange(columns + 1), np.arange(rows + 1)
@@ -195,7 +195,7 @@ def _edit_distances(differs: NDArray[np.int_]) -> NDArray[np.int_]:
 
 
 def joined_words(result: SpeechToTextAttributionResult) -> list[Word]:
-    """The words without times, those that punctuation inside a word divides put together."""
+    """The words without times; those that punctuation inside a word divides are joined."""
     words = [(word.word, word.token_indices) for word in result.words]
     return [
         Word(word, tuple(indices))

@@ -1,4 +1,4 @@
-"""How a written word sounds out: what is compared when words are matched."""
+"""How a written word is spoken: what is compared when words are matched."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def spoken_forms(word: str, language: str = "en") -> list[tuple[str, ...]]:
     r"""
     The ways to spell a written word in letters alone, one piece per spoken word.
 
-    Case, punctuation and apostrophes go; what hyphens join comes apart; numbers are written
-    out, those of four digits also as a year.
+    Case, punctuation and apostrophes are dropped, words joined by hyphens are split, and
+    numbers are written out, those of four digits also as a year.
 
     Args:
 
         word (str): A word, with or without punctuation.
-        language (str, optional): Of the numbers, a code that num2words knows.
+        language (str, optional): Language of the numbers, a code that num2words knows.
                     Default: "en"
 
     Returns:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # What counts as evidence: a higher value speaks for the audio.
 EVIDENCE = ("impact", "peak_impact", "kurtosis", "speech_share")
-# Of fewer a bootstrap says nothing.
+# With fewer a bootstrap says nothing.
 _FEWEST_CLUSTERS = 5
 _WORD, _CONTINUATION, _PUNCTUATION, _SPECIAL = (
     "start of a word", "within a word", "punctuation", "end of sentence",
@@ -98,13 +98,13 @@ def _higher_kurtosis(tokens: DataFrame, kind: str) -> list[dict[str, Any]]:
 
 def word_evidence(results: Results) -> Findings:
     r"""
-    Measure for each written word how much speaks for it in the audio.
+    Measure for each written word how much in the audio speaks for it.
 
     Words that a model adds where it hears nothing rest on the text alone: whatever is removed from
     the recording changes little. What counts as little depends on the model and on the settings;
-    :func:`hallucination_check` measures how well a score separates. The divergence of SPES tells
-    that the model listens, not that it hears this very word; for a text that it did not write
-    itself, explain the probability instead: ``attribute(..., score="probability")``.
+    :func:`hallucination_check` measures how well a score separates. The divergence of SPES shows
+    that the model listens, not that it hears this very word; for a text that the model did not
+    write itself, explain the probability instead: ``attribute(..., score="probability")``.
 
     Args:
 
@@ -152,20 +152,19 @@ def hallucination_check(
 
         words (Findings): What :func:`word_evidence` returns.
         supported (sequence of bool): For each of its rows whether the word is in the audio.
-        clusters (sequence of str, optional): For each row what it shares with others and what is
-                    drawn together, the recording for example, where several explanations are of
-                    one.
+        clusters (sequence of str, optional): For each row the group that is drawn together: the
+                    recording, for example, where one has several explanations.
                     Default: None, the utterance
         n_resamples (int, optional): Of the bootstrap over clusters.
                     Default: 1000
-        seed (int, optional): Of the bootstrap.
+        seed (int, optional): Seed of the bootstrap.
                     Default: 0
 
     Returns:
         *Findings*: the words with a column ``supported``, and a test per kind of evidence:
         Mann-Whitney, one-sided, with the ROC-AUC as ``effect_size`` and its 95 % bootstrap interval
-        over clusters in ``auc_low`` and ``auc_high`` (NaN for fewer than five clusters). p takes
-        words for independent; the interval does not.
+        over clusters in ``auc_low`` and ``auc_high`` (NaN for fewer than five clusters). p treats
+        words as independent; the interval does not.
 
     Raises:
         ArgumentError: the number of labels is not that of the words, or one kind is missing.
@@ -231,7 +230,7 @@ def _interval(
     n_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Of the ROC-AUC; words of a cluster stand together in each draw."""
+    """The interval of the ROC-AUC; words of a cluster are drawn together."""
     names = list(dict.fromkeys(clusters.tolist()))
     if len(names) < _FEWEST_CLUSTERS:
         return float("nan"), float("nan")

@@ -33,9 +33,9 @@ class Findings:
             observations ``n`` (those without a finite value left out) and of ``utterances``, the
             ``estimate`` with its 95 % interval (``low``, ``high``), ``effect_size`` and which one
             it is (``effect``), ``statistic``, ``p``, and ``p_corrected`` for all questions of the
-            table (Benjamini and Hochberg). Where ``n`` counts words or tokens, p takes them for
-            independent, which those of one utterance are not: read it beside the row of the means
-            of utterances.
+            table (Benjamini and Hochberg). Where ``n`` counts words or tokens, p treats them as
+            independent, which those of one utterance are not: read it together with the row of the
+            means of utterances.
         dropped: utterances that lack rows, and why.
     """
 
@@ -83,16 +83,16 @@ def mean_test(
     Args:
 
         question (str): What is asked, for the table.
-        values (array of shape (n,)): Differences, or whatever is 0 if there is nothing. NaN is left
-                    out.
-        utterances (sequence of str): That each value comes from.
+        values (array of shape (n,)): Differences, or other values that are 0 without an effect. NaN
+                    is left out.
+        utterances (sequence of str): The utterance that each value comes from.
         alternative (str, optional): "greater", "less" or "two-sided".
                     Default: "greater"
 
     Returns:
         *dict*: a row of ``Findings.tests``, before correction; ``estimate`` is the mean. The effect
-        size is Cohen's d: the mean in standard deviations. Without test where there are fewer
-        than two values, or all are equal.
+        size is Cohen's d: the mean in standard deviations. With fewer than two values, or equal
+        ones, there is no test.
 
     Examples::
 
@@ -143,7 +143,8 @@ def rank_test(
         question (str): What is asked, for the table.
         first (array of shape (n,)): One group. NaN is left out.
         second (array of shape (m,)): The other.
-        utterances (tuple of two sequences of str): That the values of each group come from.
+        utterances (tuple of two sequences of str): For each group, the utterances that its values
+                    come from.
         alternative (str, optional): "greater" (the first is), "less" or "two-sided".
                     Default: "greater"
 
@@ -194,7 +195,7 @@ def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
 
 
 def test_row(question: str, test: str, alternative: str, n: int, utterances: int) -> dict[str, Any]:
-    """A row of ``Findings.tests`` of which nothing is known yet."""
+    """A row of ``Findings.tests`` without results yet."""
     unknown = dict.fromkeys(("estimate", "low", "high", "effect_size", "statistic", "p"), np.nan)
     return {
         "question": question,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames")
 # Values at a time, so that permutations of large tables fit into memory.
 _BATCH = 2**24
-# Of fewer means a bootstrap knows too little of their spread.
+# From fewer means a bootstrap learns too little about their spread.
 _FEWEST_RESAMPLED = 5
 
 
@@ -41,7 +41,7 @@ class Profiles(Findings):
     """Findings about frequencies.
 
     Attributes:
-        bands: the bands that columns of the table are called after.
+        bands: the bands that columns of the table are named after.
     """
 
     bands: tuple[Band, ...] = ()
@@ -66,8 +66,8 @@ def frequency_profiles(
 
         results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
                     utterance, whose words have times: see :func:`align_results`.
-        alignments (mapping of str to Alignment, optional): With it units are phones, each in the
-                    map of the word that it is a part of.
+        alignments (mapping of str to Alignment, optional): If given, units are phones, each in the
+                    map of the word that it is part of.
                     Default: None, units are words
         groups (mapping of str to str, optional): Group of each utterance, its speaker or their
                     gender for example.
@@ -80,9 +80,9 @@ def frequency_profiles(
                     Default: "max"
 
     Returns:
-        *Profiles*: one row per unit: ``utterance``, ``unit`` (the word in small letters, or the
+        *Profiles*: one row per unit: ``utterance``, ``unit`` (the word in lower case, or the
         phone, as the alignment calls it), ``word``, ``group``, ``start`` and ``end`` in seconds,
-        number of ``frames``, and a column per band, called after it. No tests: see
+        number of ``frames``, and a column per band, named after it. No tests: see
         :func:`compare_profiles`.
 
     Raises:
@@ -129,8 +129,8 @@ def compare_profiles(
     Test in which bands the profiles of two words, phones or groups differ.
 
     Units of one utterance, or of one speaker, are not independent: they are averaged first, and
-    these means are compared. Groups are compared word by word: what differs because their words
-    do is taken away.
+    these means are compared. Groups are compared word by word, so that which words they say does
+    not count.
 
     Args:
 
@@ -139,12 +139,12 @@ def compare_profiles(
         second (str): Another, for example "no".
         by (str, optional): The column that holds the two: "unit" or "group".
                     Default: "unit"
-        speakers (mapping of str to str, optional): Speaker of each utterance, where several are by
-                    one.
+        speakers (mapping of str to str, optional): Speaker of each utterance, where a speaker has
+                    several.
                     Default: None, every utterance counts as one
         n_resamples (int, optional): Permutations of the labels, at most.
                     Default: 9999
-        seed (int, optional): Of the permutations.
+        seed (int, optional): Seed of the permutations.
                     Default: 0
 
     Returns:
@@ -168,7 +168,7 @@ def compare_profiles(
     if by not in ("unit", "group"):
         raise ArgumentError(f"by must be 'unit' or 'group', got {by!r}.")
     known = set(frame[by])
-    # Words are kept in small letters; phones, which may not be, are found as they are.
+    # Words are kept in lower case; phones may not be and are looked up as they are.
     first, second = (x if x in known else x.casefold() for x in (first, second))
     if first == second:
         raise ArgumentError(f"{first!r} cannot be compared with itself.")

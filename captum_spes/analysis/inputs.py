@@ -19,7 +19,7 @@ class AlignedResults:
 
     Attributes:
         results: by utterance, those that have an alignment.
-        alignments: theirs.
+        alignments: the alignments of these.
         unmatched_written: by utterance, words of the output that were not spoken as written.
         unmatched_spoken: by utterance, spoken words that the output lacks.
         dropped: utterances without an alignment.
@@ -49,7 +49,7 @@ def load_results(
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ArgumentError: there is no explanation, one is damaged, or two have one name.
+        ArgumentError: there is no explanation, one is damaged, or two have the same name.
 
     Examples::
 
@@ -86,11 +86,11 @@ def align_results(
 
         results (mapping of str to SpeechToTextAttributionResult): By utterance.
         alignments (mapping of str to Alignment): Likewise; those of other utterances are ignored.
-        language (str, optional): Of numbers in the texts.
+        language (str, optional): Language of numbers in the texts.
                     Default: "en"
 
     Returns:
-        *AlignedResults*: what could not be aligned or matched is named, not guessed.
+        *AlignedResults*: what could not be aligned or matched is listed, not guessed.
 
     Raises:
         ArgumentError: no explanation has an alignment.
@@ -123,7 +123,7 @@ def align_results(
 
 def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
     r"""
-    Read what group each utterance belongs to.
+    Read which group each utterance belongs to.
 
     Args:
 

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 _START, _BETWEEN, _LAST, _NONE = "start", "between", "last", "none"
 _COLUMNS = ("utterance", "token", "position", _START, _BETWEEN, _LAST, "top", "top_token")
 _SHOWN_TOKENS = 5
-# What tells the start of a word in a token.
+# What marks the start of a word in a token.
 _MARKS = " ▁Ġ"
 
 
 def position_analysis(results: Results) -> Findings:
     r"""
-    Compare what the start, the last and the other previous tokens are worth (Figure 11 of the
-    paper).
+    Compare how much tokens rest on the start, on the last and on the other previous tokens (Figure
+    11 of the paper).
 
     Args:
 
@@ -43,10 +43,10 @@ def position_analysis(results: Results) -> Findings:
     Returns:
         *Findings*: one row per token with at least one previous token between the prompt and the
         last one: the normalised saliency of the ``start`` (the mean of the prompt's tokens),
-        ``between`` (the mean of those) and the ``last`` token; which of these holds the highest
-        single one (``top``; "none" where all are equal), and that token. Tests, one-sided as in
-        the paper, over tokens (as there) and over the means of utterances: last above start, last
-        above between, start above between.
+        ``between`` (the mean of the tokens between these two) and the ``last`` token; which of
+        these holds the most salient token (``top``; "none" where all are equal), and that token.
+        Tests, one-sided as in the paper, over tokens (as there) and over the means of utterances:
+        last above start, last above between, start above between.
 
     Raises:
         ArgumentError: there is no result, methods are mixed, or none has attributions of previous
@@ -92,10 +92,10 @@ def intermediate_explanations(
     Args:
 
         positions (Findings): What :func:`position_analysis` returns.
-        min_share (float, optional): Share of a token's occurrences that have an intermediate
-                    token on top, at least.
+        min_share (float, optional): Least share of a token's occurrences with an intermediate
+                    token on top.
                     Default: 0.25
-        min_count (int, optional): Occurrences of a token, at least.
+        min_count (int, optional): Least number of occurrences of a token.
                     Default: 5
 
     Returns:

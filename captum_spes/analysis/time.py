@@ -46,9 +46,9 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
 
         results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
                     utterance, whose words have times: see :func:`align_results`.
-        n_resamples (int, optional): Of the permutation tests.
+        n_resamples (int, optional): Number of permutations.
                     Default: 9999
-        seed (int, optional): Of the permutations.
+        seed (int, optional): Seed of the permutations.
                     Default: 0
 
     Returns:
@@ -90,8 +90,8 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
             crossed.append(_Crossed.of([scores for _, scores in of_result], result, usable))
     if not rows:
         raise ArgumentError(
-            "no written word has a time within its recording: call align_results first; and is the "
-            "output a transcription of what the alignment says?"
+            "no written word has a time within its recording: call align_results first, and check "
+            "that the output transcribes what the alignment says."
         )
     words_table = table(rows, _COLUMNS)
     tests = [*_against_nothing(words_table), *_against_others(crossed, n_resamples, seed)]
@@ -118,7 +118,7 @@ def _has_both_sides(result: SpeechToTextAttributionResult, word: Word) -> bool:
 def _measured(
     result: SpeechToTextAttributionResult, words: Sequence[tuple[int, Word]]
 ) -> Iterator[tuple[dict[str, Any], _Array]]:
-    """A row of each word, and its frame scores."""
+    """A row for each word, and its frame scores."""
     maps = result.word_attr().spectrogram_attr
     times = result.frame_times.double().numpy()
     for position, word in words:
@@ -202,7 +202,7 @@ def _standard_ranks(values: _Array) -> _Array:
 def _against_others(
     crossed: Sequence[_Crossed], n_resamples: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Shuffle which word is whose within each utterance."""
+    """Test by shuffling, within each utterance, which map goes with which word."""
     kept = [one for one in crossed if len(one.hit) > 1]
     questions = {
         "inside - outside, own word > others": "difference",

@@ -20,15 +20,15 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError, positive_number
 
 class BubbleNoise(PerturbationAttribution):
     r"""
-    Drowns the input in noise but for random ellipses ("bubbles") and averages, cell by
-    cell, the impact of the noise there.
+    Drowns the input in noise except inside random ellipses ("bubbles") and gives each cell
+    the average impact of the noise on it.
 
     It was made for listening tests with people and machines; the adaptation here is the
-    second baseline of the SPES paper. For every sample, noise that is uniform between the
-    lowest and the highest value of the input replaces the input outside the bubbles; inside
-    it is attenuated by the squared distance from the bubble's centre (0 in the centre, 1 at
-    the edge) and added. With w that attenuation (1 outside), r the impact
-    ``forward_func(x) - forward_func(x')``, and sums over samples, a cell gets
+    second baseline of the SPES paper. In every sample the input outside the bubbles is
+    replaced by noise, uniform between the lowest and the highest value of the input. Inside
+    a bubble the noise is multiplied by the squared distance from the bubble's centre (0 in
+    the centre, 1 at the edge) and added to the input. With w this factor (1 outside), r the
+    impact ``forward_func(x) - forward_func(x')``, and sums over samples, a cell gets
 
     .. math:: S = \sum_i r_i w_i / \sum_i w_i
 
@@ -36,9 +36,9 @@ class BubbleNoise(PerturbationAttribution):
 
     Sources: Mandel, Yoho, Healy (2016), "Measuring time-frequency importance functions of
     speech with bubble noise", https://doi.org/10.1121/1.4964102; Fucci et al.,
-    https://arxiv.org/abs/2411.01710, section 5. The paper leaves the profile of the
-    attenuation, and how scores are averaged, open. With its numbers (the defaults) and 80 mel
-    bins a third of the cells is plain noise, and w averages 0.6.
+    https://arxiv.org/abs/2411.01710, section 5. The paper does not say how the noise fades
+    inside a bubble or how scores are averaged. With its numbers (the defaults) and 80 mel
+    bins a third of the cells are pure noise, and w averages 0.6.
     """
 
     def __init__(self, forward_func: Callable[..., Any]) -> None:
@@ -83,19 +83,20 @@ class BubbleNoise(PerturbationAttribution):
             additional_forward_args (Any, optional): Further positional arguments of
                         ``forward_func``; see :class:`captum_spes.SPES`.
                         Default: None
-            n_samples (int, optional): Forward evaluations of noisy inputs, at least 1.
+            n_samples (int, optional): Number of noisy inputs to evaluate, at least 1.
                         Default: 1000, the paper's
             perturbations_per_eval (int or "auto", optional): Noisy inputs per call of
-                        ``forward_func``, as for :class:`captum_spes.SPES`. It does not change
-                        bubbles or noise.
+                        ``forward_func``, as for :class:`captum_spes.SPES`. It changes neither
+                        bubbles nor noise.
                         Default: 1
             show_progress (bool, optional): Displays a progress bar.
                         Default: False
-            bubbles_per_second (float, optional): Number of bubbles; at least one is drawn.
+            bubbles_per_second (float, optional): Bubbles per second of input; at least one is
+                        drawn.
                         Default: 10, the paper's
-            width (float, optional): Of a bubble, in seconds.
+            width (float, optional): Width of a bubble, in seconds.
                         Default: 0.43, the paper's
-            height (float, optional): Of a bubble, in cells of the frequency axis.
+            height (float, optional): Height of a bubble, in cells of the frequency axis.
                         Default: 31 (of 80 mel bins), the paper's
             frame_rate (float, optional): Frames per second.
                         Default: 100
@@ -112,19 +113,19 @@ class BubbleNoise(PerturbationAttribution):
                         attributions of the samples so far, with a warning.
                         Default: False
             return_halves (bool, optional): Whether to return the attributions of both
-                        halves of the samples, too.
+                        halves of the samples as well.
                         Default: False
 
         Returns:
             *Tensor* of **attributions**, shaped as :class:`captum_spes.SPES` shapes them:
             like the input for one score per example, ``(batch, k, *input.shape[1:])`` for
             k of them; or, with ``return_halves=True``, a tuple of **attributions** and
-            **halves**, the same twice, from every second sample each.
+            **halves**: two more such Tensors, each from every second sample.
 
         Raises:
-            ArgumentError: an argument has an unusable value or shape, or the forward
+            ArgumentError: an argument has an unusable value or shape, or ``forward_func``
                 returns NaN or infinity.
-            ArgumentTypeError: an argument, or what the forward returns, has the wrong
+            ArgumentTypeError: an argument, or what ``forward_func`` returns, has the wrong
                 type.
 
         Examples::
@@ -161,7 +162,7 @@ class BubbleNoise(PerturbationAttribution):
 
 
 class _BubblePerturbations:
-    """Bubbles and noise, and Eq. 3 with masks between 0 and 1."""
+    """Draws bubbles and noise, and averages impacts by Eq. 3 with masks between 0 and 1."""
 
     n_levels = 1
     odds_exponent = 1.0
@@ -196,7 +197,7 @@ class _BubblePerturbations:
         halves = HALVES if half is None else (half,)
         sums = torch.stack([self._sums[h] for h in halves]).sum(0)
         total = torch.stack([self._total[h] for h in halves]).sum(0)
-        # A cell in the centre of every bubble saw no noise: nothing is known of it.
+        # A cell that got no noise in any sample has no mean: its score is 0.
         means = torch.where(total > 0, sums / total.where(total > 0, total + 1), 0.0)
         n_examples = len(self._inputs) if len(means) % len(self._inputs) == 0 else 1
         shape = (n_examples, len(means) // n_examples)
@@ -206,7 +207,7 @@ class _BubblePerturbations:
 
 
 class _Bubbles:
-    """Where the noise is, sample by sample."""
+    """Draws where the noise is in each sample."""
 
     def __init__(
         self,
@@ -235,7 +236,7 @@ class _Bubbles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the weights, broadcastable to an example."""
+        """Shape of the weights, which broadcasts to an example."""
         return (*(1,) * (len(self._noise_shape) - 2), self._rows, self._columns)
 
     @property
@@ -253,14 +254,14 @@ class _Bubbles:
         columns = _middles(self._columns) - centres[:, self._count :, None] * self._columns
         rows, columns = (rows / self._row_radius).square(), (columns / self._column_radius).square()
         weights = torch.ones(size, self._rows, self._columns, dtype=torch.float32, device="cpu")
-        # Bubble by bubble: all at once would be as many times larger than the input.
+        # Bubble by bubble: all at once would need the memory of that many inputs.
         for bubble in range(self._count):
             distance = rows[:, bubble, :, None] + columns[:, bubble, None, :]
             torch.minimum(weights, distance, out=weights)
         return weights.reshape(size, *self.shape), noise.reshape(size, *self._noise_shape)
 
     def drown(self, inputs: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
-        """Noisy inputs, samples slowest: ``(size * batch, ...)``."""
+        """Noisy inputs, ``(size * batch, ...)``: the whole batch for each sample in turn."""
         within = tuple(range(1, inputs.dim()))
         low, high = inputs.amin(within, keepdim=True), inputs.amax(within, keepdim=True)
         weights = weights[:, None].to(inputs.device, inputs.dtype)
@@ -279,7 +280,7 @@ def _check_spectrogram(inputs: Tensor, time_dim: int) -> None:
     if time_dim not in (-2, -1):
         raise ArgumentError(f"time_dim must be -2 or -1, got {time_dim}.")
     if not bool(torch.isfinite(inputs).all()):
-        raise ArgumentError("inputs hold NaN or infinity: the noise has no range to match.")
+        raise ArgumentError("inputs hold NaN or infinity; the noise needs finite ones.")
 
 
 def _zeros(*shape: int) -> Tensor:

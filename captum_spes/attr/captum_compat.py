@@ -1,8 +1,8 @@
 """The only place that imports Captum's private helpers.
 
 Behaving like Captum in targets, baselines and tuples means using Captum's own code
-for them. A test checks the signatures, so that a release that moves one fails there
-and not in a user's notebook.
+for them. A test checks the signatures, so that a Captum release that changes one fails
+there and not in a user's notebook.
 """
 
 from captum._utils.common import (

@@ -1,4 +1,4 @@
-"""Which features each perturbed input lacks: seeded random choices."""
+"""Designs: which features each sample removes, drawn at random from a seed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError, open_share
 
 
 class MaskDesign(Protocol):
-    """Anything that decides which features each perturbed input lacks.
+    """Anything that decides which features each sample removes.
 
-    With masks per example, examples with different numbers of features draw from copies of
-    the design, so that each gets the masks that it would get alone.
+    Where examples have feature masks of their own, those with different numbers of features
+    draw from copies of the design, so that each gets the masks that it would get alone.
     """
 
     def sample(self, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
         """Draw masks.
 
-        It is called level by level and may be called several times for one level (where
-        levels take turns, as for a tolerance, in rounds); the
-        concatenation of what those calls return is that level's set of masks. Drawing
-        with ``generator`` alone keeps results independent of how the calls are cut.
+        It is called for each level, possibly several times (where levels take turns, as for
+        a tolerance). What these calls return, one after the other, are that level's masks.
+        Draw with ``generator`` alone, so that results do not depend on how many masks each
+        call asks for.
 
         Args:
             n_samples (int): Number of masks to draw.
@@ -88,13 +88,13 @@ def resolve_seed(seed: int | None) -> int:
 
 
 def _level_seeds(seed: int, n_levels: int) -> list[int]:
-    """Independent seeds of the levels; the first level has the seed itself."""
+    """Independent seeds, one per level; the first level gets the seed itself."""
     others = [np.random.SeedSequence((seed, level)) for level in range(1, n_levels)]
     return [seed, *(int(s.generate_state(1, np.uint64)[0] >> np.uint64(1)) for s in others)]
 
 
 def draw(design: MaskDesign, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
-    """Call ``design`` and check that it keeps its contract."""
+    """Draw masks and check their type and shape."""
     masks = design.sample(n_samples, n_features, generator)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
         found = masks.dtype if isinstance(masks, Tensor) else type(masks).__name__
@@ -108,15 +108,15 @@ def draw(design: MaskDesign, n_samples: int, n_features: int, generator: torch.G
 
 
 class SeededMasks:
-    """Masks of all levels of examples with equally many features in each.
+    """Masks of all levels, for examples with the same number of features in each level.
 
     One generator per level, so that levels get the same masks in whatever order they take
     turns.
 
     Args:
         design: draws the masks.
-        n_features: of each level.
-        seed: of all of them.
+        n_features: number of features of each level.
+        seed: one seed for all levels.
     """
 
     def __init__(self, design: MaskDesign, n_features: Sequence[int], seed: int) -> None:

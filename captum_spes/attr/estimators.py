@@ -16,8 +16,8 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 # Even and odd samples: how far their attributions agree tells how much of them is noise.
 HALVES = (0, 1)
-# Rows of this many elements are gathered at a time, so that spreading the means of a long
-# spectrogram for many tokens needs no second array of that size.
+# At most this many elements are handled at a time, so that a long spectrogram with many tokens
+# needs no second array of full size.
 _ELEMENTS_PER_GATHER = 4_000_000
 
 
@@ -39,7 +39,7 @@ class Features:
 
     @cached_property
     def columns(self) -> list[Tensor]:
-        """Of each level ``(elements,)``, int64: the feature of every element, the elements of all
+        """For each level, int64 ``(elements,)``: the feature of every element, the elements of all
         inputs one after the other; ``n_features`` for elements that are never perturbed."""
         return [
             torch.cat([self._own(column).reshape(-1).cpu() for column in level.columns])
@@ -48,17 +48,17 @@ class Features:
 
     @property
     def n_features(self) -> list[int]:
-        """Of each level."""
+        """Number of features of each level."""
         return [level.features_of(self.example) for level in self.levels]
 
     @property
     def n_elements(self) -> int:
-        """Of all inputs together."""
+        """Number of elements of all inputs together."""
         return sum(tensor[0].numel() for tensor in self.tensors)
 
     @cached_property
     def is_perturbed(self) -> Tensor:
-        """bool ``(elements,)``: which belong to a feature of any level."""
+        """bool ``(elements,)``: which elements belong to a feature of some level."""
         found = torch.zeros(self.n_elements, dtype=torch.bool, device="cpu")
         for column, count in zip(self.columns, self.n_features, strict=True):
             found |= column < count
@@ -73,18 +73,18 @@ class Features:
         return torch.cat(flat).where(self.is_perturbed, 0.0)
 
     def spread(self, values: Tensor, level: int) -> Tensor:
-        """Values of the features of a level on their elements, ``(..., elements)``; 0 elsewhere."""
+        """Give each element its feature's value at a level, ``(..., elements)``; 0 elsewhere."""
         return torch.nn.functional.pad(values, (0, 1))[..., self.columns[level]]
 
     def _own(self, tensor: Tensor) -> Tensor:
-        """The row of this example; a number, and a row that all share, is theirs."""
+        """The row of this example, or what all examples share: a number or a single row."""
         if tensor.dim() == 0:
             return tensor
         return tensor[self.example if len(tensor) > 1 else 0]
 
 
 class Samples(NamedTuple):
-    """Perturbed inputs of one level, and what they changed.
+    """Samples of one level: what each perturbed, and its impact.
 
     Attributes:
         level: index of the segmentation level.
@@ -105,10 +105,10 @@ class Estimator(Protocol):
     It is given to :class:`captum_spes.SPES` as ``SPES(model, estimator=...)``. Optional
     attributes:
 
-    - ``max_samples`` (int): the most samples that it can take in; more are refused.
+    - ``max_samples`` (int): the most samples that it can take; more are refused.
     - ``start(examples, n_outputs)``: returns a :class:`RunningEstimate`, for an estimator that
       adds samples up as they come instead of reading all of them at the end.
-    - ``unseen`` (str): what becomes of elements that no sample perturbed, for a warning.
+    - ``unseen`` (str): what the warning says of elements that no sample perturbed.
     - ``odds_exponent`` (float): see :func:`captum_spes.attr.split_half_reliability`.
 
     Examples::
@@ -131,7 +131,7 @@ class Estimator(Protocol):
         """Return the attributions of one example.
 
         Args:
-            features (Features): The example, and what its features are.
+            features (Features): The example and its features.
             samples (sequence of Samples): One entry per level that was sampled.
 
         Returns:
@@ -142,14 +142,14 @@ class Estimator(Protocol):
 
 
 class RunningEstimate(Protocol):
-    """Attributions in the making, of examples that share their masks."""
+    """An estimate that grows with every sample, for examples that share their masks."""
 
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
         """Add samples: bool ``(samples, features)``, float64 ``(samples, examples, outputs)``."""
         ...
 
     def attributions(self, half: int | None = None) -> list[Tensor]:
-        """Of each example ``(outputs, elements)``, by all samples or by every second one."""
+        """Return ``(outputs, elements)`` for each example, from all samples or from one half."""
         ...
 
 
@@ -164,7 +164,7 @@ def running_estimate(
 
 
 def check_estimator(estimator: object, n_samples: int) -> None:
-    """Raise where it is no estimator, or cannot take in as many samples."""
+    """Raise where ``estimator`` is none, or cannot take ``n_samples`` samples."""
     if not isinstance(estimator, Estimator) or isinstance(estimator, type):
         raise ArgumentTypeError(
             "estimator must be an object with a method estimate(features, samples), such as "
@@ -174,14 +174,14 @@ def check_estimator(estimator: object, n_samples: int) -> None:
     if most is not None and n_samples > most:
         raise ArgumentError(
             f"{type(estimator).__name__} takes at most {most} samples, got n_samples={n_samples}: "
-            "give fewer, 1,000 for example, or take MaskedMean, the paper's, for so many."
+            "give fewer, for example 1,000, or use the paper's MaskedMean, which has no limit."
         )
 
 
 def first_of_half(half: int, level: int, n_before: int = 0) -> int:
-    """Index of the first of further samples of a level that belongs to a half.
+    """Among the next samples of a level, the index of the first that belongs to a half.
 
-    Levels begin with different halves, so that many levels of few samples fill both.
+    Levels begin with different halves in turn, so that many levels of few samples fill both.
     """
     return (half + level + n_before) % 2
 
@@ -205,7 +205,7 @@ class _KeptSamples:
         ]
 
     def _samples(self, position: int, half: int | None) -> list[Samples]:
-        """Those levels that have features and samples."""
+        """The samples of every level that has features and samples."""
         found = []
         for level, masks in enumerate(self._masks):
             first = 0 if half is None else first_of_half(half, level)
@@ -233,14 +233,14 @@ class _KeptSamples:
 
 
 class _Means(ABC):
-    """Base of estimators that need sums over samples only, which grow with features alone."""
+    """Base of estimators that need only sums over samples: memory grows with features alone."""
 
     unseen = "have a score of 0"
 
     def estimate(self, features: Features, samples: Sequence[Samples]) -> Tensor:
         """Return ``(outputs, elements)``; see :class:`Estimator`."""
         if not samples:
-            raise ArgumentError(f"{type(self).__name__} has no sample to read.")
+            raise ArgumentError(f"{type(self).__name__} needs at least one sample, got none.")
         sums = self.start([features], samples[0].impacts.shape[1])
         for level, masks, impacts in samples:
             sums.add(level, masks, impacts[:, None])
@@ -252,8 +252,8 @@ class _Means(ABC):
 
     @abstractmethod
     def combined(self, removed: Tensor, n_removed: Tensor, kept: Tensor, n_kept: Tensor) -> Tensor:
-        """Attributions, ``(rows, elements)``, from sums of the impacts, and numbers, of the
-        samples that removed an element and of those that kept it."""
+        """Return attributions, ``(rows, elements)``, from the summed impacts and the numbers of
+        the samples that removed an element and of those that kept it."""
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ class MaskedMean(_Means):
 
     Sums of all levels are added before dividing. For a linear model in which feature j
     contributes :math:`d_j` it tends to :math:`(1-p)\,d_j + p\sum_k d_k`: the order is that of
-    the contributions, the level is not, and a feature without effect does not get 0 (see
-    :class:`MaskedDifference`).
+    the contributions, but the values are shifted, and a feature without effect does not get 0
+    (see :class:`MaskedDifference`).
 
     Examples::
 
@@ -276,7 +276,7 @@ class MaskedMean(_Means):
     """
 
     def combined(self, removed: Tensor, n_removed: Tensor, kept: Tensor, n_kept: Tensor) -> Tensor:
-        """Return the mean of what was removed."""
+        """Return the mean impact of the samples that removed an element."""
         return removed / n_removed.clamp(min=1)
 
 
@@ -291,9 +291,9 @@ class MaskedDifference(_Means):
     expected effect of removing the feature when every other feature is removed with probability
     p, at p = 0.5 the Banzhaf value of the game in which the removed features are the players.
 
-    What Captum's pictures (``visualize_image_attr``) and ``captum.metrics.infidelity`` expect of
-    an attribution. It costs the same passes as :class:`MaskedMean`; the impacts of all other
-    features are noise to it, as they are to the mean.
+    Use it for Captum's pictures (``visualize_image_attr``) and ``captum.metrics.infidelity``,
+    which expect such attributions. It costs the same passes as :class:`MaskedMean`; the impacts
+    of all other features are noise to it, as they are to the mean.
 
     Source: Wang and Jia, "Data Banzhaf", https://arxiv.org/abs/2205.15466, on the estimator;
     Banzhaf, "Weighted voting doesn't work", Rutgers Law Review 19 (1965).
@@ -308,13 +308,13 @@ class MaskedDifference(_Means):
     """
 
     def combined(self, removed: Tensor, n_removed: Tensor, kept: Tensor, n_kept: Tensor) -> Tensor:
-        """Return the difference of the means; 0 where either has no sample."""
+        """Return the difference of the two means; 0 where one of them has no sample."""
         difference = removed / n_removed.clamp(min=1) - kept / n_kept.clamp(min=1)
         return difference.where((n_removed > 0) & (n_kept > 0), 0.0)
 
 
 class _RunningSums:
-    """Sums of impacts per feature, of even and odd samples apart.
+    """Sums of impacts per feature, even and odd samples separately.
 
     On the CPU in float64: twenty thousand float32 terms lose digits, and not every device has
     float64.
@@ -323,7 +323,7 @@ class _RunningSums:
     def __init__(self, estimator: _Means, examples: Sequence[Features], n_outputs: int) -> None:
         self._estimator, self._examples, self._n_outputs = estimator, examples, n_outputs
         rows, sizes = len(examples) * n_outputs, examples[0].n_features
-        # One column more than there are features: elements that are never perturbed read it.
+        # One more column, of zeros, for elements that are never perturbed.
         self._removed = [[_zeros(rows, n + 1) for n in sizes] for _ in HALVES]
         self._n_removed = [[_zeros(n + 1) for n in sizes] for _ in HALVES]
         self._all = [[_zeros(rows) for _ in sizes] for _ in HALVES]

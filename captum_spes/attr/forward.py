@@ -25,9 +25,9 @@ class Forward:
     """A forward function with its target and additional arguments.
 
     Args:
-        forward_func (Callable): The user's.
-        target: Captum's target.
-        additional: Captum's additional_forward_args.
+        forward_func (Callable): The user's function.
+        target: Captum's ``target``.
+        additional: Captum's ``additional_forward_args``.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Forward:
         self._additional = _format_additional_forward_args(additional)
 
     def __call__(self, tensors: tuple[Tensor, ...], repeats: int = 1) -> Tensor:
-        """Outputs of the inputs, or of ``repeats`` perturbed copies, the whole batch each."""
+        """Return the outputs of the inputs, or of ``repeats`` perturbed copies of the batch."""
         target, additional = self._target, self._additional
         if repeats > 1:
             target = _expand_target(target, repeats)
@@ -102,7 +102,7 @@ class Original:
             )
 
     def impacts(self, output: Tensor, n_samples: int) -> Tensor:
-        """How far outputs of perturbed inputs are below: ``(samples, examples, outputs)``."""
+        """Original minus perturbed outputs: ``(samples, examples, outputs)``."""
         values = _scores(output)
         if values.numel() != n_samples * self.scores.numel():
             raise ArgumentError(
@@ -122,7 +122,7 @@ class Original:
 
 
 def check_inputs(tensors: tuple[Tensor, ...], forward_func: Callable[..., Any]) -> None:
-    """Raise where the inputs have no common batch; warn where a model would add noise."""
+    """Raise where inputs differ in batch size; warn where the model is in training mode."""
     for index, tensor in enumerate(tensors):
         if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
             raise ArgumentError(

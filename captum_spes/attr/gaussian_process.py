@@ -1,4 +1,4 @@
-"""A map that is smooth where the samples say nothing: more from each forward pass."""
+"""GaussianProcess: attributions by Bayesian regression, which needs fewer samples than a mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROUNDING = 1e-6
 @dataclass(frozen=True)
 class GaussianProcess:
     r"""
-    Estimates what each element adds to the impact by Bayesian regression on the masks.
+    Estimates by Bayesian regression on the masks what each element adds to the impact.
 
     The masked mean of the paper (Eq. 3) looks at one feature at a time; what the other
     perturbed features did is noise to it. Here the logarithm of the impact is the sum of what
@@ -31,35 +31,36 @@ class GaussianProcess:
     .. math::
         \ln r_i = \mu + \sum_c (1 - M_{ic})\, |x_c - b_c|^a f_c + \varepsilon_i
 
-    because impacts of parts multiply rather than add (their logarithms also have no heavy
-    tail), and because an element that is hardly changed when it is replaced by its baseline b
-    can hardly matter. f is a Gaussian process: a priori elements of one patch
-    are alike, in patches of up to five levels from the coarsest to the finest. So every sample,
-    of whatever level, informs all scales, and what no sample tells stays at what is known of
-    its surroundings.
+    The logarithm is there because impacts of parts multiply rather than add (and because
+    impacts have a heavy tail, which their logarithms do not); the factor before f, because an
+    element that hardly changes when it is replaced by its baseline b can hardly matter. f is a
+    Gaussian process whose prior makes elements of one patch alike, for the patches of up to five
+    levels from the coarsest to the finest. So every sample, whatever its level, informs all
+    elements, and one of which no sample says anything gets the value of its surroundings.
 
-    It is fitted twice. In the first fit every place may matter as much as any other. How much
-    larger than expected the squared effects then are says where an output has its evidence: a
-    word at one time, in some bands. The second fit allows each output large effects there and
-    small ones elsewhere, so that its map is quiet where it rests on nothing. The share of the
-    noise has the highest marginal likelihood, in the first fit for all outputs together, in the
-    second for each; maps of a half of the samples are fitted with the noise that all tell.
+    It is fitted twice. In the first fit every element may matter as much as any other. An output
+    has its evidence where the squared effects come out larger than expected: a word, for example,
+    at one time and in some bands. The second fit allows each output large effects there and small
+    ones elsewhere, so that its map is flat where nothing matters. The noise's share of
+    the variance is the one of highest marginal likelihood, in the first fit for all outputs
+    together, in the second for each output; maps of half the samples are fitted with the share
+    found from all of them.
 
-    The attribution of an element is the impact to expect when a patch of the finest level,
-    all of whose elements are like it, is removed: the mean impact times one plus (1 - p) times
-    the change of its logarithm. Elements can have less than the mean impact.
+    The attribution of an element is the expected impact of removing a patch of the finest level
+    made of elements like it: the mean impact times one plus (1 - p) times the change of its
+    logarithm. It can be less than the mean impact.
 
     Args:
 
-        log_impacts (bool, optional): Whether to take logarithms; impacts must then not be
-                    negative, as divergences are not. Without, impacts add up.
+        log_impacts (bool, optional): Whether to take logarithms, for impacts that are never
+                    negative, such as divergences. If False, effects add up to the impact itself.
                     Default: True
         change_exponent (float, optional): a above; 0 ignores how much an element is changed.
                     At least 0.
                     Default: 0.5
-        least_impact (float, optional): Impacts below this count as this much when logarithms are
-                    taken, in the units of the impacts (nats, of divergences); larger than 0.
-                    Rounding of float32 logits of size 75 can make up the default.
+        least_impact (float, optional): Smaller impacts are raised to this before logarithms are
+                    taken; in the unit of the impacts (nats for divergences), larger than 0. The
+                    default is what rounding float32 logits of size 75 can amount to.
                     Default: 1e-11
 
     The second fit is based on one step of evidence maximisation: Tipping, "Sparse Bayesian
@@ -93,7 +94,7 @@ class GaussianProcess:
     def estimate(self, features: Features, samples: Sequence[Samples]) -> Tensor:
         """Return ``(outputs, elements)``; see :class:`captum_spes.attr.Estimator`."""
         if not samples:
-            raise ArgumentError("GaussianProcess has no sample to read.")
+            raise ArgumentError("GaussianProcess needs at least one sample, got none.")
         running = self.start([features], samples[0].impacts.shape[1])
         for level, masks, impacts in samples:
             running.add(level, masks, impacts[:, None])
@@ -106,14 +107,14 @@ class GaussianProcess:
 
 
 class _KeptSamples:
-    """Keeps masks and impacts; the regression waits until a map is asked for, and serves both
-    halves."""
+    """Keeps masks and impacts until a map is asked for; one regression then serves the map of all
+    samples and those of both halves."""
 
     def __init__(
         self, settings: GaussianProcess, examples: Sequence[Features], n_outputs: int
     ) -> None:
         self._settings, self._n_outputs = settings, n_outputs
-        # Now, so that unusable inputs are told before any sample is spent.
+        # Made now, so that unusable inputs raise before any sample is evaluated.
         self._patches = [_patches(own, settings.change_exponent) for own in examples]
         self._masks: list[list[Tensor]] = [[] for _ in examples[0].levels]
         self._impacts: list[list[Tensor]] = [[] for _ in examples[0].levels]
@@ -122,9 +123,9 @@ class _KeptSamples:
     def add(self, level: int, masks: Tensor, impacts: Tensor) -> None:
         if self._settings.log_impacts and bool((impacts < -_ROUNDING).any()):
             raise ArgumentError(
-                "GaussianProcess takes logarithms of impacts, and forward_func returned more "
-                "than for the unperturbed input; score by KLDivergenceForward, or give "
-                "GaussianProcess(log_impacts=False)."
+                "GaussianProcess takes logarithms of impacts, but one is negative: forward_func "
+                "returned more for a perturbed input than for the unperturbed one. Use "
+                "KLDivergenceForward, or GaussianProcess(log_impacts=False)."
             )
         self._masks[level].append(masks)
         self._impacts[level].append(impacts.reshape(len(masks), -1))
@@ -140,7 +141,7 @@ class _KeptSamples:
         return [level for level, masks in enumerate(self._masks) if masks]
 
     def _half(self, half: int) -> Tensor:
-        """Which samples belong to it."""
+        """Which samples belong to the half, bool ``(samples,)``."""
         parts = []
         for level in self._sampled():
             n_samples = sum(map(len, self._masks[level]))
@@ -163,7 +164,7 @@ def _patches(features: Features, exponent: float) -> Patches:
     if not bool(torch.isfinite(features.change).all()):
         raise ArgumentError(
             "GaussianProcess needs finite inputs and baselines; use the default estimator, or "
-            "GaussianProcess(change_exponent=0) after replacing infinite features."
+            "replace infinite values and give GaussianProcess(change_exponent=0)."
         )
     weights = (features.change.abs() ** exponent) * features.is_perturbed
     return Patches(features.columns, features.n_features, weights)

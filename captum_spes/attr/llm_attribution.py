@@ -19,7 +19,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 class LLMAttribution(_CaptumLLMAttribution):
     r"""
-    ``captum.attr.LLMAttribution`` that takes SPES, too.
+    ``captum.attr.LLMAttribution`` that also takes SPES.
 
     Attributes the log probability of each token that a language model writes, and of all of them
     together, to parts of its prompt: the words put into a template (``TextTemplateInput``), the
@@ -96,10 +96,10 @@ class LLMAttribution(_CaptumLLMAttribution):
             gen_args (dict, optional): Arguments of ``model.generate`` where there is no
                         ``target``.
                         Default: None, at most 25 tokens, greedily
-            use_cached_outputs (bool, optional): Refused where True; see above.
+            use_cached_outputs (bool, optional): Must be False; see above.
                         Default: False
             forward_in_tokens (bool, optional): Whether the target goes through the model token
-                        by token, one pass each, for models that score a token otherwise then.
+                        by token, one pass each, for models whose scores then differ.
                         Default: False
             **kwargs (Any): Arguments of the method's ``attribute``, such as ``n_samples``,
                         ``seed``, ``feature_mask``, ``tolerance`` and ``show_progress`` of SPES.
@@ -110,8 +110,7 @@ class LLMAttribution(_CaptumLLMAttribution):
             ``token_attr`` of shape ``(tokens, features)`` for each token.
 
         Raises:
-            ArgumentError: an argument that Captum's wrapper cannot serve, or an unusable one of
-                the method's.
+            ArgumentError: an argument cannot be used with Captum's wrapper, or by the method.
 
         Examples::
 

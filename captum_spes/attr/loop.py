@@ -1,8 +1,8 @@
 """The loop of all methods that perturb at random: draw, perturb, score, add up.
 
-What is drawn, masks over features or bubbles of noise, is the business of :class:`Perturbations`;
-how many perturbed inputs go through the model at a time, when it is enough, and what Ctrl-C does
-are decided here.
+:class:`Perturbations` decides what is drawn: masks over features, or bubbles of noise. This module
+decides how many perturbed inputs go through the model at a time, when to stop, and what Ctrl-C
+does.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from captum_spes.attr.reliability import check_tolerance, split_half_reliability
 from captum_spes.errors import ArgumentError, warn_caller, whole_number
 
 AUTO = "auto"
-# Levels take turns in rounds: the first of this many samples, at least two of each level, every
-# further one half as many as all before. Few enough to look at the map after each, and no level
-# far ahead.
+# Levels take turns in rounds. The first has this many samples, at least two of each level; every
+# later one has half as many as all before it. So there are few enough rounds to compute maps after
+# each, and no level gets far ahead.
 _FIRST_ROUND = 32
 _GROWTH = 1.5
-# A larger batch must save at least a tenth of the time of each sample.
+# A larger batch must save at least a tenth of the time per sample.
 _WORTHWHILE = 0.9
 # The first evaluation of a size also pays for caches and memory; the faster of two counts.
 _EVALUATIONS_PER_SIZE = 2
@@ -37,35 +37,36 @@ _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 class Perturbations(Protocol):
-    """What a method draws, and how it reads what came of it."""
+    """What a method draws, and how it turns impacts into attributions."""
 
     n_levels: int
     odds_exponent: float
 
     def draw(self, level: int, size: int) -> Any:
-        """Draw what ``size`` samples are perturbed by."""
+        """Draw the perturbations of ``size`` samples."""
         ...
 
     def rows(self, drawn: Any, rows: slice) -> Any:
-        """Some of what was drawn."""
+        """Return some of the perturbations that were drawn."""
         ...
 
     def perturb(self, level: int, drawn: Any) -> tuple[Tensor, ...]:
-        """The perturbed inputs, samples slowest: ``(samples * batch, ...)`` each."""
+        """Return perturbed inputs, ``(samples * batch, ...)`` each: the batch for each sample in
+        turn."""
         ...
 
     def add(self, level: int, drawn: Any, impacts: Tensor) -> None:
-        """Add ``(samples, examples, outputs)``."""
+        """Add impacts, ``(samples, examples, outputs)``."""
         ...
 
     def attributions(self, half: int | None = None) -> tuple[Tensor, ...]:
-        """One per input, ``(examples, outputs, elements)``, by all samples or half of them."""
+        """Return ``(examples, outputs, elements)`` for each input, from all samples or one half."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is sampled.
+    """How many samples to take, and when to stop.
 
     Attributes:
         n_samples: the number of samples, or with a tolerance the most.
@@ -87,7 +88,7 @@ class Plan:
         check_tolerance(self.tolerance)
 
     def rounds(self, n_levels: int) -> Iterator[list[int]]:
-        """Samples of each level, round by round; one round, level after level, without turns."""
+        """Yield the samples of each level, round by round; one round if levels take no turns."""
         n_samples = int(self.n_samples)
         takes_turns = self.tolerance is not None or (self.return_partial and n_levels > 1)
         total = min(n_samples, max(_FIRST_ROUND, 2 * n_levels)) if takes_turns else n_samples
@@ -123,14 +124,14 @@ def sample(
 
 
 def noise_share(perturbations: Perturbations) -> float:
-    """The mean over examples and outputs; 1 where nothing is known yet."""
+    """The noise's share of the variance, mean over examples and outputs; 1 if not known yet."""
     first, second = (
         torch.cat([maps.flatten(0, 1) for maps in perturbations.attributions(half)], 1)
         for half in HALVES
     )
-    # Elements that are never perturbed are 0 in both halves, which is no agreement.
+    # Elements that are never perturbed are 0 in both halves; that must not count as agreement.
     counts = (first != 0) | (second != 0)
-    # Constant outputs have no noise to ask for.
+    # Constant outputs give NaN and are left out.
     found = split_half_reliability(
         first.where(counts, torch.nan), second.where(counts, torch.nan), perturbations.odds_exponent
     )
@@ -168,7 +169,7 @@ def progress_bar(name: str, total: int, is_shown: bool) -> Iterator[Callable[[in
 
 
 class _Sampler:
-    """Evaluates perturbed inputs and adds what they changed."""
+    """Evaluates perturbed inputs and adds their impacts."""
 
     def __init__(
         self,
@@ -199,7 +200,7 @@ class _Sampler:
             if not self._batch.shrinks_after(error, size):
                 raise
         if impacts is None:
-            # After the except block, as the error holds on to the memory of the failed batch. The
+            # Outside the except block, because the error keeps the memory of the failed batch. The
             # same perturbations again, so that the result does not depend on memory.
             _free_memory()
             half = size // 2
@@ -216,7 +217,7 @@ class _Sampler:
 
 
 class BatchSize(Protocol):
-    """Says how many perturbed inputs come next, from how long the last ones took."""
+    """Decides how many perturbed inputs come next, from how long the last ones took."""
 
     @property
     def size(self) -> int:
@@ -228,28 +229,28 @@ class BatchSize(Protocol):
         ...
 
     def shrinks_after(self, error: BaseException, size: int) -> bool:
-        """Whether ``size`` inputs failed for want of memory, and fewer should be tried."""
+        """Whether ``size`` inputs ran out of memory, and fewer should be tried."""
         ...
 
 
 class FixedBatchSize:
-    """What the user asked for, whatever happens."""
+    """The size that the user asked for."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def measured(self, size: int, seconds: float) -> None:
-        """Nothing is learned from it."""
+        """Do nothing: the size is fixed."""
 
     def shrinks_after(self, error: BaseException, size: int) -> bool:
-        """Never."""
+        """Return False: the size is fixed."""
         return False
 
 
 class AutomaticBatchSize:
-    """Doubles while that makes samples cheaper, and halves where memory ends.
+    """Doubles while that makes samples cheaper, and halves when memory runs out.
 
-    What was evaluated on the way counts like any other sample.
+    Samples evaluated on the way count like any others.
     """
 
     def __init__(self) -> None:
@@ -278,7 +279,7 @@ class AutomaticBatchSize:
         self._seconds = []
 
     def shrinks_after(self, error: BaseException, size: int) -> bool:
-        """Halve, and settle there, if it was for want of memory."""
+        """Halve, and settle there, if memory ran out."""
         if size == 1 or not _is_out_of_memory(error):
             return False
         self.size = min(self.size, size // 2)
@@ -305,7 +306,7 @@ def _free_memory() -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # By its words: the CPU's allocator, and MPS, raise errors of no type of their own.
+    # By the message: the CPU's allocator and MPS have no error type for this.
     is_told = any(words in str(error).lower() for words in _OUT_OF_MEMORY)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_told)
 

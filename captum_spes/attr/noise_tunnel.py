@@ -14,7 +14,7 @@ from captum_spes.attr.segmentation import FeatureMask
 
 class NoiseTunnel(_CaptumNoiseTunnel):
     r"""
-    ``captum.attr.NoiseTunnel`` that takes a list of feature masks, too: the levels of SPES.
+    ``captum.attr.NoiseTunnel`` that also takes a list of feature masks: the levels of SPES.
 
     Adds noise to the inputs several times and averages the attributions. With a fixed ``seed`` all
     noisy copies get the same masks: averaging over the noise does not average over the masks.
@@ -41,9 +41,10 @@ class NoiseTunnel(_CaptumNoiseTunnel):
         Args:
 
             inputs (Tensor or tuple[Tensor, ...]): Input for which attributions are computed.
-            *args (Any): Those of ``captum.attr.NoiseTunnel.attribute``.
-            **kwargs (Any): Those of ``captum.attr.NoiseTunnel.attribute`` and of the method's
-                        own. ``feature_mask`` may be a list with one entry per level.
+            *args (Any): Arguments of ``captum.attr.NoiseTunnel.attribute``.
+            **kwargs (Any): Arguments of ``captum.attr.NoiseTunnel.attribute`` and of the
+                        method's ``attribute``. ``feature_mask`` may be a list with one entry
+                        per level.
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, shaped like the inputs.
@@ -52,7 +53,7 @@ class NoiseTunnel(_CaptumNoiseTunnel):
         if not isinstance(levels, list):
             return super().attribute(inputs, *args, **kwargs)
         kwargs.pop("feature_mask")
-        # Captum would take the list for one mask, so that the method has to bring its levels.
+        # Captum would take the list for one mask, so the method brings its levels itself.
         method = _InLevels(self.attribution_method, levels)
         return _CaptumNoiseTunnel(method).attribute(inputs, *args, **kwargs)
 
@@ -76,7 +77,7 @@ class _InLevels(Attribution):
 
 
 def _for_copies(level: FeatureMask, batch: int) -> FeatureMask:
-    """Masks that differ by example, for noisy copies that follow each other."""
+    """Repeat masks that differ by example, as the noisy copies of an example follow each other."""
     if isinstance(level, tuple):
         return tuple(_repeated(mask, batch) for mask in level)
     return _repeated(level, batch)

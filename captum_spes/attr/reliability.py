@@ -1,4 +1,4 @@
-"""How much of a map is noise of the sampling, from the samples that made it."""
+"""How much of a map is sampling noise, estimated from the samples that made it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ def split_half_reliability(first: Tensor, second: Tensor, odds_exponent: float =
     r"""
     Estimate the reliability of the mean of two half maps.
 
-    The correlation r of the maps of two halves of the samples, over elements, is that of two
-    maps of half the samples; :math:`2r / (1 + r)` (Spearman and Brown) is that of two
-    maps of all of them: twice the samples double the odds :math:`r / (1 - r)`. It is the share of
-    the map's variance that is no sampling noise.
+    Let r be the correlation, over elements, between the maps of the two halves. Two maps from as
+    many samples as both halves have would correlate by :math:`2r / (1 + r)` (Spearman and Brown):
+    twice the samples double the odds :math:`r / (1 - r)`. This is the share of the map's variance
+    that is not sampling noise.
 
-    An estimator that shrinks what few samples say gains more than a mean where halves say little
-    and less where they say much. Its odds are, as measured, twice a power of those of the halves;
-    it names the exponent.
+    An estimator that shrinks the effects that few samples show gains more than a mean where the
+    halves agree little, and less where they agree much. As measured, its odds are twice a power
+    of the halves' odds, with the exponent ``odds_exponent``.
 
     Args:
 
         first (Tensor): ``(rows, elements)``: the maps of one half of the samples; NaN where an
                     element does not count.
         second (Tensor): The same of the other half.
-        odds_exponent (float, optional): That power of the odds is doubled, in (0, 1].
-                    Default: 1, that of a mean
+        odds_exponent (float, optional): The estimator's exponent, see above, in (0, 1].
+                    Default: 1, for a mean
 
     Returns:
         *Tensor* of shape ``(rows,)``, float64, in [0, 1]: 0 where the halves do not agree at
@@ -44,7 +44,7 @@ def split_half_reliability(first: Tensor, second: Tensor, odds_exponent: float =
         >>> round(float(split_half_reliability(first, second)), 2)
         0.86
     """
-    # Row by row: maps of many outputs are large, and float64 copies of all at once larger.
+    # Row by row: float64 copies of the maps of many outputs would take much memory.
     rows = zip(first, second, strict=True)
     return torch.tensor(
         [_reliability(a, b, odds_exponent) for a, b in rows], dtype=torch.float64, device="cpu"
@@ -52,7 +52,7 @@ def split_half_reliability(first: Tensor, second: Tensor, odds_exponent: float =
 
 
 def check_tolerance(tolerance: float | None) -> None:
-    """Raise where ``tolerance`` is no share."""
+    """Raise where ``tolerance`` is neither None nor strictly between 0 and 1."""
     if tolerance is not None:
         open_share("tolerance", tolerance)
 
@@ -60,12 +60,12 @@ def check_tolerance(tolerance: float | None) -> None:
 def samples_for(
     reliability: float, n_samples: int, wanted: float, odds_exponent: float = 1.0
 ) -> int | None:
-    """How many samples give maps of the wanted reliability, if ``n_samples`` gave this one; None
-    where no number would."""
+    """How many samples would reach the wanted reliability, given that of ``n_samples``; None if no
+    number would."""
     now, then = (math.log2(r / (1 - r)) for r in (reliability, wanted))
     if odds_exponent == 1:
         return round(n_samples * 2 ** (then - now))
-    # Every doubling brings the odds nearer to those that a doubling leaves as they are.
+    # Every doubling brings the odds nearer to a limit.
     limit = 1 / (1 - odds_exponent)
     if not now < then < limit:
         return None

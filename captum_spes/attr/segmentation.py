@@ -1,4 +1,4 @@
-"""Feature masks: labels turned into numbered features, and inputs that lack some of them."""
+"""Feature masks: labels turned into numbered features, and features removed from inputs."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def perturb(
     Args:
         tensors: the inputs.
         baselines: what replaces them, broadcastable.
-        level: the features that the masks speak of.
+        level: the segmentation level of the masks.
         groups: examples that share masks.
         masks: of each group, bool ``(samples, features)``, True = perturbed.
     """

@@ -61,14 +61,14 @@ class SPES(PerturbationAttribution):
 
     The score is an expected impact and has no completeness: for a linear model in which
     feature j contributes :math:`d_j` it tends to :math:`(1-p)\,d_j + p\sum_k d_k` (p is
-    ``perturb_prob``). The order of the features is that of FeatureAblation; the absolute
-    level, and hence the score of a feature without any effect, is not zero. Other estimators
-    read the same samples otherwise:
+    ``perturb_prob``). The order of the features is that of FeatureAblation, but all scores are
+    shifted: a feature without any effect does not get 0. Other estimators turn the same samples
+    into other scores:
 
-    - :class:`captum_spes.attr.MaskedMean`, the default, is the paper's: for ranks and for maps
+    - :class:`captum_spes.attr.MaskedMean`, the default, is the paper's: for ranks, and for maps
       that are standardised, as those of a spectrogram are;
     - :class:`captum_spes.attr.MaskedDifference` has a true zero and FeatureAblation's signs: for
-      Captum's pictures, infidelity, and wherever the level matters;
+      Captum's pictures, infidelity, and wherever zero or the sign matters;
     - :class:`captum_spes.attr.GaussianProcess` (:meth:`SPES.efficient`) gets more out of a few
       hundred to a few thousand samples of many features.
 
@@ -103,11 +103,11 @@ class SPES(PerturbationAttribution):
     @classmethod
     def efficient(cls, forward_func: Callable[..., Any], **options: Any) -> SPES:
         r"""
-        SPES that reads its samples by regression: more from few of them.
+        SPES with the estimator that gets most out of few samples, a Gaussian process.
 
         Args:
 
-            forward_func (Callable): As above; a divergence such as
+            forward_func (Callable): As for SPES; a divergence such as
                         :class:`captum_spes.KLDivergenceForward`, unless ``log_impacts=False``.
             **options (Any): Arguments of :class:`captum_spes.attr.GaussianProcess`.
 
@@ -170,18 +170,18 @@ class SPES(PerturbationAttribution):
                         perturbed (padding): such elements get 0. A *list* holds one
                         segmentation level per entry.
                         Default: None, every scalar is a feature
-            n_samples (int, optional): Forward evaluations of perturbed inputs, over all
-                        levels together; at least 1. Without a ``tolerance`` it is spent
-                        exactly, split over the levels as evenly as it goes, the first
-                        levels taking the rest.
+            n_samples (int, optional): Number of perturbed inputs to evaluate, over all
+                        levels together; at least 1. Without a ``tolerance`` exactly this
+                        many are evaluated, split evenly over the levels; the first levels
+                        take the remainder.
                         Default: 20000
             perturbations_per_eval (int or "auto", optional): Perturbed inputs per call of
                         ``forward_func``; each call sees at most
                         ``perturbations_per_eval * batch`` examples. Must be 1 if
                         ``forward_func`` returns one value for the whole batch. It does
                         not change the masks. "auto" starts with 1, doubles while that
-                        makes a sample cheaper, and halves where memory ends; nothing that
-                        was evaluated is lost.
+                        makes a sample cheaper, and halves when memory runs out; no
+                        evaluation is lost.
                         Default: 1
             show_progress (bool, optional): Displays a progress bar.
                         Default: False
@@ -194,9 +194,9 @@ class SPES(PerturbationAttribution):
             design (MaskDesign, optional): Draws the masks; see
                         :class:`captum_spes.attr.MaskDesign`.
                         Default: None, independent Bernoulli masks
-            estimator (Estimator, optional): Takes the place of the one that the method was
+            estimator (Estimator, optional): Used instead of the one that the method was
                         made with.
-                        Default: None, that one
+                        Default: None, the method's own
             tolerance (float, optional): Stop when at most this share of the attributions'
                         variance is sampling noise, in (0, 1): 1 minus their split-half
                         reliability (:func:`captum_spes.attr.split_half_reliability`), the
@@ -208,7 +208,7 @@ class SPES(PerturbationAttribution):
                         raising KeyboardInterrupt. Levels take turns.
                         Default: False
             return_halves (bool, optional): Whether to return the attributions of both
-                        halves of the samples, too.
+                        halves of the samples as well.
                         Default: False
 
         Returns:
@@ -219,14 +219,14 @@ class SPES(PerturbationAttribution):
                         per example, the shape of the inputs; if it returns
                         ``(batch, k)``, the shape ``(batch, k, *input.shape[1:])``; if it
                         returns a scalar per batch, ``(1, *input.shape[1:])``. float32, or
-                        float64 where the forward returns float64. Features that no
+                        float64 where ``forward_func`` returns float64. Features that no
                         sample perturbed get 0 (from a GaussianProcess what their
                         surroundings suggest), with a warning.
-            - **halves** (*tuple*): the same twice, from every second sample each.
+            - **halves** (*tuple*): two more such attributions, each from every second sample.
 
         Raises:
             ArgumentError: an argument has an unusable value or shape (also caught as
-                ValueError and AssertionError), or the forward returns NaN or infinity.
+                ValueError and AssertionError), or ``forward_func`` returns NaN or infinity.
             ArgumentTypeError: ``forward_func`` returned something that is no Tensor or
                 number, or an argument has the wrong type (also caught as TypeError and
                 AssertionError).
@@ -351,7 +351,7 @@ class _FeaturePerturbations:
         )
 
     def warn_of_unseen(self) -> None:
-        """Count the elements that belong to a feature and that no sample has perturbed."""
+        """Warn of elements that belong to a feature and that no sample has perturbed."""
         missed = 0
         for examples, seeded in zip(self._groups, self._masks, strict=True):
             for example in examples:
@@ -371,7 +371,8 @@ class _FeaturePerturbations:
 def _estimates(
     perturbations: _FeaturePerturbations, with_halves: bool, plan: Plan, name: str
 ) -> Iterator[tuple[Tensor, ...]]:
-    """By all samples, and on request by each half of them; a regression may take a while."""
+    """Yield estimates from all samples and, on request, from each half, with a progress bar where
+    they may take a while."""
     asked: tuple[int | None, ...] = (None, *HALVES) if with_halves else (None,)
     is_shown = plan.show_progress and not isinstance(perturbations.estimator, MaskedMean)
     with progress_bar(f"{name} estimate", len(asked), is_shown) as advance:

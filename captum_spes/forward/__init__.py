@@ -1,4 +1,4 @@
-"""What a perturbation is scored by; each works with any Captum method."""
+"""Scores of perturbations, as forward functions for Captum's methods."""
 
 from captum_spes.forward.kl_divergence import KLDivergenceForward
 from captum_spes.forward.scores import (

@@ -15,15 +15,15 @@ from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.forward.logits import call_logits, output_logits
 
 _LOG2_E = math.log2(math.e)
-# A token with a logit of -inf counts as this less likely than the likeliest, in powers of two: as
-# the smallest positive float32 is below 1. It keeps the divergence finite.
+# A token with a logit of -inf gets 2 to this power, the smallest positive float32, times the
+# probability of the likeliest. It keeps the divergence finite.
 _IMPOSSIBLE = math.log2(torch.finfo(torch.float32).smallest_normal) - 23
-# Sums of float32 are exact to 2e-7 nats or so. A divergence below this is computed again, so that
-# it is right to a percent, too.
+# Sums of float32 are exact to about 2e-7 nats. A divergence below this is computed again, to be
+# right to a percent.
 _SMALL = 2e-5
-# Logits that are computed, and of these compared, at a time; at least one example's. An output
-# layer with a large vocabulary costs the reading of its weight, so it gets several examples; what
-# is compared stays in a CPU's cache if it is little.
+# Logits that are computed at a time, and that are compared at a time; at least one example's.
+# Reading the weights of a large output layer takes long, so it gets several examples at once; few
+# logits are compared at a time, to stay in a CPU's cache.
 LOGITS_PER_PROJECTION = {"cpu": 2**21}
 _LOGITS_PER_COMPARISON = {"cpu": 2**19}
 _LOGITS_ON_ACCELERATORS = 2**24
@@ -44,14 +44,15 @@ class KLDivergenceForward:
     Its gradient at the reference is zero, so gradient methods must not differentiate it:
     give them ``TokenProbabilityForward(..., log=True)``.
 
-    Of the perturbed logits :math:`z'` only two numbers per token are taken, without ever
-    writing down their probabilities: :math:`\ln\sum e^{z'} - \ln\sum e^{z} +
-    \sum p\,(z - z')`, exact to 1e-6 (cross entropy minus entropy is ten times less so).
+    Only two numbers per token are computed from the perturbed logits :math:`z'`, and no
+    probabilities: :math:`\ln\sum e^{z'} - \ln\sum e^{z} +
+    \sum p\,(z - z')`, exact to 1e-6 (cross entropy minus entropy is ten times less exact).
     Where that comes out below 2e-5 nats, the divergence is computed again as
-    :math:`\ln(1 + \sum p\,(e^d - 1 - d))` of the centred differences d of the logits, whose error
-    is a share of the divergence itself. What is left is the rounding of the logits: of float32
-    logits of size z it can make up a divergence of about :math:`(6 \cdot 10^{-8} z)^2 / 2`, some
-    1e-12 nats at z = 30; logits of half precision have a thousand times its rounding.
+    :math:`\ln(1 + \sum p\,(e^d - 1 - d))` from the centred differences d of the logits, with an
+    error that is proportional to the divergence. What remains is the rounding of the logits
+    themselves: for float32 logits of size z it can amount to a divergence of about
+    :math:`(6 \cdot 10^{-8} z)^2 / 2`, some 1e-12 nats at z = 30; logits of half precision are
+    rounded a thousand times more coarsely.
 
     Args:
 
@@ -65,8 +66,8 @@ class KLDivergenceForward:
                     that names for every row its row of the reference
                     (``additional_forward_args=(torch.arange(batch),)``). Batches of two and
                     more need it with methods that split or reorder the batch: Lime,
-                    KernelShap, NoiseTunnel, GradientShap. Without it rows are taken in the
-                    order of perturbation methods, the whole batch again and again.
+                    KernelShap, NoiseTunnel, GradientShap. Without it rows are taken to be
+                    in the order of perturbation methods, the whole batch again and again.
                     Default: False
         output_layer (Callable, optional): Turns what ``logits_func`` returns, then hidden
                     states of shape ``(batch, [tokens,] hidden)``, into logits. It is
@@ -151,14 +152,14 @@ class KLDivergenceForward:
 
     def of_last_tokens(self, states: Sequence[Tensor]) -> list[Tensor]:
         r"""
-        Score only the last tokens of the output, for whoever knows the scores of the others.
+        Score only the last tokens of the output, for callers that know the other scores.
 
         Args:
 
             states (Sequence[Tensor]): For each perturbed input, ``(tokens, hidden)``: what
-                        ``logits_func`` returns for its last tokens, one or more. Those with
-                        equally many are compared together if they follow each other. The
-                        reference is one example.
+                        ``logits_func`` returns for its last tokens, one or more. Neighbours
+                        with equally many tokens are compared together. The reference must be
+                        one example.
 
         Returns:
             *list[Tensor]*: ``(tokens,)`` for each perturbed input, as when called.
@@ -177,7 +178,7 @@ class KLDivergenceForward:
         return scores
 
     def _groups(self, states: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-        """As many examples as go into one projection."""
+        """Yield as many examples as fit into one call of the output layer."""
         group: list[Tensor] = []
         for tokens in states:
             limit = LOGITS_PER_PROJECTION.get(tokens.device.type, _LOGITS_ON_ACCELERATORS)
@@ -226,7 +227,7 @@ class _Reference:
                 raise ArgumentError(
                     "logits_func returned NaN (or infinite) logits for the unperturbed inputs."
                 )
-            # Rounding of p would be the same in every score; float64, which MPS lacks, once.
+            # Errors of p would enter every score: float64, once, on the CPU, as MPS has none.
             probs.append(row.to("cpu", torch.float64).softmax(-1).to(row))
             exact = _relative(row, largest)
             is_finite = torch.isfinite(exact).all(-1, keepdim=True)
@@ -236,7 +237,7 @@ class _Reference:
         self._logits = torch.cat(finite)
         self._relative, self._probs = torch.cat(relative), torch.cat(probs)
         self._likeliest = torch.cat(likeliest)
-        # The same sum as of perturbed logits, so that equal ones score exactly 0.
+        # Summed as perturbed logits are, so that equal ones score exactly 0.
         self._log_sums = _log2_of_sum(self._relative.exp2())
 
     def __len__(self) -> int:
@@ -269,7 +270,7 @@ class _Reference:
         logits = _at_least_float32(logits)
         # A slice of one row is no copy.
         index: Any = slice(rows[0], rows[0] + 1) if len(set(rows)) == 1 else rows
-        # Any logit near the largest will do; to look for that one is a pass over all of them.
+        # Any logit near the largest will do; to find the largest, all would have to be read.
         likeliest = (
             self._likeliest[index].to(logits.device).expand(len(logits), *logits.shape[1:-1], 1)
         )
@@ -326,7 +327,7 @@ def _small_divergences(perturbed: Tensor, original: Tensor, probs: Tensor) -> Te
         perturbed = _without_impossible(perturbed)
         moved = perturbed - original
     probs = probs.to(perturbed)
-    # Of probabilities that were rounded not exactly 1.
+    # Not exactly 1, because probabilities are rounded.
     total = probs.sum(-1, keepdim=True)
     mean = (probs * moved).sum(-1, keepdim=True) / total
     moved -= mean
@@ -378,15 +379,15 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 def _relative(logits: Tensor, anchor: Tensor) -> Tensor:
     """How much likelier tokens are than one with the logit ``anchor``, in powers of two.
 
-    exp2 is twice as fast as exp on a CPU. One pass over the logits, in which multiplying does not
-    round where a processor fuses it with adding; the anchor's rounding is the same for all tokens
-    and cancels.
+    exp2 is twice as fast as exp on a CPU. The logits are read once, and where a processor fuses
+    multiplying with adding, the product is not rounded; the anchor's rounding is the same for all
+    tokens and cancels.
     """
     return torch.add(-_LOG2_E * anchor, logits, alpha=_LOG2_E)
 
 
 def _floored(logits: Tensor, largest: Tensor) -> Tensor:
-    """The same of any logits: impossible tokens get a value that keeps sums finite."""
+    """As ``_relative``, for any logits: impossible tokens get a value that keeps sums finite."""
     relative = (logits - largest).mul_(_LOG2_E)
     return torch.where(relative == -math.inf, _IMPOSSIBLE, relative)
 

@@ -1,4 +1,4 @@
-"""Scores as objects: what is asked of the model's output before and after a perturbation."""
+"""Scores as objects: what is measured on the model's output before and after a perturbation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Score(Protocol):
     r"""
     What perturbations are scored by: any function of logits.
 
-    A plain function will do, wherever ``score=`` is taken. A class may say more of itself:
+    Wherever ``score=`` is taken, a plain function will do. A class may also have:
 
     - ``is_divergence`` (bool): impacts are never negative, so that logarithms can be taken of
       them (:class:`captum_spes.attr.GaussianProcess`).
     - ``has_gradient`` (bool): whether gradient methods can differentiate it at the unperturbed
-      input; a plain function is taken at its word.
+      input; of a plain function this is assumed.
     - ``forward(logits_func, inputs, token_ids, output_layer=None)``: returns a forward function of
       its own, faster than the general one.
     - ``labels(tokens)``: names of its units, where they are not the explained tokens.
@@ -87,7 +87,7 @@ class KL:
         token_ids: Tensor,
         output_layer: OutputLayer | None = None,
     ) -> KLDivergenceForward:
-        """Return the forward function that never writes the probabilities down."""
+        """Return the forward function that needs no probabilities of perturbed logits."""
         return KLDivergenceForward(logits_func, inputs, output_layer=output_layer)
 
 
@@ -154,7 +154,7 @@ class ScoreForward:
                     Default: None
 
     Raises:
-        ArgumentError: the reference is no batch of one.
+        ArgumentError: ``inputs`` are not a batch of one.
 
     Examples::
 
@@ -178,7 +178,9 @@ class ScoreForward:
         with torch.no_grad():
             reference = output_logits(output_layer, call_logits(logits_func, tensors))
         if len(reference) != 1:
-            raise ArgumentError(f"a score compares with one example, got {len(reference)}.")
+            raise ArgumentError(
+                f"a score needs a batch of one unperturbed input, got {len(reference)}."
+            )
         self._reference = reference[0]
         self._token_ids = token_ids.to(reference.device)
 

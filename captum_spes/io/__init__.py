@@ -1,1 +1,1 @@
-"""Files: audio, texts that appear whole, and what made them."""
+"""Files: audio, texts that are written whole or not at all, and how results were made."""

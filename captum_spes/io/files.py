@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and folders that a run can be gone on with."""
+"""Files that appear complete or not at all, and folders in which a run can be continued."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from captum_spes.errors import ArgumentError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes its name when all is written.
+    """Open a file for writing that gets its name only when all is written.
 
-    Also where the disk fills or the process is killed: what stood there before stays.
+    If the disk fills or the process is killed, a file that was there before stays.
     """
     # Beside the target: os.replace is atomic within a file system.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def keep_settings(path: Path, settings: Mapping[str, Any], holds: str) -> None:
-    """Write down what a folder is made with, or raise where it was made with something else.
+    """Write down the settings of a folder, or raise where it was made with other ones.
 
     Args:
         path: the file of the settings, in the folder.
@@ -53,7 +53,7 @@ def keep_settings(path: Path, settings: Mapping[str, Any], holds: str) -> None:
         differing = sorted(name for name in names if found.get(name) != settings.get(name))
         raise ArgumentError(
             f"{path.parent} holds {holds} made with other settings ({', '.join(differing)}; see "
-            f"{path.name}): give another folder, or the same settings to go on."
+            f"{path.name}): give another folder, or the same settings to continue."
         )
 
 

@@ -17,8 +17,8 @@ from captum_spes.io.files import write_whole
 
 
 def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
-    """Add to ``run.json``: the command line, versions of packages, and the machine. A run that
-    was gone on with has several entries."""
+    """Add to ``run.json``: the command line, versions of packages, and the machine. A run that was
+    continued has several entries."""
     path = folder / "run.json"
     runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     run = {
@@ -40,7 +40,7 @@ def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide what comes out."""
+    """Versions of the packages that results depend on."""
     found = {}
     for package in ("captum-spes", "captum", "torch", "transformers", "scikit-image"):
         try:
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 
 def _processor() -> str:
-    # Linux tells the model here only; elsewhere platform knows it.
+    # On Linux only this file names the processor; elsewhere platform knows it.
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

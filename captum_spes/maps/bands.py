@@ -19,7 +19,7 @@ class Band(NamedTuple):
     """A frequency band, low end included, high end not.
 
     Attributes:
-        name: how tables call it.
+        name: as in tables.
         low: Hz.
         high: Hz.
     """

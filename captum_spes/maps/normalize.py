@@ -119,7 +119,7 @@ def _z_score(rows: Tensor) -> Tensor:
     centered = values - mean
     variance = _valid(centered, 0.0).square().sum(1, keepdim=True) / (count - 1).clamp(min=1)
     deviation = variance.sqrt()
-    # The deviation of equal values is rounding noise of their size, not exactly 0.
+    # The deviation of equal values is rounding noise in proportion to them, not exactly 0.
     noise = 1e-12 * mean.abs()
     scores = torch.where(deviation > noise, centered / deviation, centered * 0.0)
     return scores.to(rows.dtype)

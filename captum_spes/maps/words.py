@@ -53,7 +53,7 @@ def join_inner_punctuation(
     words: Sequence[tuple[str, Sequence[int]]], tokens: Sequence[str]
 ) -> list[tuple[str, list[int]]]:
     r"""
-    Put together the words that an apostrophe, or the point of a number, divides.
+    Join the words that an apostrophe, or the point inside a number, divides.
 
     :func:`group_words` makes three words of *it's* where the apostrophe is a token of its own, as
     in the paper; they are spoken as one.

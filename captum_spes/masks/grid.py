@@ -46,10 +46,10 @@ def grid_feature_mask(
         patches_per_second (float or sequence of float, optional): One value per level.
                     Default: (400, 500, 600)
         max_seconds (float, optional): Duration from which the number of patches no
-                    longer grows; None never caps.
+                    longer grows; None for no limit.
                     Default: 7.5
-        n_patches (int or sequence of int, optional): A fixed number of patches per level
-                    instead.
+        n_patches (int or sequence of int, optional): A fixed number of patches per level,
+                    whatever the duration.
                     Default: None
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a set of segmentation levels really holds."""
+"""How many patches segmentation levels have, and how many levels differ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
     Count the patches of segmentation levels and the levels that differ.
 
     The paper's three scales coincide for most clips (see :func:`slic_feature_mask`); this
-    tells how much "multi-scale" a clip really has.
+    says how many scales a clip really has.
 
     Args:
 
@@ -55,7 +55,7 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
     """
     masks = [mask.cpu() for mask in feature_masks]
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
-        raise ArgumentError("give at least one level, and levels of one shape.")
+        raise ArgumentError("give at least one level, and levels of the same shape.")
     canonical = [_in_order_of_appearance(mask) for mask in masks]
     distinct: list[Tensor] = []
     for mask in canonical:

@@ -13,7 +13,7 @@ from captum_spes.errors import ArgumentError
 
 PAPER_PATCHES_PER_SECOND = (400, 500, 600)
 PAPER_MAX_SECONDS = 7.5
-# From 60 to 400 patches per second in even ratios: borders at many places and of many sizes.
+# From 60 to 400 patches per second in equal ratios: many sizes, with borders in many places.
 EFFICIENT_PATCHES_PER_SECOND = (
     60, 68, 77, 88, 99, 113, 128, 145, 165, 187, 213, 241, 274, 311, 353, 400,
 )  # fmt: skip

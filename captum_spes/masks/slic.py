@@ -54,7 +54,7 @@ def slic_feature_mask(  # noqa: PLR0913
         patches_per_second (float or sequence of float, optional): One value per level.
                     Default: (400, 500, 600)
         max_seconds (float, optional): Duration from which the number of patches no
-                    longer grows; None never caps.
+                    longer grows; None for no limit.
                     Default: 7.5
         n_patches (int or sequence of int, optional): A fixed number of patches per
                     level whatever the duration (the paper's ablation takes 2000, 2500,
@@ -105,7 +105,7 @@ def slic_feature_mask(  # noqa: PLR0913
 
 
 def _segment(spectrogram: Tensor, n_patches: int, sigma: float, compactness: float) -> Tensor:
-    # Imported here because it takes most of a second, which users of plain SPES need not pay.
+    # Imported here because it takes most of a second, which plain SPES need not spend.
     from skimage.segmentation import slic
 
     low, high = spectrogram.min(), spectrogram.max()

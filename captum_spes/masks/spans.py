@@ -90,8 +90,8 @@ def span_feature_mask(
     for start, end in spans:
         if not last <= start <= end:
             raise ArgumentError(
-                f"the span from {start} to {end} s does not follow on {last} s; spans need "
-                "ascending times and must not overlap."
+                f"the span from {start} to {end} s does not follow {last} s; spans need ascending "
+                "times and must not overlap."
             )
         last = end
     count = inputs.shape[time_dim]

@@ -1,4 +1,4 @@
-"""Would other seeds name the same places? (Shen et al., arXiv 2505.16406)"""
+"""Would other seeds mark the same places as important? (Shen et al., arXiv 2505.16406)"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Agreement:
         pairs: the two seeds of each pair, by position or name.
         values: ``(pairs, utterances)``; NaN where one of the two maps is constant, and has no
             highest places.
-        chances: ``(utterances,)``: what maps that have nothing to do with each other give.
+        chances: ``(utterances,)``: the agreement of unrelated maps.
     """
 
     measure: str
@@ -38,12 +38,12 @@ class Agreement:
 
     @property
     def chance(self) -> float:
-        """What unrelated maps give, mean over the utterances that count."""
+        """The agreement of unrelated maps, mean over the utterances that count."""
         return float(self.chances[self._counts].mean()) if self.n_utterances else float("nan")
 
     @property
     def mean(self) -> float:
-        """Over pairs and utterances; every utterance counts the same."""
+        """Mean over pairs and utterances; every utterance counts the same."""
         return float(np.nanmean(self.per_utterance)) if self.n_utterances else float("nan")
 
     @property
@@ -64,7 +64,7 @@ class Agreement:
 
     @property
     def per_utterance(self) -> _Values:
-        """``(utterances,)``: mean over pairs, of the utterances that have one."""
+        """``(utterances,)``: mean over pairs, for utterances with a pair that can be compared."""
         known = self.values[:, self._counts]
         return np.nanmean(known, axis=0) if known.size else np.empty(0)
 
@@ -87,14 +87,14 @@ class Agreement:
         seed: int = 0,
     ) -> Interval:
         r"""
-        How sure the mean is, for other utterances and other seeds.
+        How sure the mean is, if a study had drawn other utterances and other seeds.
 
-        Another study would have other ones of both. The two-way jackknife leaves out each
-        seed with all its pairs, and each utterance, adds the variances and that of single pairs,
-        and takes Student's t with the degrees of freedom of Welch and Satterthwaite. In simulated
-        studies of three, five and nine seeds its 95 % intervals held the truth in 93 to 98 of 100,
-        those of the percentile bootstrap over both in 62 to 98. Two seeds cannot tell how seeds
-        differ; the interval is then over utterances alone.
+        The two-way jackknife leaves out each seed (with all its pairs) and each utterance in turn,
+        adds both variances and that of single pairs, and takes Student's t with the degrees of
+        freedom of Welch and Satterthwaite. In simulated studies of three, five and nine seeds its
+        95 % intervals held the truth in 93 to 98 of 100 cases, those of the percentile bootstrap
+        over both in 62 to 98. From two seeds it cannot be known how seeds differ; the interval is
+        then over utterances alone.
 
         Args:
 
@@ -105,11 +105,11 @@ class Agreement:
                         Default: "jackknife"
             n_resamples (int, optional): Draws of the bootstrap.
                         Default: 1000
-            seed (int, optional): Of the bootstrap.
+            seed (int, optional): Seed of the bootstrap.
                         Default: 0
 
         Returns:
-            *Interval* (low, high), within what the measure can be.
+            *Interval* (low, high), within the range of the measure.
 
         Raises:
             ArgumentError: an argument is out of range.
@@ -151,8 +151,8 @@ class Agreement:
         return Interval(max(self.mean - margin, lowest), min(self.mean + margin, highest))
 
     def _variance_of_pairs(self, ends: NDArray[np.int64], n_seeds: int) -> float:
-        """Of the mean, by what is of a pair alone and of neither of its seeds, which leaving out
-        a seed may not show."""
+        """Variance of the mean from how pairs differ beyond what their two seeds explain, which
+        leaving out a seed may not show."""
         means = np.array([_weighted_mean(row[None], np.ones(1)) for row in self.values])
         if not np.isfinite(means).all():
             return 0.0
@@ -195,7 +195,7 @@ def inter_seed_agreement(
     Measure how far the attributions of models that differ in their seed agree.
 
     The inter-seed agreement of arXiv 2505.16406 is the overlap of the places with the highest
-    fifth of the scores: the size of their intersection divided by that of each.
+    fifth of the scores: the size of their intersection divided by that of either set.
 
     Args:
 
@@ -209,13 +209,13 @@ def inter_seed_agreement(
                     one place.
                     Default: 0.2
         measure (str, optional): "overlap"; "jaccard" (intersection over union of the same
-                    places); "pearson" or "spearman" (correlation of all scores, which ``top`` does
-                    not concern); or "rank_biased_overlap" (Webber et al. 2010,
+                    places); "pearson" or "spearman" (correlation of all scores, ``top`` is
+                    ignored); or "rank_biased_overlap" (Webber et al. 2010,
                     https://doi.org/10.1145/1852102.1852106: overlaps at all depths, with weights
                     whose mean depth is that of ``top``).
                     Default: "overlap"
-        absolute (bool, optional): Whether the magnitude counts and not the sign, which matters to
-                    gradients and to Integrated Gradients.
+        absolute (bool, optional): Whether to compare magnitudes, without signs; it makes a
+                    difference for gradients and Integrated Gradients.
                     Default: False
 
     Returns:
@@ -224,8 +224,8 @@ def inter_seed_agreement(
         lower, as in deletion. A constant map has no highest places: its pairs are NaN.
 
     Raises:
-        ArgumentError: there are fewer than two seeds, they have other utterances or shapes, a value
-            is NaN or infinite, or an argument is out of range.
+        ArgumentError: there are fewer than two seeds, their utterances or shapes differ, a value is
+            NaN or infinite, or an argument is out of range.
 
     Examples::
 
@@ -350,7 +350,7 @@ def _utterances(entry: Any) -> dict[Any, _Values]:
     maps: dict[Any, Any] = {}
     for name, values in several.items():
         if isinstance(values, SpeechToTextAttributionResult):
-            # Tokens differ in scale: on one heap the highest places would be those of few tokens.
+            # Tokens differ in scale: taken together, the highest places would be a few tokens'.
             of_tokens = enumerate(values.spectrogram_attr)
             maps |= {(name, token): saliency for token, saliency in of_tokens}
         else:

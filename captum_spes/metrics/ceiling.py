@@ -1,4 +1,4 @@
-"""How much of a low agreement is the models', and how much the estimator's."""
+"""How much of a low agreement is due to the models, and how much to sampling noise."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
 @dataclass(frozen=True, eq=False)
 class AgreementCeiling:
     r"""
-    Agreement between models beside that of each model with itself.
+    Agreement between models, compared with that of each model with itself.
 
     Attributes:
-        between: of different models, each pair of runs; seeds are (model, run).
-        within: of the runs of each model, by model.
+        between: agreement of runs of different models; its seeds are (model, run).
+        within: agreement of the runs of each model, by model.
     """
 
     between: Agreement
@@ -31,12 +31,12 @@ class AgreementCeiling:
 
     @property
     def chance(self) -> float:
-        """What unrelated maps give."""
+        """The agreement of unrelated maps."""
         return self.between.chance
 
     @property
     def ceiling(self) -> float:
-        """The mean self-agreement: more cannot be expected of two models."""
+        """The mean agreement of models with themselves: two models can hardly agree better."""
         return float(np.mean([agreement.mean for agreement in self.within.values()]))
 
     @property
@@ -46,10 +46,10 @@ class AgreementCeiling:
 
         Spearman's correction, :math:`r_{ab} / r_{aa}`, of the mean agreements. It holds for
         correlations; overlaps of the highest places are first turned into the correlation of two
-        normal variables that overlap as far, and back (noise lowers an overlap by more than
-        in proportion). NaN where models agree with themselves no more than by chance: then
-        nothing is known of the models; and for "rank_biased_overlap". A correlation can exceed 1
-        by noise.
+        normal variables that overlap as far, and the result is turned back (noise lowers an
+        overlap by more than in proportion). NaN for "rank_biased_overlap", and where models agree
+        with themselves no more than by chance, so that nothing is known of them. By noise a
+        correlation can exceed 1.
         """
         return disattenuated(self.between.mean, self.ceiling, self.chance, self.between.measure)
 
@@ -65,7 +65,7 @@ def disattenuated(between: float, within: float, chance: float, measure: str) ->
 
 
 def _correlation(agreement: float, measure: str, chance: float) -> float:
-    """Of two normal variables whose highest places agree so far."""
+    """The correlation of two normal variables whose highest places agree this far."""
     if measure == "pearson":
         return agreement
     if measure == "spearman":
@@ -89,7 +89,7 @@ def _agreement(correlation: float, measure: str, chance: float) -> float:
 
 
 def _share(measure: str, chance: float) -> float:
-    """Of the places that count as the highest; by chance they overlap as far."""
+    """The share of places that count as the highest, which is also their overlap by chance."""
     return round(2 * chance / (1 + chance) if measure == "jaccard" else chance, 3)
 
 
@@ -102,7 +102,7 @@ def _normal_overlaps(share: float) -> tuple[NDArray[np.float64], NDArray[np.floa
         stats.multivariate_normal(cov=[[1, r], [r, 1]], allow_singular=True).cdf([limit, limit])
         for r in correlations[1:-1]
     ]
-    # Of opposite orders the highest of more than half of the places must meet.
+    # Even in opposite orders the highest places overlap if they are more than half of all.
     return correlations, np.array([max(0.0, 2 * share - 1), *both, share]) / share
 
 
@@ -111,9 +111,9 @@ class VarianceShares:
     """What a cell's standardised score depends on; the shares add up to 1.
 
     Attributes:
-        utterance: on what is said alone: shared by all models and runs.
-        model_seed: on the model.
-        mask_seed: on the run: sampling noise.
+        utterance: what depends on the utterance alone, common to all models and runs.
+        model_seed: what depends on the model.
+        mask_seed: what depends on the run: sampling noise.
         utterance_deviation: standard deviation of the first share over utterances.
     """
 
@@ -131,17 +131,17 @@ def agreement_ceiling(
     absolute: bool = False,
 ) -> AgreementCeiling:
     r"""
-    Measure the agreement of models beside the agreement of each model with itself.
+    Compare the agreement between models with that of each model with itself.
 
-    A method that draws random masks does not even agree with itself where the draws are few: Lime
-    with Captum's default of 25 samples is at chance on a single model. Its low agreement between
-    models then says nothing of the models.
+    A method that draws random masks does not even agree with itself if it draws few: Lime with
+    Captum's default of 25 samples is at chance on a single model. Its low agreement between models
+    then says nothing about the models.
 
     Args:
 
         attributions (mapping or sequence): For each model a sequence of runs with different mask
                     seeds, at least two each; a run is what :func:`inter_seed_agreement` takes for a
-                    seed. Of a method without randomness give the same run twice.
+                    seed. For a method without randomness give the same run twice.
         top (float, optional): See :func:`inter_seed_agreement`.
                     Default: 0.2
         measure (str, optional): See there.
@@ -186,13 +186,14 @@ def variance_shares(
     r"""
     Split the variance of scores into what the utterance, the model and the masks decide.
 
-    Maps are standardised per utterance, so that covariances are Pearson correlations: of runs of
-    different models the share of the utterance, of runs of one model that and the model's.
+    Maps are standardised per utterance, so that covariances are Pearson correlations: the one
+    between runs of different models is the utterance's share, the one between runs of one model
+    the utterance's and the model's together.
 
     Args:
 
         attributions (mapping or sequence): As :func:`agreement_ceiling` takes.
-        absolute (bool, optional): Whether the magnitude counts and not the sign.
+        absolute (bool, optional): Whether to compare magnitudes, without signs.
                     Default: False
 
     Returns:
@@ -214,7 +215,7 @@ def variance_shares(
 
 
 def shares_of(between: float, within: float) -> tuple[float, float, float]:
-    """Of utterance, model and masks, from the correlation between models and within them."""
+    """Shares of utterance, model and masks, from the correlations between and within models."""
     shared = min(max(between, 0.0), 1.0)
     of_model = min(max(within, shared), 1.0)
     return shared, of_model - shared, 1.0 - of_model

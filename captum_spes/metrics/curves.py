@@ -1,4 +1,4 @@
-"""A measure over steps, its area, and how sure a corpus makes it."""
+"""A measure over steps, the area under it, and how sure the area is."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Curve:
         name: what is drawn, for example "deletion".
         metric: its unit, for example "wer_capped".
         x: steps: percent of the cells, or thresholds in [0, 1].
-        counts: ``(utterances, steps, n)``: what each utterance adds to the sums that the
-            measure follows from.
+        counts: ``(utterances, steps, n)``: what each utterance adds to the sums from which
+            the measure is computed.
         score: the measure at one step, from sums of shape ``(n,)``.
         ids: names of the utterances.
     """
@@ -74,13 +74,13 @@ class Curve:
                         Default: 0.95
             n_resamples (int, optional): Corpora drawn with replacement.
                         Default: 1000
-            seed (int, optional): Of the drawing.
+            seed (int, optional): Seed of the drawing.
                         Default: 0
 
         Returns:
-            *Interval* (low, high). Of one utterance nothing is known of the spread: both ends
-            are NaN. With fewer than about twenty the interval is too narrow; the noise of the
-            masks is not in it, which other seeds would show.
+            *Interval* (low, high); NaN, both, for a single utterance. With fewer than about
+            twenty utterances the interval is too narrow. It does not contain the noise of the
+            masks, which other seeds would show.
 
         Examples::
 
@@ -109,7 +109,7 @@ class Curve:
             a paired bootstrap over utterances.
 
         Raises:
-            ArgumentError: the curves are not of the same steps and utterances.
+            ArgumentError: the curves differ in metric, steps or utterances.
 
         Examples::
 
@@ -135,7 +135,7 @@ class Curve:
         Draw the curve.
 
         Returns:
-            *matplotlib.figure.Figure*, not shown; the title tells the area.
+            *matplotlib.figure.Figure*, not shown; the title gives the area.
 
         Examples::
 

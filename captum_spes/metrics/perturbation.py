@@ -1,4 +1,4 @@
-"""Deletion and insertion: what the model writes once the salient cells are gone, or alone."""
+"""Deletion and insertion: what the model writes without the salient cells, or with only these."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from captum_spes.speech.models import (
 )
 from captum_spes.speech.randomness import seeded_draws
 
-# What comparisons of methods measure beside texts.
+# What comparisons of methods measure besides texts.
 GRADED = ("kl", "token_accuracy")
 
 
@@ -85,10 +85,10 @@ class CurveOptions:
         normalized (bool, optional): Whether the maps of tokens are normalised before they
                     are averaged.
                     Default: True
-        per_token (bool, optional): Whether each token's own map is removed and only that
-                    token is looked at, for graded metrics: of all maps, those of energy, or of
-                    anything else that is the same for every token, can only win without it.
-                    It costs as many times more as there are tokens.
+        per_token (bool, optional): For graded metrics: whether cells are removed by each
+                    token's own map and only that token is measured. Only without it can a map
+                    that is the same for every token, such as that of energy, be the best. It
+                    multiplies the cost by the number of tokens.
                     Default: False, the sentence-level map for all tokens
         baselines (str, float or Tensor, optional): What removed cells become.
                     Default: None, what the explanation was made with, or the adapter's own
@@ -128,10 +128,10 @@ def deletion_curve(
     Remove the most salient cells of the sentence-level map, 5 % more at each step, and
     measure what the model makes of the rest (arXiv 2411.01710, section 5).
 
-    Metrics of text let the model write anew with its own generation settings, all steps of
-    an utterance in one batch, and score the whole corpus per step. The graded ones force the
-    original output instead and ask what became of its tokens: of a short sentence the
-    word error rate moves in jumps, these do not.
+    Text metrics let the model write anew with its own generation settings, all steps of an
+    utterance in one batch, and score the whole corpus per step. Graded metrics force the
+    original output instead and measure what becomes of its tokens: they change smoothly where
+    the word error rate of a short sentence jumps.
 
     Args:
 
@@ -145,8 +145,8 @@ def deletion_curve(
         metric (str or Score, optional): "wer_capped" (word error rate, each step at most
                     100), "wer", "bleu"; or graded, "kl" (mean divergence per token, nats),
                     "token_accuracy" (percent of the tokens that the model ranks
-                    first; a model that is kept from writing some may start below 100), or by
-                    how much another score falls: "probability", "log_probability", or any
+                    first; it may start below 100 if generation suppresses some tokens), or
+                    by how much another score falls: "probability", "log_probability", or any
                     :class:`captum_spes.forward.Score`.
                     Default: "wer_capped", the paper's for recognition
         text_normalizer (Callable, optional): Applied to references and hypotheses, for
@@ -240,10 +240,10 @@ def perturbed(
 
 
 class Hearing:
-    """What the model makes of each step, encoded once for all that is asked of it.
+    """What the model makes of each step; steps are encoded once for all measures.
 
     Args:
-        adapter: the model.
+        adapter: the model's adapter.
         speech: the utterance.
         spectrograms: ``(steps, time, freq)``.
         batch_size: steps per forward pass; None for all.

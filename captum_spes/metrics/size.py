@@ -37,7 +37,7 @@ def size_curve(
 
         results (SpeechToTextAttributionResult, Maps, or sequence of either): Explanations,
                     which are normalised first, or maps that lie in [0, 1] already.
-        step (float, optional): Distance of the thresholds, in (0, 1].
+        step (float, optional): Distance between thresholds, in (0, 1]; it must divide 1.
                     Default: 0.05
         side (str, optional): "spectrogram" or "previous tokens" (those before the explained
                     token).

@@ -12,7 +12,7 @@ from captum_spes.errors import ArgumentError, optional_library
 
 
 class TextMetric(NamedTuple):
-    """A corpus score that follows from sums over utterances.
+    """A corpus score that is computed from sums over utterances.
 
     Attributes:
         counts: what a reference and a hypothesis add to the sums.

@@ -1,4 +1,4 @@
-"""What a caller's settings of torch would change, put in order for the time of a computation."""
+"""Keeping a caller's torch settings (autocast, default dtype and device) out of a computation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 @contextmanager
 def ordinary_torch(device: torch.device) -> Iterator[None]:
-    """Run as in a fresh process inside the context: no autocast, no inference mode, tensors
-    on the CPU and in float32 unless said otherwise.
+    """Inside the context, run as in a fresh process: no autocast, no inference mode, tensors on the
+    CPU and in float32 unless said otherwise.
 
-    Only the calling thread is concerned. The default dtype, which belongs to the whole process, is
-    not changed: where it is not float32, functions that would fall back on it are told float32.
+    Only the calling thread is affected. The default dtype, which belongs to the whole process, is
+    not changed: where it is not float32, functions that would fall back on it are given float32.
 
     Args:
 
@@ -42,7 +42,7 @@ def ordinary_torch(device: torch.device) -> Iterator[None]:
         for kind in sorted({"cpu", device.type}.intersection(_AUTOCAST_DEVICES)):
             if _is_autocast(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        # Asked so that any way of setting it is seen.
+        # A new tensor tells, in whatever way the default device was set.
         is_elsewhere = torch.empty(0).device.type != "cpu"
         if is_elsewhere:
             stack.enter_context(torch.device("cpu"))
@@ -52,7 +52,7 @@ def ordinary_torch(device: torch.device) -> Iterator[None]:
 
 
 def check_differentiable(model: Any, name: str) -> None:
-    """Raise where a model's weights take part in no gradients.
+    """Raise where a model's weights allow no gradients.
 
     Args:
 
@@ -102,12 +102,12 @@ _OF_NUMBERS = _methods("arange", "range", "full")
 _OF_DATA = _methods("tensor", "as_tensor", "asarray")
 # Integers are compared with a floating point number in the default dtype.
 _COMPARING = _methods("lt", "le", "gt", "ge", "eq", "ne", "__eq__", "__ne__")
-# Their dtype is what they are asked for.
+# These return the dtype that they are asked for.
 _CONVERTING = _methods("to", "type", "double", "float", "half", "bfloat16")
 
 
 class _OrdinaryDefaults(TorchFunctionMode):
-    """Says float32, and the device of the data, to functions that would take the defaults."""
+    """Gives float32, and the device of the data, to functions that would take the defaults."""
 
     def __torch_function__(
         self,
@@ -186,13 +186,13 @@ def _is_default(found: Tensor) -> bool:
 
 
 def _is_of_floats(data: Any) -> bool:
-    """Whether data are numbers of Python's alone, with a floating point one among them."""
+    """Whether data hold Python's own numbers alone, at least one of them floating point."""
     leaves = list(_leaves(data))
-    # NumPy's numbers bring a dtype; those of Python's may be subclasses.
+    # NumPy's numbers bring a dtype of their own; some are subclasses of Python's.
     is_plain = all(isinstance(leaf, int | float) for leaf in leaves) and not any(
         isinstance(leaf, np.generic) for leaf in leaves
     )
-    # What is empty is floating, too.
+    # Empty data are made floating point, too.
     return is_plain and (not leaves or any(isinstance(leaf, float) for leaf in leaves))
 
 

@@ -51,8 +51,8 @@ class SpeechToTextAttribution:
     section 4.1), all tokens are scored in one teacher-forced pass, and the encoder runs
     once for all perturbations of previous tokens.
 
-    It keeps no state: one explainer can be used from several threads. The model comes
-    back as it was (mode, hooks, dtype, gradients), also after an error.
+    It keeps no state: one explainer can be used from several threads. The model is left
+    as it was (mode, hooks, dtype, gradients), also after an error.
     """
 
     def __init__(
@@ -70,15 +70,14 @@ class SpeechToTextAttribution:
                         ``GradientShap``, ``DeepLift``, ``FeatureAblation``, ``Occlusion``,
                         ``ShapleyValueSampling``, ``KernelShap``, ``Lime``,
                         ``BubbleNoise``, ``CrossAttention``, ``EnergyMap``, ``RandomMap``, or
-                        another perturbation or gradient method of inputs. The model is of a
-                        supported Hugging Face family (Whisper, Speech2Text, Canary), on any
-                        device, in any dtype, or of one that ``adapter`` knows.
+                        another perturbation or gradient method that attributes to inputs. The
+                        model, on any device and in any dtype, is of a supported Hugging Face
+                        family (Whisper, Speech2Text, Canary) or of one that ``adapter`` knows.
             processor (Processor): The model's processor (feature extractor and
                         tokenizer).
-            adapter (Callable or SpeechModel, optional): What methods ask the model through, for a
-                        family of one's own: a class, or any function of model and processor, that
-                        implements the protocols of :mod:`captum_spes.speech.models`; or an object
-                        that does.
+            adapter (Callable or SpeechModel, optional): For a model of another family: an object
+                        that implements the protocols of :mod:`captum_spes.speech.models`, or a
+                        class or function that makes one from model and processor.
                         Default: None, that of the model's family
 
         Raises:
@@ -93,7 +92,7 @@ class SpeechToTextAttribution:
         """
         runner_of(attr_method)
         self.attr_method = attr_method
-        # The adapter's type is what its family can beside what every one can.
+        # Any: what an adapter can do beyond the basics depends on the model's family.
         self.adapter: Any = adapt(attr_method.forward_func, processor, adapter)
 
     def attribute(  # noqa: PLR0913
@@ -133,16 +132,16 @@ class SpeechToTextAttribution:
                         samples of one channel, or the model's input features
                         (``(1, 80, 3000)`` for Whisper, ``(1, frames, mel bins)``
                         for Speech2Text and Canary), also as the processor returns them.
-            sampling_rate (int, optional): Of samples given as an array, in Hz; it must be
-                        the model's. Files bring their own.
+            sampling_rate (int, optional): Rate of samples given as an array, in Hz; it must
+                        be the model's. Files bring their own.
                         Default: 16000
             target (str, sequence of int or Tensor, optional): The output to explain: a
                         text, or token ids without prompt. The end of sentence is added if
                         it is missing.
                         Default: None, what the model generates
-            seed (int, optional): Of every random choice.
-                        Default: None, drawn from torch's global generator; the result
-                        tells which
+            seed (int, optional): Seed of every random choice.
+                        Default: None, drawn from torch's global generator and kept in the
+                        result
             show_progress (bool, optional): Displays progress bars.
                         Default: False
             settings (Settings, optional): How the explanation is made.
@@ -151,16 +150,16 @@ class SpeechToTextAttribution:
             scheme (str, optional): "paper" or "efficient", a shorthand for these two settings.
                         Default: None
             return_partial (bool, optional): Whether Ctrl-C ends the sampling of the side
-                        that is being perturbed and the explanation is that of the samples so
-                        far, with a warning; pressed before the first sample of previous
-                        tokens, without them.
-                        Default: False, it raises KeyboardInterrupt
+                        that is being perturbed and the samples so far are explained from,
+                        with a warning; pressed before the first sample of previous tokens,
+                        it leaves these out.
+                        Default: False, Ctrl-C raises KeyboardInterrupt
             gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
             patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
             feature_mask, n_patches, score, estimator, design, perturb_jointly, method_args
-            (optional): Each takes the place of that value of the settings; see
-                        :class:`captum_spes.Settings`, which says what they mean.
-                        Default: that of ``settings``
+            (optional): Each replaces the value of that name in the settings; see
+                        :class:`captum_spes.Settings` for what they mean.
+                        Default: the value in ``settings``
 
         Returns:
             *SpeechToTextAttributionResult*: raw maps on the CPU, tokens, words, times,
@@ -185,7 +184,7 @@ class SpeechToTextAttribution:
             True
             >>> result.plot_spectrogram_attr(0).savefig("first_token.png")
         """
-        # By name, so that the settings are written down once more in the signature alone.
+        # By name, so that only the signature repeats the settings.
         given = locals()
         changes = {name: given[name] for name in _NAMES if given[name] is not UNSET}
         settings = self._settings(settings, scheme, changes)
@@ -204,7 +203,7 @@ class SpeechToTextAttribution:
     def _settings(
         self, settings: Settings | None, scheme: str | None, changes: dict[str, Any]
     ) -> Settings:
-        """What was asked for, in whatever way, checked against the method."""
+        """The settings, however they were given, checked against the method."""
         own = self.attr_method.estimator if isinstance(self.attr_method, SPES) else MaskedMean()
         has_own = own != MaskedMean()
         if scheme is not None and scheme not in SCHEMES:
@@ -221,8 +220,8 @@ class SpeechToTextAttribution:
             settings = settings.replace(**changes)
         if has_own and settings.estimator != own:
             raise ArgumentError(
-                f"the method was made with {own!r} and the settings say {settings.estimator!r}: "
-                "give one of them."
+                f"the method was made with {own!r}, but the settings say {settings.estimator!r}: "
+                "give only one estimator."
             )
         check_settings(self.attr_method, settings)
         return settings

@@ -25,7 +25,7 @@ class Certainty(NamedTuple):
 
     @classmethod
     def of(cls, adapter: Any, hidden: Tensor, sequence: TargetSequence) -> Certainty:
-        """Read it off what the tokens are written from, ``(1, K, hidden)``."""
+        """Compute it from the decoder's last hidden states, ``(1, K, hidden)``."""
         with torch.no_grad():
             logits = adapter.output_layer(hidden)[0].cpu().float()
         ids = sequence.explained_ids[:, None]

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model: what every method has to be better than."""
+"""Controls: maps that know nothing of the model, to compare methods with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EnergyMap(SpeechAttribution):
 
 class RandomMap(SpeechAttribution):
     r"""
-    Independent uniform numbers as the maps: the floor of every measure.
+    Independent uniform random numbers as maps: what every measure gives by chance.
 
     Args:
 

@@ -35,11 +35,11 @@ class CrossAttention(SpeechAttribution):
         Args:
 
             forward_func (PreTrainedModel): The model.
-            aggregation (str, optional): "mean" takes encoder positions for the frames
-                        where they stand; "rollout" follows each position back through the
-                        encoder's self-attention (half of every layer's output being its
-                        own input), which keeps the encoder's weights of all layers and
-                        heads in memory for a moment.
+            aggregation (str, optional): "mean" gives the weight of an encoder position to
+                        the frames at that position; "rollout" follows each position back
+                        through the encoder's self-attention (half of every layer's output
+                        being its own input), which takes memory for the encoder's
+                        attention weights of all layers and heads at once.
                         Default: "mean"
 
         Raises:
@@ -69,7 +69,7 @@ class CrossAttention(SpeechAttribution):
         if attention.encoder is not None:
             weights = weights @ attention_rollout(attention.encoder)
         n_frames, n_bins = speech.spectrogram.shape
-        # Padding of the features is heard by the encoder and is no part of the spectrogram.
+        # The encoder also reads the features' padding, which is not part of the spectrogram.
         frames_per_position = attention.n_frames / weights.shape[1]
         frames = torch.arange(n_frames, dtype=torch.float32, device="cpu")
         position = (frames / frames_per_position).long()

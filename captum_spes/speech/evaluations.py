@@ -34,10 +34,10 @@ class Counted:
 
 
 class Replayed:
-    """Forward function for a method that asks the same again for every token.
+    """Forward function for a method that evaluates the same inputs again for every token.
 
-    Scores are those of all tokens; of the second run on, the first one's are given again, call by
-    call. Where a run asks something else after all, it is evaluated.
+    Every evaluation scores all tokens. From the second run on the scores of the first are returned
+    again, call by call; only inputs that differ from those of the first run are evaluated.
     """
 
     def __init__(self, forward_func: Callable[[Tensor], Tensor]) -> None:
@@ -46,11 +46,11 @@ class Replayed:
         self._position = 0
 
     def rewind(self) -> None:
-        """Begin the run of another token."""
+        """Begin the run for another token."""
         self._position = 0
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        # Two sums instead of the inputs themselves, which would fill the memory.
+        # Inputs are recognised by two sums; keeping them themselves would fill the memory.
         sums = _sums(inputs)
         if self._position < len(self._calls):
             known, scores = self._calls[self._position]

@@ -1,4 +1,4 @@
-"""One explanation in the making: from audio and settings to maps and a result."""
+"""How one explanation is made: from audio and settings to maps and a result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Request:
         target: a text or ids; None for what the model writes.
         seed: of every random choice.
         show_progress: whether to draw progress bars.
-        return_partial: whether Ctrl-C ends the sampling with what there is.
+        return_partial: whether Ctrl-C ends the sampling and keeps the samples so far.
     """
 
     audio: Audio
@@ -60,13 +60,13 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What both sides are explained from.
+    """The inputs from which both sides are explained.
 
     Attributes:
         speech: the utterance.
         sequence: what the model reads and writes.
-        encoded: makes the states of the intact utterance.
-        removed: ``(time, freq)``, what removed cells become.
+        encoded: computes the encoder states of the intact utterance.
+        removed: ``(time, freq)``, the values that removed cells get.
         masks: the patches of each level, ``(1, time, freq)``.
     """
 
@@ -78,11 +78,12 @@ class Task:
 
     @cached_property
     def states(self) -> Tensor:
-        """Of the intact utterance."""
+        """Encoder states of the intact utterance."""
         return self.encoded()
 
     def spread(self, keep: Tensor) -> Tensor:
-        """From the previous tokens to all ids that the decoder reads; the others are kept."""
+        """Extend ``keep`` from the previous tokens to all ids that the decoder reads, of which the
+        others are always kept."""
         positions = self.sequence.previous_positions
         length = len(self.sequence.ids) - 1
         if len(positions) == length:
@@ -96,10 +97,10 @@ class Explanation:
     """Explains one utterance with one method.
 
     Args:
-        method: the user's, as it was given.
-        adapter: the model's; its type says what it can beside what every one can.
+        method: the user's method, as it was given.
+        adapter: the model's adapter; what it can do depends on the model's family.
         request: what is explained.
-        settings: how.
+        settings: how it is explained.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Explanation:
     # Inputs ----------------------------------------------------------------------------
 
     def _check_abilities(self) -> None:
-        """Find out before the model runs what it cannot do."""
+        """Raise, before the model runs, where it cannot do what is needed."""
         if self.request.target is None:
             require(self.adapter, Generates, "an explanation without target")
         if isinstance(self.method, SpeechAttribution):
@@ -195,7 +196,7 @@ class Explanation:
         if tokens is None:
             return spectrogram, None
         is_previous = task.sequence.valid_previous_tokens()
-        if len(tokens.maps) != len(is_previous):  # units of a score rest on all that any token read
+        if len(tokens.maps) != len(is_previous):  # a score's units rest on all that any token reads
             is_previous = is_previous.any(0, keepdim=True).expand(len(tokens.maps), -1)
         return spectrogram, tokens.masked(~is_previous)
 
@@ -247,7 +248,7 @@ class Explanation:
         )
 
     def _token_side(self, task: Task, run: Run) -> Side:
-        """Which embeddings of previous tokens are kept, 1 each, against none kept."""
+        """One number per previous token: 1 keeps its embedding, the baseline 0 removes it."""
         settings = self.settings
         with torch.no_grad():
             prepared = run.in_precision(self.adapter.prepared)(task.states, task.sequence)
@@ -324,7 +325,7 @@ class Explanation:
     def _facts(
         self, task: Task, sides: tuple[SideMaps, SideMaps | None], words: list[Word]
     ) -> dict[str, Any]:
-        """What the run found, in JSON's types."""
+        """What was found while explaining, in JSON's types."""
         levels = describe_levels(task.masks)
         rows = [list(word.token_indices) for word in words]
         quality = sampling_quality(*sides, (torch.cat(task.masks) >= 0).any(0).cpu(), rows)
@@ -353,7 +354,10 @@ def _labels(score: Score, tokens: list[str], count: int) -> list[str]:
         [f"unit {number}" for number in range(1, count + 1)] if labels is None else labels(tokens)
     )
     if len(names) != count:
-        raise ArgumentError(f"the score names {len(names)} units and scores {count}.")
+        raise ArgumentError(
+            f"the score's labels name {len(names)} units, but it returns {count}: give one label "
+            "per unit."
+        )
     return list(names)
 
 

@@ -1,4 +1,4 @@
-"""What explanations will cost, told before they start."""
+"""What explanations will cost, estimated before they start."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Forecast:
     """Cost of explaining one recording by some methods, and of scoring the explanations.
 
     Attributes:
-        spectrograms: perturbed spectrograms through the model.
-        tokens: perturbed token sequences through the decoder.
-        scored: damaged spectrograms that the model transcribes to score the explanations.
-        seconds: of all of it, from the measured time of one pass.
+        spectrograms: passes of perturbed spectrograms through the model.
+        tokens: passes of perturbed previous tokens through the decoder.
+        scored: perturbed spectrograms that the model transcribes to score the explanations.
+        seconds: time for all of these, from the measured time of one pass.
         audio_seconds: duration of the recording.
     """
 
@@ -37,7 +37,7 @@ class Forecast:
     audio_seconds: float
 
     def text(self, n_recordings: int, audio_seconds: float) -> str:
-        """One line on recordings of so many seconds together."""
+        """One line about recordings that last ``audio_seconds`` together."""
         total = self.seconds * audio_seconds / self.audio_seconds
         noun = "recording" if n_recordings == 1 else "recordings"
         scoring = f", {self.scored:,} transcriptions to score them" if self.scored else ""
@@ -60,9 +60,9 @@ def forecast(
 
     Args:
 
-        adapter (SpeechModel): The model's, ``explainer.adapter``.
+        adapter (SpeechModel): The model's adapter, ``explainer.adapter``.
         audio (path, array or Tensor): A recording such as those to explain.
-        methods (sequence of tuple): Methods and what they run with.
+        methods (sequence of tuple): Pairs of a method and its settings.
         target (str or sequence of int, optional): What is explained.
                     Default: None, what the model writes
         scored_per_method (int, optional): Transcriptions that scoring an explanation takes.

@@ -42,7 +42,7 @@ def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> Speech
 def removed_value(
     adapter: HearsAudio, speech: SpeechInput, baselines: str | float | Tensor | None
 ) -> Tensor:
-    """What removed cells become, ``(time, freq)``; None and names are the adapter's."""
+    """The values that removed cells get, ``(time, freq)``; the adapter reads None and names."""
     if baselines is None or isinstance(baselines, str):
         value = adapter.removed_value(speech, baselines)
     else:

@@ -1,7 +1,7 @@
 """The one list of methods: what each is called, what makes it, and what it costs.
 
 The wrapper, ``evaluate``, the study across training seeds, ``--help`` and the documentation read
-it. :func:`register` adds a method of one's own.
+it. :func:`register` adds your own method.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from captum_spes.speech.utterance_methods import SpeechAttribution
 
 # The duration, in seconds, that the paper's fixed numbers of patches are right for.
 _FIXED_SECONDS = 5
-# A gradient costs about two forward passes beside its own.
+# A gradient costs one forward pass and about as much as two more.
 _PASSES_PER_GRADIENT = 3
 
 
@@ -89,11 +89,11 @@ class Method:
 
     Attributes:
         name: as on the command line.
-        make: the method, from a model.
-        about: what it does, in some words.
+        make: makes the method from a model.
+        about: what it does, in a few words.
         runner: how the wrapper runs it; None for one that looks at the whole utterance.
-        settings: from the settings asked for to those that it runs with.
-        passes: what it costs, from these and the extent.
+        settings: turns the settings asked for into those that it runs with.
+        passes: what it costs, from the latter and the extent.
         normalized: whether maps of tokens are normalised before they are averaged.
         same_maps_as: name of a method with the same maps, which need be made once only.
     """
@@ -119,7 +119,7 @@ class Method:
 
     @property
     def needs(self) -> tuple[type[Any], ...]:
-        """What it asks of the model beside hearing audio and scoring tokens."""
+        """What the model must be able to do besides hearing audio and scoring tokens."""
         kind = self.kind
         is_utterance = kind is not None and issubclass(kind, SpeechAttribution)
         return kind.needs if is_utterance and kind is not None else ()
@@ -239,7 +239,7 @@ _ALL = (
     Method(
         "bubble-noise",
         BubbleNoise,
-        "the paper's baseline: noise but for random bubbles",
+        "the paper's baseline: noise except in random bubbles",
         running.BUBBLES,
         _of_samples,
         lambda settings: _without_spes(settings).replace(tolerance=settings.tolerance),
@@ -247,7 +247,7 @@ _ALL = (
     # Its ablations: Table 1, lower half.
     _spes("spes-single-level", "one size of patches", _single_level),
     _spes("spes-grid", "rectangles instead of SLIC's patches", _grid),
-    _spes("spes-fixed-patches", "a number of patches that does not grow", _fixed_patches),
+    _spes("spes-fixed-patches", "a fixed number of patches, whatever the duration", _fixed_patches),
     _spes("spes-probability", "scored by the token's probability", _probability),
     # Tables 3 and 4.
     _spes(
@@ -270,14 +270,14 @@ _ALL = (
     _captum(
         IntegratedGradients,
         "integrated-gradients",
-        "gradients on the way from the baseline",
+        "gradients on the way from baseline to input",
         running.DETERMINISTIC_GRADIENT,
         _of_gradients(50),
     ),
     _captum(
         GradientShap,
         "gradient-shap",
-        "gradients at random points on that way",
+        "gradients at random points between baseline and input",
         running.GRADIENT,
         _of_gradients(5),
     ),
@@ -298,14 +298,14 @@ _ALL = (
     _captum(
         Deconvolution,
         "deconvolution",
-        "gradient with ReLU turned round",
+        "gradient through all ReLUs, positive values only",
         running.RECTIFIED,
         _of_gradients(1),
     ),
     _captum(
         GuidedBackprop,
         "guided-backprop",
-        "gradient through positive paths of ReLU",
+        "gradient through active ReLUs, positive values only",
         running.RECTIFIED,
         _of_gradients(1),
     ),
@@ -333,7 +333,7 @@ _ALL = (
     # Attention.
     _utterance(CrossAttention, "cross-attention", "mean attention of the decoder"),
     _utterance(_rollout, "cross-attention-rollout", "followed back through the encoder"),
-    # Controls that nobody may lose to.
+    # Controls, which every method should beat.
     _utterance(EnergyMap, "energy", "control: the spectrogram itself"),
     _utterance(RandomMap, "random", "control: random numbers"),
 )
@@ -346,7 +346,7 @@ def register(method: Method) -> Method:
 
     Args:
 
-        method (Method): With a name of its own.
+        method (Method): One with a new name.
 
     Returns:
         *Method*: the same.
@@ -416,7 +416,7 @@ def runner_of(method: object) -> Runner | None:
     if isinstance(method, SpeechAttribution):
         return None
     known = {entry.kind: entry.runner for entry in METHODS.values() if entry.kind is not None}
-    # By exact type, but for subclasses of SPES: those of others may take other arguments.
+    # By exact type, except subclasses of SPES: subclasses of others may take other arguments.
     for kind in type(method).__mro__:
         if kind in known and (kind is type(method) or kind is SPES):
             return known[kind]
@@ -424,7 +424,7 @@ def runner_of(method: object) -> Runner | None:
 
 
 def check_settings(method: Attribution, settings: Settings) -> None:
-    """Raise where settings ask for what only SPES can, and the method is another."""
+    """Raise where settings ask for what only SPES can do and the method is another."""
     settings.check_runnable()
     if isinstance(method, SPES):
         return

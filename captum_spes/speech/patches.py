@@ -22,7 +22,7 @@ def feature_masks(
         feature_mask: "slic", "grid", "cells", or the user's own masks; None for SLIC's.
         **scales: arguments of ``slic_feature_mask`` and ``grid_feature_mask``.
     """
-    # By type first: a Tensor compared with a text is no truth value.
+    # By type first: comparing a Tensor with a text gives no truth value.
     name = feature_mask if isinstance(feature_mask, str) else None
     if feature_mask is None or name == "slic":
         return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]

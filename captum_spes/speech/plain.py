@@ -32,7 +32,7 @@ _READABLE = 64
 
 @dataclass(frozen=True)
 class Unsaved:
-    """What a file knows by name only: an estimator, design, score or argument of the user's own.
+    """A user's own estimator, design, score or argument, of which a file keeps only the name.
 
     Attributes:
         name: module and class.
@@ -43,7 +43,7 @@ class Unsaved:
     text: str = ""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise ArgumentError(f"{self.name} is known by name only; give it again.")
+        raise ArgumentError(f"only the name of {self.name} was saved; give the object again.")
 
     estimate = sample = __call__ = _refuse
 

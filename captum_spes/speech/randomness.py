@@ -19,7 +19,7 @@ R = TypeVar("R")
 # The only way to know whether a mode can be left: it must be the innermost.
 _innermost_mode: Callable[[], Any] = torch.overrides._get_current_function_mode
 
-# What draws and takes a generator. Methods and functions of the same name are two things.
+# Functions that draw and take a generator. A method and a function of the same name both count.
 _DRAWING: frozenset[Callable[..., Any]] = frozenset(
     {
         *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal),
@@ -29,11 +29,13 @@ _DRAWING: frozenset[Callable[..., Any]] = frozenset(
         *(Tensor.exponential_, Tensor.cauchy_, Tensor.geometric_, Tensor.log_normal_),
         # What torch.distributions draws from.
         *(torch._standard_gamma, torch._sample_dirichlet),
-        # Functions of Python are seen from outside alone: others of torch.nn.init call methods.
+        # Of functions written in Python only the outer call is seen; others of torch.nn.init call
+        # the methods above.
         *(torch.nn.init.uniform_, torch.nn.init.normal_, torch.nn.init.kaiming_uniform_),
     }
 )
-# What draws into a new tensor and, in most versions, takes none: how to fill that tensor.
+# Functions that draw into a new tensor and in most versions take no generator, and the methods
+# that fill such a tensor.
 _FILLING: dict[Callable[..., Any], Callable[..., Tensor]] = {
     torch.rand_like: Tensor.uniform_,
     torch.randn_like: Tensor.normal_,
@@ -75,7 +77,7 @@ class SeededDraws(TorchFunctionMode):
     ) -> Tensor:
         empty = torch.empty_like(like, **options)
         bounds = (*bounds, *(bound for bound in (low, high) if bound is not None))
-        # One bound is the highest.
+        # A single bound is the upper one.
         filled = fill(empty, *bounds, generator=self._generator(empty.device))
         return filled.requires_grad_(requires_grad)
 
@@ -117,7 +119,7 @@ def seeded_draws(seed: int) -> SeededDraws:
 
 
 def undisturbed(forward_func: Callable[P, R]) -> Callable[P, R]:
-    """Return a forward function that leaves :func:`seeded_draws` while it runs.
+    """Return a forward function that suspends :func:`seeded_draws` while it runs.
 
     Looking at every call of torch costs 1 to 2 microseconds, which a small model feels, and a
     model in evaluation mode draws nothing. Inside, random functions are torch's own again.
@@ -161,16 +163,16 @@ def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
 
 
 # NumPy ----------------------------------------------------------------------------------
-# It has no generator of a thread's own: seeding the global one and putting it back would make
-# the numbers of other threads repeat themselves. What draws from it is told not to.
+# NumPy has no generator per thread: seeding the global one and restoring it would make other
+# threads draw the same numbers again. So methods that draw from it get a seed of their own.
 
 
 def without_numpy_draws(method: Attribution, seed: int) -> Any:
     """Return a Captum method that leaves NumPy's global generator alone, with the results that
     it has after ``numpy.random.seed(seed)``.
 
-    Of Captum's methods GradientShap draws from it, and Lime where its linear model is one of
-    scikit-learn's that can take a random state. Others come back as they are.
+    Of Captum's methods GradientShap draws from it, and so does Lime if its linear model is one of
+    scikit-learn's with a random state. Other methods come back as they are.
 
     Args:
 
@@ -197,8 +199,8 @@ def without_numpy_draws(method: Attribution, seed: int) -> Any:
 class SeededGradientShap(GradientAttribution):
     """Captum's GradientShap, whose baselines and steps come from generators of its own.
 
-    Captum draws them in the middle of functions, so that its four steps are taken here. The
-    attributions are those of Captum's after seeding all global generators.
+    Captum draws them in the middle of functions, so its four steps are repeated here. The
+    attributions are those of Captum after seeding all global generators.
 
     Args:
 
@@ -226,7 +228,7 @@ class SeededGradientShap(GradientAttribution):
         target: int | None = None,
     ) -> Tensor:
         """Attribute as ``GradientShap`` does, to one Tensor."""
-        # The older interface, as only that one gives the numbers of np.random.seed.
+        # The older interface: only that one gives the numbers of np.random.seed.
         numbers = np.random.RandomState(_numpy_seed(self._seed))
         generator = Generator(inputs.device).manual_seed(self._seed)
         count = n_samples * len(inputs)

@@ -13,7 +13,7 @@ from captum_spes.errors import warn_caller
 from captum_spes.maps import paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.sides import SideMaps
 
-# Below it most of the variance of a map is noise; what a map to rely on should have.
+# Below the first most of a map's variance is noise; a map to rely on should reach the second.
 _MOSTLY_NOISE = 0.5
 _RELIABLE = 0.8
 
@@ -21,7 +21,7 @@ _RELIABLE = 0.8
 @dataclass(frozen=True)
 class Reliability:
     r"""
-    The share of each map's variance that is no sampling noise, in [0, 1].
+    The share of each map's variance that is not sampling noise, in [0, 1].
 
     From the agreement of the maps of every second sample
     (:func:`captum_spes.attr.split_half_reliability`). It says how much of a map another seed
@@ -34,9 +34,9 @@ class Reliability:
             three of them; None without attributions of previous tokens.
         sentence: of the sentence's normalised map of the spectrogram.
         standard_error: ``(K,)``: of the raw attributions of the spectrogram, root mean square
-            over cells, without what moves the whole map.
+            over cells; errors that shift the whole map do not count.
         n_samples: perturbed spectrograms evaluated.
-        n_token_samples: perturbed previous tokens evaluated; None likewise.
+        n_token_samples: perturbed previous tokens evaluated; None without attributions of them.
     """
 
     tokens: Tensor
@@ -59,10 +59,10 @@ def sampling_quality(
     is_perturbed: Tensor,
     words: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
-    """What a result keeps of it, in JSON's types; empty for methods that do not sample.
+    """The reliability as a result keeps it, in JSON's types; empty for methods that do not sample.
 
-    Cells that are never perturbed, ``(time, freq)``, are no agreement and do not count. ``words``
-    are the rows of each word.
+    ``is_perturbed`` is ``(time, freq)``: cells that are never perturbed are no agreement and do not
+    count. ``words`` holds the token rows of each word.
     """
     if spectrogram.halves is None or spectrogram.n_samples is None:
         return {}
@@ -95,7 +95,7 @@ def sampling_quality(
 
 
 def warn_if_noise(reliability: float, n_samples: int, odds_exponent: float = 1.0) -> None:
-    """Say so where most of the sentence's map is noise, and what would help."""
+    """Warn where most of the sentence's map is noise, and say what would help."""
     if not reliability < _MOSTLY_NOISE:
         return
     needed = ""

@@ -25,7 +25,7 @@ from captum_spes.speech.settings import Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Version 1 kept no settings as such, but all that they are made from.
+# Version 1 kept no Settings, only the values they are made from.
 _FORMATS = ("captum_spes explanation, version 1", "captum_spes explanation, version 2")
 
 
@@ -80,7 +80,7 @@ class SpeechToTextAttributionResult:
             model nothing.
         ranks: ``(K,)``: of each token among all, 1 for the likeliest.
         runners_up: the likeliest other token of each.
-        settings: what it was made with; with the audio, the target and the seed it runs again.
+        settings: what it was made with; with the same audio, target and seed they give it again.
     """
 
     output_tokens: list[str]
@@ -172,11 +172,10 @@ class SpeechToTextAttributionResult:
         r"""
         How much of each token rests on the audio against the previous tokens.
 
-        The mean magnitude of the raw attributions over the spectrogram is (for SPES) the
-        impact to expect when a part of it is removed, that over the previous tokens
-        likewise; the share is the first divided by the sum of both.
-        It compares the two perturbations as they were made, with their own
-        probabilities; it is no fraction of the decision.
+        For SPES the mean magnitude of one side's raw attributions is the impact to expect
+        when a part of that side is removed. The share is that of the spectrogram divided by
+        the sum of both. It compares the two perturbations as they were made, with their own
+        probabilities; it is not a fraction of the decision.
 
         Returns:
             *Tensor* of shape ``(K,)`` in [0, 1]; 0.5 where neither side has any impact.
@@ -206,7 +205,7 @@ class SpeechToTextAttributionResult:
             and the sentence, and the standard error of the raw attributions.
 
         Raises:
-            ArgumentError: the method does not sample, or does not say.
+            ArgumentError: the method does not sample, or does not report its noise.
 
         Examples::
 
@@ -414,7 +413,9 @@ class SpeechToTextAttributionResult:
                 }
                 tensors.setdefault("token_attr", None)
             if metadata.pop("format") not in _FORMATS:
-                raise ArgumentError(f"{path} was not written by this version of captum_spes.")
+                raise ArgumentError(
+                    f"{path} has a format that this version of captum_spes cannot read."
+                )
             metadata["words"] = [
                 Word(**{**word, "token_indices": tuple(word["token_indices"])})
                 for word in metadata["words"]
@@ -464,7 +465,7 @@ def _vector(values: list[float]) -> Tensor:
 
 
 def _settings(metadata: Mapping[str, Any]) -> Settings:
-    """Those that a file holds, or of version 1 what its parameters say."""
+    """The settings of a file; of one of version 1, what its parameters say."""
     if "settings" in metadata:
         return Settings.from_dict(metadata["settings"])
     old = dict(metadata.get("parameters", {}))

@@ -1,9 +1,9 @@
 """Running a Captum method on one side of an explanation, all tokens of it.
 
-Each method gets the same model, score and features and returns a map per token. What differs is
-said by its :class:`Runner`: whether one run explains all tokens, whether it differentiates the
-score, whether it draws random numbers without a seed of its own. A method that is not known is run
-by what it is derived from, token after token, with those of the usual arguments that it takes.
+Each method gets the same model, score and features and returns a map per token. A :class:`Runner`
+says how methods differ: whether one run explains all tokens, whether it differentiates the score,
+whether it draws random numbers without a seed of its own. An unknown method is run as the class it
+is derived from, token after token, with those of the usual arguments that it takes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from captum_spes.speech.sides import Run, Side, SideMaps
 
 # Occlusion's window on a spectrogram, in frames and mel bins; it moves by half of it.
 _WINDOW = (10, 10)
-# What modules of a model are called that methods with rules for layers keep beside the forward.
+# The attribute in which methods with rules for layers keep the model itself.
 _MODULE = "model"
 
 Arguments = Mapping[str, Any]
@@ -67,13 +67,13 @@ class Runner:
     layers: tuple[type[torch.nn.Module], ...] = ()
 
 
-# Methods of no entry, by what they are derived from.
+# Methods without an entry, by what they are derived from.
 PERTURBATION = Runner(draws=True)
 GRADIENT = Runner(differentiates=True, draws=True)
 
 
 def default_runner(method: Attribution) -> Runner:
-    """Of a method that the registry does not know.
+    """The runner of a method that the registry does not know.
 
     Raises:
         ArgumentTypeError: it is neither a perturbation nor a gradient method of inputs.
@@ -81,7 +81,7 @@ def default_runner(method: Attribution) -> Runner:
     if isinstance(method, FeaturePermutation):
         raise ArgumentTypeError(
             "FeaturePermutation is not supported: it exchanges features between the examples of a "
-            "batch, and an utterance is one."
+            "batch, and an utterance is a single example."
         )
     if isinstance(method, PerturbationAttribution):
         return PERTURBATION
@@ -123,8 +123,8 @@ def attribute_jointly(
 ) -> Maps:
     """Perturb both sides in every sample; return the raw maps of both, on the CPU.
 
-    The paper's comparison (appendix A.2.2): ``n_samples`` of the spectrogram count, and each
-    side keeps its own probability.
+    The paper's comparison (appendix A.2.2): the number of samples is the spectrogram's, and
+    each side keeps its own probability.
     """
     both = spectrogram.to(run.device), tokens.to(run.device)
     inputs = tuple(side.inputs for side in both)
@@ -253,7 +253,7 @@ def _usual(runner: Runner, features: _Features, side: Side, run: Run) -> dict[st
         "perturbations_per_eval": batch,
         "seed": run.seed,
         "frame_rate": side.frame_rate,
-        # A bar for every token would be as many bars.
+        # Otherwise there would be a bar for every token.
         **({"show_progress": run.show_progress} if runner.at_once else {}),
     }
 
@@ -283,8 +283,8 @@ def _parameters(method: Attribution) -> Mapping[str, inspect.Parameter]:
 
 
 def _own_copy(method: Attribution) -> Any:
-    """A copy that can be given another forward function and can keep what it fits: the user's
-    object stays as it is. The model is shared."""
+    """A copy that can be given another forward function and can store what it fits, while the
+    user's object stays as it is. The model is shared."""
     own = copy.copy(method)
     shared = {id(v): v for v in (method.forward_func, vars(method).get(_MODULE))}
     for name, value in vars(method).items():
@@ -325,7 +325,7 @@ def _hooks(module: torch.nn.Module) -> list[Any]:
 
 
 def _set_forward(method: Any, forward: Callable[..., Tensor]) -> None:
-    """Also where a method keeps the model itself, whose layers it gives rules."""
+    """Set the forward function, also where a method keeps the model to give its layers rules."""
     model = vars(method).get(_MODULE)
     if isinstance(model, torch.nn.Module):
         method.model = _Scored(model, forward)

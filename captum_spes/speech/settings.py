@@ -1,4 +1,4 @@
-"""What an explanation is made with: checked once, saved, and run again."""
+"""Everything an explanation is made with, checked once; it can be saved and run again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from captum_spes.speech import plain
 
 SIDES = ("spectrogram", "tokens")
 FEATURE_MASKS = ("slic", "grid", "cells")
-# What method_args may call what the settings have a name for; others of the wrapper's own
-# arguments would undo what it does, and are refused.
+# Names in method_args that become settings. Other arguments that the wrapper sets itself would
+# undo its work and are refused.
 _OWN_FIELDS = {
     "spectrogram": {
         "n_samples": "n_samples",
@@ -57,7 +57,7 @@ _NOT_FOR_METHODS = {
     "return_halves": "result.reliability()",
     "baselines": "settings.baselines",
     "feature_mask": "settings.feature_mask",
-    "additional_forward_args": "nothing",
+    "additional_forward_args": "the adapter",
     "forward_func": "settings.score",
 }
 
@@ -74,8 +74,8 @@ class Settings:
 
         n_samples (int, optional): Perturbed spectrograms that the model sees, for SPES,
                     BubbleNoise, KernelShap, Lime and other methods that sample (all tokens
-                    together) and, divided by the number of patches, permutations of
-                    ShapleyValueSampling.
+                    together). ShapleyValueSampling draws this many divided by the number of
+                    patches as permutations.
                     Default: 20000, the paper's
         n_token_samples (int, optional): Perturbed sequences of previous tokens that the model sees;
                     0 leaves previous tokens out.
@@ -104,19 +104,19 @@ class Settings:
                     bin over the speech), "silence", a number, or a Tensor broadcastable to
                     ``(time, freq)``.
                     Default: None, 0 for features normalised per utterance and "mean" otherwise
-        score (Score or str, optional): What is asked of the output: "kl", "probability",
+        score (Score or str, optional): What is measured on the output: "kl", "probability",
                     "log_probability", an object such as :class:`captum_spes.forward.KL`, or a
                     function of logits (:class:`captum_spes.forward.Score`).
                     Default: None, the divergence for perturbation methods and the log-probability
                     for gradient methods
-        estimator (Estimator, optional): How SPES reads the samples of the spectrogram; those of
-                    previous tokens are averaged (Eq. 3).
+        estimator (Estimator, optional): How SPES turns the samples of the spectrogram into scores;
+                    those of previous tokens are averaged (Eq. 3).
                     Default: MaskedMean(), the paper's
         design (MaskDesign, optional): Masks of SPES for the spectrogram.
                     Default: None, independent Bernoulli masks
         perturb_jointly (bool, optional): Whether SPES perturbs spectrogram and previous tokens in
-                    the same ``n_samples`` samples (the paper's comparison, Table 4);
-                    ``n_token_samples`` then only says, by 0, that previous tokens are left out.
+                    the same ``n_samples`` samples (the paper's comparison, Table 4). Of
+                    ``n_token_samples`` then only 0 matters: it leaves previous tokens out.
                     Default: False
         tolerance (float, optional): Stop SPES when at most this share of the variance of the
                     tokens' maps is sampling noise, in (0, 1); ``n_samples`` is then the most that
@@ -302,8 +302,8 @@ class Settings:
         reads_logarithms = getattr(self.estimator, "log_impacts", False)
         if reads_logarithms and self.score is not None and not is_divergence(self.score):
             raise ArgumentError(
-                f"GaussianProcess takes logarithms of impacts, which by {score_name(self.score)!r} "
-                "can be negative: give estimator=GaussianProcess(log_impacts=False)."
+                "GaussianProcess takes logarithms of impacts, which can be negative with score="
+                f"{score_name(self.score)!r}: give estimator=GaussianProcess(log_impacts=False)."
             )
         if self.perturb_jointly:
             separate = {
@@ -387,8 +387,8 @@ class Settings:
             values (dict): By name; what is missing is the paper's.
 
         Returns:
-            *Settings*. What was kept by name alone is a :class:`captum_spes.speech.plain.Unsaved`,
-            which is told when it would run.
+            *Settings*. What was kept by name alone is a :class:`captum_spes.speech.plain.Unsaved`;
+            explaining with it raises an error.
 
         Raises:
             ArgumentTypeError: a name is unknown.

@@ -1,4 +1,4 @@
-"""The two sides of an explanation, and what a method is asked about them."""
+"""The two sides of an explanation, spectrogram and previous tokens, as methods get them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_spes.attr import Estimator, MaskDesign, MaskedMean
 from captum_spes.forward.scores import Score
 
-# Perturbed inputs per forward of methods that cannot find it out.
+# Perturbed inputs per forward pass for methods that cannot find the fastest number.
 _BATCH = 4
 
 
@@ -22,13 +22,13 @@ class Run:
 
     Attributes:
         token_ids: ``(tokens,)``: the explained ids.
-        score: what is asked of the output.
+        score: what is measured on the output.
         seed: of every random choice.
         device: where the model runs.
         output_layer: ``(..., hidden)`` to ``(..., vocab)``.
         perturbations_per_eval: perturbed inputs per forward, or "auto".
         dtype: precision of encoder and decoder; None for the model's own.
-        return_partial: whether Ctrl-C ends the sampling with what there is.
+        return_partial: whether Ctrl-C ends the sampling and keeps the samples so far.
         show_progress: whether to draw progress bars.
     """
 
@@ -66,7 +66,7 @@ class SideMaps:
 
     Attributes:
         maps: ``(units, *features)``.
-        halves: the maps of each half of the samples; None for methods that do not say.
+        halves: the maps of each half of the samples; None for methods that do not give them.
         n_samples: perturbed inputs that were evaluated; None likewise.
         odds_exponent: see :func:`captum_spes.attr.split_half_reliability`.
     """

@@ -14,10 +14,10 @@ from captum_spes.speech.models import SpeechInput, TargetSequence
 class SpeechAttribution(Attribution):
     """A method that looks at the whole utterance, and not at one side of an explanation.
 
-    It is given to :class:`captum_spes.SpeechToTextAttribution` as any Captum method is.
+    It is given to :class:`captum_spes.SpeechToTextAttribution` like any Captum method.
 
     Attributes:
-        needs: what it asks of the model, of :mod:`captum_spes.speech.models`.
+        needs: capabilities that the model must have, of :mod:`captum_spes.speech.models`.
     """
 
     needs: ClassVar[tuple[type[Any], ...]] = ()

@@ -101,7 +101,8 @@ class ModelAttributions:
     def load(cls, path: Path) -> ModelAttributions:
         """Read what :meth:`save` wrote."""
         try:
-            with np.load(path) as arrays:
+            # Opened here, as NumPy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file) as arrays:
                 index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
                 scores = arrays["scores"].astype(np.float32)
                 weights = str(arrays["weights"])

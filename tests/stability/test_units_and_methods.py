@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from captum.attr import Lime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captum_spes.alignment import Alignment, Interval
 from captum_spes.errors import ArgumentError
+from captum_spes.speech import METHODS, Method, register
 from captum_spes.stability import View, parse_method, parse_units
+from captum_spes.stability.methods import method_names
 from captum_spes.stability.units import (
     is_possible,
     perturbed_masks,
@@ -69,6 +72,32 @@ def test_names_of_methods_are_read():
     assert str(parse_method("lime")) == "lime@25"
     assert parse_method("spes@100").n_samples == 100
     assert not parse_method("saliency").is_random
+
+
+def test_methods_are_those_of_the_one_list():
+    """Whatever the wrapper runs on spectrograms, and under the same name."""
+    for name, method in METHODS.items():
+        if method.runner is None:
+            with pytest.raises(ArgumentError, match=f"unknown method '{name}'"):
+                parse_method(name)
+        else:
+            parsed = parse_method(name)
+            assert parsed.entry is method
+            assert parsed.is_random == method.is_sampling
+    assert set(method_names()) - set(METHODS) == {"feature-ablation-kl"}
+
+
+def test_a_method_of_ones_own_is_known_once_it_is_registered():
+    lime = METHODS["lime"]
+    own = Method("own-lime", Lime, "mine", lime.runner, lime.passes, lime.settings)
+    with pytest.raises(ArgumentError, match="unknown method 'own-lime'"):
+        parse_method("own-lime")
+    register(own)
+    try:
+        assert parse_method("own-lime@30").entry is own
+        assert isinstance(parse_method("own-lime").make(torch.nn.Linear(2, 1)), Lime)
+    finally:
+        del METHODS["own-lime"]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What the Gaussian process computes: patches, what masks removed of them, and the fit."""
+"""The regression behind the Gaussian process: patches, what masks removed of them, and the fit."""

@@ -1,4 +1,4 @@
-"""Bayesian linear regression in which every target has variances of its own."""
+"""Bayesian linear regression in which every target has prior variances of its own."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-# The noise's share of the variance is chosen from these, on at most so many samples.
+# The noise's share of the variance is chosen from these, on at most this many samples.
 _NOISE_SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.98)
 _SAMPLES_FOR_CHOICE = 500
-# From so many samples on, not all shares are tried; the search begins in the middle.
+# From this many samples on, not all shares are tried; the search begins in the middle.
 _MANY_SAMPLES, _MIDDLE = 256, 3
 # Evidence that a feature does not matter is weak: all keep this share of an even variance.
 _EVEN_SHARE = 0.1
-# The features of the largest variances make the equations ill-conditioned. So many are solved for
-# exactly, from which the solution for all is found in a dozen steps.
+# The features of the largest variances make the equations ill-conditioned. This many are solved for
+# exactly; starting from them, the solution for all takes a dozen steps.
 _LEADING = 96
-# What may be left of the equations' right-hand sides; and the most steps.
+# Where the steps end: the residual relative to the right-hand sides, and the most steps.
 _TOLERANCE, _MOST_STEPS = 3e-5, 300
 # Targets solved for together, which bounds memory.
 _TARGETS_AT_ONCE = 16
-# A symmetric product is computed by so many rows at a time, half of it.
+# Symmetric products are computed this many rows at a time, and only half of each.
 _ROWS_AT_ONCE = 128
 
 
@@ -34,9 +34,9 @@ class Regression:
         y_k = X w_k + \varepsilon, \quad w_{pk} \sim N(0, (1 - c_k) v_{pk}), \quad
         \varepsilon \sim N(0, c_k)
 
-    c, the share of the noise, is that of the highest marginal likelihood. First all
-    variances v are 1 and c is common to all targets; that tells by how much each feature
-    surprises, on which the caller bases variances for each target.
+    c, the share of the noise, is the one of highest marginal likelihood. In the first fit all
+    variances v are 1 and c is common to all targets. How much larger than expected the squared
+    weights come out is in ``surprises``, on which the caller bases the variances of each target.
 
     The first fit factorises a matrix of the n samples or of the p features, whichever are
     fewer: O(n^2 p + n^3) or O(n p^2 + p^3), once for all targets. The second solves by conjugate
@@ -44,13 +44,13 @@ class Regression:
 
     Args:
         features (Tensor): float32 or float64 ``(features, samples)``, scaled so that the mean
-            squared norm of a sample is about 1. All is computed in their precision; in
-            float32 the noise, at least a tenth, outweighs what that rounds away.
+            squared norm of a sample is about 1. Everything is computed in their precision; in
+            float32 the noise, at least a tenth, outweighs rounding.
         targets (Tensor): ``(targets, samples)``, of mean 0 and variance 1.
-        whole (Regression, optional): One on more samples, of which these are some. What depends
-            little on how many there are is taken from it: the share of the noise under even
-            variances, and by how much features are expected to surprise, relative to each other.
-            Default: None, they are found out
+        whole (Regression, optional): The regression on all samples, where these are only some.
+            What depends little on their number is taken from it: the share of the noise under even
+            variances, and the relative sizes of the expected squared weights.
+            Default: None, both are computed
         kernel (Tensor, optional): Products of the samples' features with each other,
             ``(samples, samples)``, if they are known.
             Default: None
@@ -59,8 +59,8 @@ class Regression:
         even_noise: the share of the noise under even variances.
         kernel: products of the samples' features, or None if there are more samples than features.
         surprises: ``(targets, features)``: squared posterior means of w under even variances,
-            divided by their expectation; 1 on average where the prior is right. Of a part of the
-            samples, up to a common factor.
+            divided by their expectation; 1 on average where the prior is right. With ``whole``,
+            only up to a common factor.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Regression:
         shares = []
         for own, target in zip(self._mixed(variances), targets, strict=True):
             even = own.min()
-            # About three quarters of the features are even and need no further product.
+            # About three quarters of the features keep the even variance and need no product.
             raised = (own > even).nonzero()[:, 0]
             excess = few[raised] * (own[raised] - even).sqrt()[:, None]
             kernel = even * self._kernel_of_few + _square(excess.T)
@@ -157,12 +157,12 @@ class Regression:
 
 
 def _few(samples: Tensor) -> Tensor:
-    """Evenly spaced ones: samples come level by level."""
+    """At most ``_SAMPLES_FOR_CHOICE`` samples, evenly spaced, since they come level by level."""
     return samples[..., :: -(-samples.shape[-1] // _SAMPLES_FOR_CHOICE)]
 
 
 def _square(rows: Tensor) -> Tensor:
-    """rows @ rows.T; a half of it is computed."""
+    """rows @ rows.T, of which only half is computed."""
     product = rows.new_empty(len(rows), len(rows))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         stop = start + _ROWS_AT_ONCE
@@ -172,7 +172,7 @@ def _square(rows: Tensor) -> Tensor:
 
 
 def _quadratic_forms(matrix: Tensor, vectors: Tensor) -> Tensor:
-    """x^T matrix x of the rows x of ``vectors``; of the symmetric matrix a half is multiplied."""
+    """x^T matrix x for the rows x of ``vectors``, by half of the symmetric matrix."""
     doubled = 2 * matrix.triu()
     doubled.diagonal().mul_(0.5)
     forms = torch.zeros_like(vectors[:, 0])
@@ -190,10 +190,10 @@ def _factor(covariance: Tensor, noise: float) -> Tensor:
 
 
 def _likeliest_noise(kernel: Tensor, targets: Tensor) -> float:
-    """The share of highest marginal likelihood, of the targets together.
+    """The noise's share of highest marginal likelihood, for all targets together.
 
-    Of few samples the likelihood can have two maxima, little noise and almost nothing but noise.
-    Of many it has one, which is climbed.
+    With few samples the likelihood can have two maxima, at little noise and at almost nothing but
+    noise, so all shares are tried. With many it has one, which is climbed to.
     """
 
     @cache
@@ -256,6 +256,6 @@ class _LeadingFeatures:
         self._own, self._inverse = own, torch.cholesky_inverse(torch.linalg.cholesky(inner))
 
     def solve(self, values: Tensor) -> Tensor:
-        """By Woodbury's identity. Rows times matrices: columns are ten times slower."""
+        """By Woodbury's identity, as rows times matrices: with columns it is ten times slower."""
         inner = values[:, None] @ self._own.mT @ self._inverse
         return (values - (inner @ self._own)[:, 0]) / self._noise

@@ -14,7 +14,7 @@ from captum_spes.attr.regression.patches import Patches
 
 # Impacts below this share of their mean count as this share: log needs a floor.
 _FLOOR = 1e-6
-# Masks that vary by less than this share of what they remove are all the same, but for rounding.
+# Masks that vary by less than this share of what they remove differ by rounding only.
 _LEAST_VARIATION = 1e-5
 
 
@@ -25,9 +25,9 @@ class MaskRegression:
         patches (Patches): Those of all levels.
         masks (dict[int, Tensor]): bool ``(samples, patches)`` of every level with samples.
         impacts (Tensor): float64 ``(samples, outputs)`` of these levels, one after the other.
-        least_impact (float, optional): Logarithms of impacts are sums over elements; smaller
-            impacts count as this.
-            Default: None, the impacts themselves are sums
+        least_impact (float, optional): Logarithms of impacts are regressed, smaller ones raised to
+            this first.
+            Default: None, the impacts themselves are regressed
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MaskRegression:
         self._patches = patches
 
     def maps(self, chosen: Tensor | None = None) -> Tensor:
-        """The maps by all samples, or by some of them with the noise that all together tell.
+        """The maps from all samples, or from some of them with the noise's share found from all.
 
         Args:
             chosen (Tensor, optional): bool ``(samples,)``.
@@ -105,8 +105,8 @@ class _Removed:
     Attributes:
         features: float32 ``(patches of all scales, samples)``, centred within each level, all
             scales alike in size.
-        divisor: ``(patches of all scales,)``, by which they were divided for that.
-        patches: with the scales alone that samples change.
+        divisor: ``(patches of all scales,)``, what they were divided by to that end.
+        patches: the patches, without scales that all samples change alike.
     """
 
     def __init__(self, patches: Patches, masks: dict[int, Tensor]) -> None:
@@ -140,8 +140,8 @@ class _Removed:
         )
 
     def part(self, chosen: Tensor, kernel: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Features of some samples, centred among themselves, and their products with each other
-        from those of all samples."""
+        """Features of some samples, centred among themselves, and their products with each other,
+        computed from those of all samples."""
         index = chosen.nonzero()[:, 0]
         features = self.features.index_select(1, index)
         if kernel is not None:
@@ -170,18 +170,18 @@ class _Fit:
         removed (_Removed): Patches and the sizes of what was removed.
         features (Tensor): Of these samples.
         values (Tensor): float64 ``(samples, outputs)``.
-        **known (Any): Of ``Regression``: what need not be found out again.
+        **known (Any): Arguments of ``Regression`` that save work done before.
     """
 
     def __init__(self, removed: _Removed, features: Tensor, values: Tensor, **known: Any) -> None:
         self._removed, self._n_outputs = removed, values.shape[1]
         centered = values - values.mean(0)
         spread = centered.square().mean(0).sqrt()
-        # Of constants too, the mean rounds.
+        # Relative to the size of the values, as even the mean of a constant is rounded.
         self._varies = (spread > 1e-12 * values.abs().amax(0)).nonzero()[:, 0]
         self._spread = spread[self._varies, None]
         self.regression: Regression | None = None
-        # Or else nothing was changed, or nothing came of it.
+        # Otherwise no sample changed anything, or no change had an impact.
         if len(self._varies) and len(features):
             targets = centered[:, self._varies].T / self._spread
             self.regression = Regression(features, targets, **known)
@@ -205,8 +205,8 @@ class _Fit:
         return effects
 
     def _variances_of(self, surprises: Tensor) -> Tensor:
-        """Of the patches of all scales: means over the scales, whose borders differ, are a
-        smoother picture than any of them."""
+        """Variances of the patches of all scales, from surprises averaged over the scales: their
+        borders differ, so the average is smoother than any of them."""
         patches, tiny = self._removed.patches, torch.finfo(surprises.dtype).tiny
         scales = surprises.split(patches.sizes, 1)
         relative = [own / own.mean(1, keepdim=True).clamp(min=tiny) for own in scales]
@@ -215,7 +215,7 @@ class _Fit:
 
 
 def _all_alike(patches: Patches, level: int, masks: Tensor) -> Tensor:
-    """What a single mask removes on average if it does not matter of which patches."""
+    """What is removed by a mask that removes the same share of every patch."""
     share = masks.double().mean()
     return patches.removed(level, share.expand(masks.shape))[:, 0]
 

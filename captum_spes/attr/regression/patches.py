@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-# Patches of at most so many sizes make up the effects: the coarsest, the finest and some between.
+# Effects are sums over patches of at most this many levels: the coarsest, the finest, some between.
 _SCALES = 5
 
 
 class Patches:
-    """The patches of all levels, of which some levels are the scales of the effects.
+    """The patches of all levels; effects are sums over the patches of some levels, the scales.
 
     Everything is a sum over elements of a patch, so that the cost grows with elements times
     levels, not with pairs of patches.
@@ -21,7 +21,7 @@ class Patches:
     Args:
         columns (list[Tensor]): Of each level, the patch of every element; one past the last for
             none, int64 ``(elements,)``.
-        n_patches (list[int]): Of each level.
+        n_patches (list[int]): Number of patches of each level.
         weights (Tensor): How much an element counts, ``(elements,)``, 0 or more.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What methods ask of a model, and one adapter per model family that answers."""
+"""What methods ask of a model, and the adapters of the model families."""
 
 from captum_spes.speech.models.capabilities import (
     CAPABILITIES,

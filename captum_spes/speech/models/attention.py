@@ -1,4 +1,4 @@
-"""Reading attention weights from a Hugging Face model, and leaving no trace in it."""
+"""Reading attention weights from a Hugging Face model without leaving a trace in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 def attention_reader(model: Any) -> Any:
     """A copy of a model whose ``output_attentions=True`` returns weights.
 
-    Fast attention computes none, so the copy uses the slow one, and transformers reads them by
-    hooks that stay. Another thread may use the original meanwhile, which must notice nothing
-    of either. Parameters and buffers are shared, not copied.
+    Fast attention computes no weights, so the copy uses the slow one; transformers reads them by
+    hooks that it leaves behind. Neither may touch the original, which another thread may be using.
+    Parameters and buffers are shared, not copied.
     """
     shared = [*model.parameters(), *model.buffers()]
     reader = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

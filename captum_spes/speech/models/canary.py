@@ -15,7 +15,8 @@ from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
-# What gen_args says of the prompt, in the processor's words; all else is for model.generate.
+# Names in gen_args that decide the prompt, and the processor's names for them; all others go to
+# model.generate.
 _PROMPT_ARGUMENTS = {
     "language": "source_language",
     "source_language": "source_language",
@@ -90,7 +91,7 @@ class CanaryModel(FilterbankModel):
         request = {
             name: gen_args[given] for given, name in _PROMPT_ARGUMENTS.items() if given in gen_args
         }
-        # The processor writes the prompt beside the features of some audio.
+        # The processor makes the prompt together with features only, so it gets some silence.
         audio = np.zeros(self.sampling_rate // 10, dtype=np.float32)
         try:
             made = self._processor.apply_transcription_request(

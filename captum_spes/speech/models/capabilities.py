@@ -1,4 +1,4 @@
-"""What methods can ask of a model: one small protocol for each ability.
+"""What methods can ask of a model: one small protocol for each capability.
 
 An adapter of a model family implements those that the family has. Every explanation needs
 :class:`HearsAudio` and :class:`ScoresTokens`; what else is needed depends on the method and on
@@ -48,9 +48,8 @@ class TargetSequence:
         explained: positions in ``ids`` of the tokens to explain, in ascending order: output
             tokens, end of sentence included, without prompt and timestamp tokens.
         previous: positions in ``ids`` of the tokens that the model reads and that can be
-            removed, in ascending order; empty for a model without previous tokens, and without
-            placeholders that stand for audio.
-            None for a decoder that reads all ids but the last.
+            removed, in ascending order, placeholders of audio not among them; empty for a model
+            without previous tokens. None for a decoder that reads all ids but the last.
         instruction: those of ``previous`` that are the user's instruction.
     """
 
@@ -66,7 +65,7 @@ class TargetSequence:
 
     @property
     def explained_ids(self) -> Tensor:
-        """``(explained,)``."""
+        """``(explained,)``: the ids of the tokens to explain."""
         return self.ids[list(self.explained)]
 
     @property
@@ -76,7 +75,7 @@ class TargetSequence:
 
     @property
     def previous_ids(self) -> Tensor:
-        """``(previous tokens,)``."""
+        """``(previous tokens,)``: their ids."""
         return self.ids[list(self.previous_positions)]
 
     @property
@@ -116,7 +115,7 @@ class Attention:
 
     Attributes:
         encoder: ``(layers, positions, positions)``; rows sum to 1. None if not asked for.
-        cross: ``(layers, explained tokens, positions)``: from where each token is written.
+        cross: ``(layers, explained tokens, positions)``: where in the audio each token looks.
         decoder: ``(layers, explained tokens, previous tokens)``.
         n_frames: frames of the features that the positions cover, padding included.
     """
@@ -184,7 +183,8 @@ class ScoresTokens(Protocol):
         ...
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
-        """What each explained token is written from, (batch, explained, hidden), in one pass."""
+        """Hidden states that the explained tokens are written from, (batch, explained, hidden), in
+        one pass."""
         ...
 
     def output_layer(self, hidden: Tensor) -> Tensor:
@@ -196,8 +196,8 @@ class ScoresTokens(Protocol):
         ...
 
     def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
-        """Text and indices of each token that spells some, special tokens left out; tokens
-        that are parts of one character come together."""
+        """Text and indices of each token that spells text; special tokens are left out, and
+        tokens that spell parts of one character are put together."""
         ...
 
     def text(self, ids: Tensor) -> str:
@@ -207,7 +207,7 @@ class ScoresTokens(Protocol):
 
 @runtime_checkable
 class ReadsPreviousTokens(Protocol):
-    """Writes a token from the tokens before it, too, of which some can be removed."""
+    """Writes a token also from the tokens before it, some of which can be removed."""
 
     def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:
         """Multiply the embeddings of the ids that the decoder reads by ``keep``,
@@ -215,12 +215,12 @@ class ReadsPreviousTokens(Protocol):
         ...
 
     def prepared(self, states: Tensor, target: TargetSequence) -> Any:
-        """What decoding makes of the states of one utterance, whatever tokens it reads: computed
-        once, and used for every pass over them."""
+        """What decoding computes from the states of one utterance whatever tokens it reads, to be
+        computed once and used for every pass."""
         ...
 
     def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
-        """:meth:`ScoresTokens.decode` that need not make it again."""
+        """:meth:`ScoresTokens.decode`, given what :meth:`prepared` returned."""
         ...
 
 
@@ -235,7 +235,7 @@ class Generates(Protocol):
 
 @runtime_checkable
 class Transcribes(Protocol):
-    """Writes what it hears in damaged copies, many at a time."""
+    """Writes what it hears in perturbed copies, many at a time."""
 
     def transcribe(
         self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
@@ -258,7 +258,7 @@ class Attends(Protocol):
 
 @runtime_checkable
 class SpeechModel(HearsAudio, ScoresTokens, Protocol):
-    """What every adapter can: hear audio and score tokens."""
+    """What every adapter can do: hear audio and score tokens."""
 
 
 # In words, for messages and for the list of families.
@@ -273,7 +273,7 @@ CAPABILITIES: dict[type[Any], str] = {
 
 
 def can(adapter: object, capability: type[Any]) -> bool:
-    """Whether an adapter has an ability."""
+    """Whether an adapter has a capability."""
     return isinstance(adapter, capability)
 
 
@@ -281,7 +281,7 @@ def require(adapter: object, capability: type[Any], purpose: str) -> None:
     """Raise where an adapter lacks what is needed, before any pass is spent.
 
     Args:
-        adapter: the model's.
+        adapter: the model's adapter.
         capability: one of ``CAPABILITIES``.
         purpose: what needs it, for the message.
     """

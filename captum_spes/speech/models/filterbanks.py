@@ -1,4 +1,4 @@
-"""What families have in common whose features are filterbanks of any length, without padding."""
+"""What is common to families whose features are filterbanks of any length, without padding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FilterbankModel(HuggingFaceSpeechModel):
 
     @abstractmethod
     def speech_input(self, features: Tensor, seconds: float) -> SpeechInput:
-        """Say when and where the cells of ``(1, frames, mel bins)`` lie."""
+        """Add times and frequencies to features of shape ``(1, frames, mel bins)``."""
 
     @property
     def is_mean_zero(self) -> bool:
@@ -47,7 +47,7 @@ class FilterbankModel(HuggingFaceSpeechModel):
         return self.speech_input(features, features.shape[1] / self.frame_rate)
 
     def without_padding(self, features: Tensor) -> Tensor:
-        """Leave out frames that a feature extractor adds behind the speech."""
+        """Leave out frames that a feature extractor adds after the speech."""
         return features
 
     def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
@@ -89,7 +89,7 @@ class FilterbankModel(HuggingFaceSpeechModel):
         return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
 
     def _after_prompt(self, output: Any, prompt: list[int]) -> list[list[int]]:
-        """What generated sequences hold behind their prompt, up to the end of sentence."""
+        """What generated sequences hold after their prompt, up to the end of sentence."""
         sequences = output if isinstance(output, Tensor) else output.sequences
         rows = []
         for row in sequences:

@@ -20,7 +20,7 @@ from captum_spes.speech.models.capabilities import Attention, SpeechInput, Targe
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
-# These would replace the prompt that the adapter reads the output by.
+# These would change the prompt, which the adapter needs to know to read the output.
 _UNSUPPORTED_ARGUMENTS = (
     "decoder_input_ids",
     "decoder_start_token_id",
@@ -158,7 +158,7 @@ class HuggingFaceSpeechModel(ABC):
         return self._sequence(prompt, self._ended(ids))
 
     def _ended(self, ids: list[int]) -> list[int]:
-        """Let the ids end with one end of sentence; batches are padded with more of them."""
+        """End the ids with one end of sentence; further ones, and padding, are cut off."""
         end = self.end_of_sentence
         text = ids[: ids.index(end)] if end in ids else ids
         padding = {end, self.model.config.pad_token_id}
@@ -276,7 +276,7 @@ class HuggingFaceSpeechModel(ABC):
         features = features.to(self.model.device, self.model.dtype)
         reader = attention_reader(self.model)
         with torch.no_grad():
-            # The encoder's weights are the square of its length, on every layer and head.
+            # The encoder's weights grow with the square of its length, for every layer and head.
             encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
             encoded = encoder(features, output_attentions=with_encoder)
             output = reader(

@@ -1,4 +1,4 @@
-"""Which adapter explains which model."""
+"""Which adapter serves which model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, Spe
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
 from captum_spes.speech.models.whisper import WhisperModel
 
-# A model and its processor to what methods can ask of them.
+# Makes an adapter from a model and its processor.
 AdapterFactory: TypeAlias = Callable[[Any, Any], SpeechModel]
 
 # config.model_type of Hugging Face -> adapter.
@@ -29,16 +29,15 @@ def adapt(
     model: Any, processor: Any, adapter: AdapterFactory | SpeechModel | None = None
 ) -> SpeechModel:
     r"""
-    Return what methods ask a model through.
+    Return the adapter through which methods use a model.
 
     Args:
 
         model (PreTrainedModel or Any): The model.
         processor (Processor or Any): Its processor.
-        adapter (Callable or SpeechModel, optional): For a family that the package does not know: a
-                    class, or any function of model and processor that returns an adapter; or an
-                    adapter that is made already.
-                    Default: None, that of ``FAMILIES`` by the model's ``config.model_type``
+        adapter (Callable or SpeechModel, optional): For a family that the package does not know: an
+                    adapter, or a class or function that makes one from model and processor.
+                    Default: None, the one in ``FAMILIES`` for the model's ``config.model_type``
 
     Returns:
         *SpeechModel*
@@ -58,7 +57,7 @@ def adapt(
             raise ArgumentTypeError(
                 f"cannot explain a model of type {type(model).__name__}"
                 + (f" (model_type {family!r})" if family else "")
-                + f"; supported families: {', '.join(FAMILIES)}. For another one give adapter=."
+                + f"; supported families: {', '.join(FAMILIES)}. For another family give adapter=."
             )
         adapter = FAMILIES[family]
     is_factory = isinstance(adapter, type) or not hasattr(adapter, "encode")
@@ -92,8 +91,8 @@ def load_model(
         *tuple* of the model, in evaluation mode, and its processor.
 
     Raises:
-        ArgumentError: there is no such model, its family is not supported, or the device
-            is not there.
+        ArgumentError: there is no such model, its family is not supported, or there is no
+            such device.
         ImportError: transformers is not installed.
 
     Examples::
@@ -122,7 +121,7 @@ def load_model(
 
 
 def _looks_like_folder(name: str) -> bool:
-    """Whether a name can be no hub name, so that the hub need not be asked."""
+    """Whether a name cannot be a hub name, so that the hub need not be asked."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
 
 

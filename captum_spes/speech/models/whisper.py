@@ -136,14 +136,14 @@ class WhisperModel(HuggingFaceSpeechModel):
         return {"input_features": super().heard(features)["inputs"]}
 
     def _sequences(self, start: dict[str, Any], gen_args: Mapping[str, Any]) -> list[list[int]]:
-        # One call, as one sequence: otherwise timestamps bring windows that are decoded one
-        # by one. Only the dictionary form keeps prompt and end of sentence.
+        # One call for the whole sequence: with timestamps, windows would be decoded one by
+        # one otherwise. Only the dictionary form keeps prompt and end of sentence.
         form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
         output = self.generated(start, {**gen_args, **form})
         return [[int(i) for i in row] for row in output["sequences"]]
 
     def _language(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> dict[str, Any]:
-        """The language of the intact speech: of a damaged copy the model may hear another."""
+        """The language of the intact speech; in a perturbed copy the model may hear another."""
         config = self.model.generation_config
         if "language" in gen_args or not getattr(config, "is_multilingual", False):
             return {}
@@ -161,7 +161,7 @@ class WhisperModel(HuggingFaceSpeechModel):
         return ids[:end], ids[end:]
 
     def text_ids(self, text: str) -> list[int]:
-        # Whisper writes a space before its first word; " ask" and "ask" are other tokens.
+        # Whisper writes a space before its first word; " ask" and "ask" are different tokens.
         needs_space = not text.startswith(" ") and not _is_written_without_spaces(text[0])
         return super().text_ids(" " + text if needs_space else text)
 

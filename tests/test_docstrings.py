@@ -73,7 +73,7 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
     }
     packages = (
         "attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech",
-        "analysis", "alignment", "stability", "evaluation", "errors",
+        "analysis", "alignment", "stability", "evaluation",
     )  # fmt: skip
     for name in packages:
         package = sys.modules[f"captum_spes.{name}"]

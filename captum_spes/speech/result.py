@@ -404,7 +404,8 @@ class SpeechToTextAttributionResult:
             >>> result = SpeechToTextAttributionResult.load("explanation.npz")
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, as NumPy leaves the file of a damaged archive open.
+            with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
                 metadata = json.loads(str(file["metadata"]))
                 tensors: dict[str, Any] = {
                     name: torch.from_numpy(file[name])
@@ -479,5 +480,6 @@ def _settings(metadata: Mapping[str, Any]) -> Settings:
     values = {name: value for name, value in {**old, **unsaved}.items() if name in known}
     if isinstance(values.get("dtype"), str):
         values["dtype"] = {"dtype": values["dtype"]}
-    base = Settings.efficient() if old.get("scheme") == "efficient" else Settings()
+    make = Settings.efficient if old.get("scheme") == "efficient" else Settings.paper
+    base = make(score=old.get("score"))
     return Settings.from_dict({**base.to_dict(), **values})

@@ -296,6 +296,10 @@ class Settings:
             raise ArgumentError(
                 f"feature_mask must be 'slic', 'grid', 'cells' or Tensors, got {mask!r}."
             )
+        if not isinstance(mask, str | Tensor | tuple | list | plain.Unsaved):
+            raise ArgumentTypeError(
+                f"feature_mask must be 'slic', 'grid', 'cells' or Tensors, got {mask!r}."
+            )
         self._set("feature_mask", list(mask) if isinstance(mask, list) else mask)
 
     def _check_together(self) -> None:
@@ -479,7 +483,7 @@ def _dtype(dtype: object) -> torch.dtype | None:
 
 
 def _check_baselines(baselines: object) -> None:
-    if baselines is None or isinstance(baselines, str | Tensor):
+    if baselines is None or isinstance(baselines, str | Tensor | plain.Unsaved):
         return
     if not math.isfinite(real_number("baselines", baselines)):
         raise ArgumentError(f"baselines must be finite, got {baselines!r}.")

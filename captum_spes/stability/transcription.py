@@ -69,5 +69,6 @@ class TranscriptionModel:
                 settings=method.settings.replace(feature_mask=cut, perturbations_per_eval=_BATCH),
                 seed=seed,
             )
-        passes = cost.encoder_passes * method.passes_per_evaluation
+        # One pass told how sure the model was, which is no part of the method.
+        passes = (cost.encoder_passes - 1) * method.passes_per_evaluation
         return Attributed(result.spectrogram_attr, passes)

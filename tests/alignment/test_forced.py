@@ -8,9 +8,9 @@ import soxr
 
 from captum_spes.alignment import force_align
 from captum_spes.demo import load_examples
-from recipes.bundled.espeak import Voice, speak
 from captum_spes.errors import ArgumentError
 from captum_spes.io.audio import load_audio
+from recipes.bundled.espeak import Voice, speak
 
 pytest.importorskip("pocketsphinx")
 

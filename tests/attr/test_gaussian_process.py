@@ -305,6 +305,7 @@ class TestSampling:
                 n_samples=20,
             )  # fmt: skip
 
+    @pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
     def test_one_sample_of_each_level(self):
         found = attribute(estimator=GaussianProcess(), n_samples=len(LEVELS))
         assert len(found.unique()) > 1

@@ -80,6 +80,7 @@ def test_global_generator_is_untouched_by_a_seeded_run():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
 @pytest.mark.parametrize("n_samples", [1, 2, 50, 53])
 def test_samples_are_spent_exactly_and_first_levels_take_the_rest(n_samples):
     counts = []

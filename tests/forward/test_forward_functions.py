@@ -222,6 +222,7 @@ class TestKLDivergence:
         with pytest.warns(UserWarning, match="training mode"):
             KLDivergenceForward(torch.nn.Linear(5, 3).train(), X)
 
+    @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
     def test_differentiating_it_warns(self):
         with pytest.warns(UserWarning, match="gradient of the KL divergence is zero"):
             attr = Saliency(KLDivergenceForward(logits, X)).attribute(X, target=0)
@@ -362,6 +363,7 @@ def test_feature_ablation_by_divergence_is_the_divergence():
         assert attr[0, cell].item() == pytest.approx(divergence(X, ablated)[0, 2].item(), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
 @pytest.mark.parametrize("method", [Saliency, IntegratedGradients])
 def test_log_probability_serves_gradient_methods(method):
     forward = TokenProbabilityForward(logits, [1, 6, 2], log=True)

@@ -194,7 +194,7 @@ def test_ctrl_c_during_previous_tokens_keeps_the_spectrogram(tiny_speech2text, a
 class ContractOnly(SPES):
     """A subclass with the arguments of the public contract alone."""
 
-    def attribute(
+    def attribute(  # noqa: PLR0913
         self, inputs, baselines=None, target=None, additional_forward_args=None, feature_mask=None,
         n_samples=20_000, perturbations_per_eval=1, show_progress=False, *, perturb_prob=0.5,
         seed=None, design=None,

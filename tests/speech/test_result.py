@@ -118,6 +118,7 @@ class TestFigures:
     @pytest.mark.parametrize(
         "draw", ["plot_spectrogram_attr", "plot_spectrogram_attrs", "plot_token_attr"]
     )
+    @pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
     def test_constant_maps_and_odd_characters_can_be_drawn(self, draw, tmp_path):
         result = make(
             spectrogram_attr=torch.zeros(3, 30, 80),

@@ -167,38 +167,27 @@ def test_gradients_cost_three_passes(corpus, folder):
     assert (made.maps < 0).any()  # signed, as in the study
 
 
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
 def test_rules_for_layers_find_those_of_the_classifier(corpus, folder, wav2vec2):
     """Methods that change layers get the network itself, and it is the one that is explained."""
 
-    class Rectified(torch.nn.Module):
-        """Two classes from the energies of a waveform."""
-
-        device = torch.device("cpu")
-
-        def __init__(self):
-            super().__init__()
-            self.layers = torch.nn.Sequential(
-                torch.nn.Linear(40, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
-            )
-
-    network = Rectified().eval()
     view = load_explained_model(folder).view(corpus[1], "spectrogram")
+    layers = torch.nn.Sequential(torch.nn.Linear(40, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
 
     class Stages:
-        inputs, classes, device = ("spectrogram",), {"speaker": ("soft", "loud")}, network.device
-        sampling_rate = RATE
+        """Two classes from the means over time of a small network's outputs."""
+
+        inputs, classes = ("spectrogram",), {"speaker": ("soft", "loud")}
+        device, network = torch.device("cpu"), layers.eval()
 
         def logits(self, values, stage, task):
-            return network.layers(values).mean(1)
+            return layers(values).mean(1)
 
-    Stages.network = network
     model = ClassifierModel(Stages())
     made = model.attribute(view, corpus[1], "speaker", parse_method("deep-lift"), [], 0)
     # Of a network of ReLU, the differences of the inputs add up to that of the logit.
     with torch.no_grad():
-        intact, removed = (
-            network.layers(values).mean(0)[1] for values in (view.values, view.baseline)
-        )
+        intact, removed = (layers(values).mean(0)[1] for values in (view.values, view.baseline))
     assert float(made.maps.sum()) == pytest.approx(float(intact - removed), rel=1e-3, abs=1e-5)
     for place, task in ((folder, None), (wav2vec2, "speaker")):
         other = load_explained_model(place, task)

@@ -55,7 +55,7 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
     """
     masks = [mask.cpu() for mask in feature_masks]
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
-        raise ArgumentError("give at least one level, and levels of the same shape.")
+        raise ArgumentError("give at least one level, and levels of one shape.")
     canonical = [_in_order_of_appearance(mask) for mask in masks]
     distinct: list[Tensor] = []
     for mask in canonical:

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 import transformers
-from captum.attr import Saliency
+from captum.attr import Saliency, TextTemplateInput
 
 import captum_spes
 from captum_spes import SPES, SpeechToTextAttribution
@@ -27,6 +27,7 @@ from captum_spes.stability import (
     parse_units,
     run_study,
 )
+from tests.captum.language_models import tiny_gpt2, word_tokenizer
 from tests.stability.planted import RATE, write_corpus, write_recordings
 
 
@@ -68,6 +69,9 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
         ).eval(),
         "WhisperForConditionalGeneration": _pretrained(model),
         "WhisperProcessor": _pretrained(processor),
+        "TextTemplateInput": TextTemplateInput,
+        "llm": tiny_gpt2(),
+        "tokenizer": word_tokenizer(),
         "model": model,
         "processor": processor,
         "explainer": explainer,

@@ -59,14 +59,14 @@ class EvaluationSettings:
     """What every utterance of a comparison is explained and measured with.
 
     Attributes:
-        model: name or folder of the model, to recognise a run that is gone on with.
+        model: name or folder of the model, to recognise a run that is continued.
         settings: how is explained; every method makes its own of them.
         seed: of every random choice.
         method_args: name of a method to arguments of its own ``attribute``.
         language: of the reference translations; None for transcription.
         metric: "wer_capped", "wer" or "bleu".
         batch_size: steps of deletion and insertion per forward pass; None for all. A run can be
-            gone on with in other batches.
+            continued in other batches.
     """
 
     model: str
@@ -233,7 +233,7 @@ def compare_methods(
             for name, record in _measured(model, processor, utterance, missing, settings):
                 store.add(utterance, name, record)
                 bar.update()
-    # In the order of the manifest, which a run that was gone on with may not have had.
+    # In the order of the manifest, which a continued run may not have had.
     records = {
         method.name: {u.id: store.records[method.name][u.id] for u in utterances}
         for method in methods

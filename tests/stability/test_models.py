@@ -268,8 +268,8 @@ def test_a_speech_to_text_model_is_explained_through_the_wrapper():
         examples[1].path, target=examples[1].text, n_token_samples=0, feature_mask=masks, seed=0
     )
     torch.testing.assert_close(made.maps, wanted.spectrogram_attr)
-    # Captum evaluates the input once more, and so do the score and the tokens' probabilities.
-    assert made.passes == int(masks[0].max()) + 1 + 3
+    # Captum evaluates the input once more, and so does the score.
+    assert made.passes == int(masks[0].max()) + 1 + 2
     made = explained.attribute(view, utterance, "transcription", parse_method("saliency"), [], 0)
     assert made.maps.shape == wanted.spectrogram_attr.shape
     assert (made.maps < 0).any()

@@ -7,7 +7,12 @@ from captum_spes.alignment import read_alignments
 from captum_spes.analysis import align_results, roc_auc, word_evidence
 from captum_spes.io.audio import load_audio
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # As few samples as tell what is asked here.
+    pytest.mark.filterwarnings("ignore:.*sampling noise"),
+    pytest.mark.filterwarnings("ignore:.*perturbed by no sample"),
+]
 
 
 def test_words_after_the_end_of_the_audio_have_little_evidence(whisper, speech_clips):

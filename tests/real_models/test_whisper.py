@@ -5,7 +5,12 @@ import torch
 
 from captum_spes import SPES, SpeechToTextAttribution
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # As few samples as tell what is asked here.
+    pytest.mark.filterwarnings("ignore:.*sampling noise"),
+    pytest.mark.filterwarnings("ignore:.*perturbed by no sample"),
+]
 
 SETTINGS = {"n_token_samples": 0, "patches_per_second": (60, 120)}
 

@@ -301,7 +301,7 @@ class _Reference:
     ) -> Tensor:
         """Of single tokens, with a small relative error; on the CPU, in float64."""
         example, *token = places
-        compared = (torch.tensor(rows)[example], *token)
+        compared = (torch.tensor(rows, device="cpu")[example], *token)
         size = max(1, _LOGITS_PER_SMALL_COMPARISON // self.vocabulary)
         return torch.cat(
             [

@@ -30,6 +30,8 @@ class Score(Protocol):
       them (:class:`captum_spes.attr.GaussianProcess`).
     - ``has_gradient`` (bool): whether gradient methods can differentiate it at the unperturbed
       input; of a plain function this is assumed.
+    - ``is_per_token`` (bool): whether it has one unit for each explained token; a score that does
+      not say is asked once.
     - ``forward(logits_func, inputs, token_ids, output_layer=None)``: returns a forward function of
       its own, faster than the general one.
     - ``labels(tokens)``: names of its units, where they are not the explained tokens.
@@ -75,6 +77,7 @@ class KL:
 
     is_divergence = True
     has_gradient = False
+    is_per_token = True
 
     def __call__(self, perturbed: Tensor, reference: Tensor, token_ids: Tensor) -> Tensor:
         """Return ``(batch, tokens)``, at most 0; see :class:`Score`."""
@@ -114,6 +117,7 @@ class TokenProbability:
 
     is_divergence = False
     has_gradient = True
+    is_per_token = True
 
     def __call__(self, perturbed: Tensor, reference: Tensor, token_ids: Tensor) -> Tensor:
         """Return ``(batch, tokens)``; see :class:`Score`."""

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from captum_spes.attr import SPES, BernoulliDesign
 from captum_spes.attr.designs import draw
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.forward import KL, TokenProbability, score_forward, score_name
+from captum_spes.forward import score_forward, score_name
 from captum_spes.maps import Maps
 from captum_spes.speech.evaluations import Counted, Replayed, score_of_side
 from captum_spes.speech.randomness import seeded_draws, undisturbed, without_numpy_draws
@@ -235,7 +235,7 @@ def _forward_of_targets(runner: Runner, side: Side, run: Run) -> tuple[Any, int]
         )
     else:
         forward = Replayed(score_of_side(side, run))
-    if isinstance(run.score, KL | TokenProbability):
+    if getattr(run.score, "is_per_token", False):
         return forward, len(run.token_ids)
     with torch.no_grad():
         return forward, int(forward(side.inputs).shape[1])

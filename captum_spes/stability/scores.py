@@ -24,6 +24,7 @@ class TargetLogit:
     """
 
     has_gradient = True
+    is_per_token = True
 
     def __call__(self, perturbed: Tensor, reference: Tensor, token_ids: Tensor) -> Tensor:
         """Return ``(batch, 1)``."""

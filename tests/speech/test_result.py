@@ -128,6 +128,7 @@ class TestFigures:
         getattr(result, draw)().savefig(tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 1000
 
+    @pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
     def test_one_frame(self, tmp_path):
         result = make(
             spectrogram=torch.zeros(1, 80),

@@ -86,11 +86,11 @@ def forecast(
             else:
                 writing, sequence = _timed(lambda: adapter.force(speech, target, gen_args))
         states = adapter.encode(speech, speech.spectrogram[None])
-        per_spectrogram, _ = _timed(lambda: _pass(adapter, speech, sequence))
+        per_spectrogram = _best_time(lambda: _pass(adapter, speech, sequence))
         per_tokens = 0.0
         if can(adapter, ReadsPreviousTokens):
             prepared = adapter.prepared(states, sequence)
-            per_tokens, _ = _timed(lambda: adapter.decode_prepared(states, sequence, prepared))
+            per_tokens = _best_time(lambda: adapter.decode_prepared(states, sequence, prepared))
     counted = [
         method.passes(settings, _extent(adapter, speech, sequence, settings))
         for method, settings in methods
@@ -134,6 +134,11 @@ def _extent(adapter: Any, speech: SpeechInput, sequence: Any, settings: Settings
         cells=speech.spectrogram.numel(),
         previous=len(sequence.previous_positions),
     )
+
+
+def _best_time(call: Callable[[], Any]) -> float:
+    # The first pass also pays for caches, and any one may be held up by another program.
+    return min(_timed(call)[0] for _ in range(3))
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -14,7 +14,6 @@ from captum_spes.plotting import plot_curves
 from captum_spes.report.figures import write_figure
 from captum_spes.report.tables import markdown_table, with_interval, write_rows
 
-_MEASURES = ("deletion", "insertion", "size", "token_size", "kl", "token_accuracy")
 # Whether a larger area is better; of texts it depends on the metric.
 _HIGHER_IS_BETTER = {"size": False, "token_size": False, "kl": True, "token_accuracy": False}
 _TITLES = {
@@ -48,10 +47,10 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
         'energy'
     """
     rows: list[dict[str, Any]] = []
-    first = {name: comparison.curve(comparison.methods[0], name) for name in _MEASURES}
+    first = {name: comparison.curve(comparison.methods[0], name) for name in _TITLES}
     for method in comparison.methods:
         row: dict[str, Any] = {"method": method}
-        for name in _MEASURES:
+        for name in _TITLES:
             other = None if method == comparison.methods[0] else first[name]
             row |= _measure_columns(name, comparison.curve(method, name), other)
         row |= {name: round(value, 2) for name, value in comparison.cost(method).items()}
@@ -106,7 +105,7 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
         target / "table.md",
     ]
     write_whole(written[1], _markdown(comparison, rows))
-    for name in _MEASURES:
+    for name in _TITLES:
         curves = {method: comparison.curve(method, name) for method in comparison.methods}
         drawn = {method: curve for method, curve in curves.items() if curve is not None}
         if drawn:
@@ -131,7 +130,7 @@ def _measure_columns(
 
 
 def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
-    shown = [name for name in _MEASURES if any(row[name] is not None for row in rows)]
+    shown = [name for name in _TITLES if any(row[name] is not None for row in rows)]
     better = {**_HIGHER_IS_BETTER, "deletion": comparison.metric != "bleu"}
     better["insertion"] = not better["deletion"]
     heads = [f"{_TITLES[name]} {'↑' if better[name] else '↓'}" for name in shown]

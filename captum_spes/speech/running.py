@@ -272,7 +272,7 @@ def _checked(method: Attribution, method_args: Arguments) -> dict[str, Any]:
     if unknown and not takes_any:
         known = [name for name in parameters if name not in ("self", "inputs", "target")]
         raise ArgumentTypeError(
-            f"{type(method).__name__} takes no argument {unknown[0]!r} in method_args; it has: "
+            f"{method.get_name()} takes no argument {unknown[0]!r} in method_args; it has: "
             f"{', '.join(known)}."
         )
     return dict(method_args)

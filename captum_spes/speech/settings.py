@@ -451,6 +451,11 @@ def _by_side(method_args: object) -> dict[str, dict[str, Any]]:
                 raise ArgumentError(
                     f"method_args cannot hold {name!r}; it is given by {_NOT_FOR_METHODS[name]}."
                 )
+            if name.startswith("return_"):
+                raise ArgumentError(
+                    f"method_args cannot hold {name!r}: methods have to return attributions alone, "
+                    "in the shape of the input."
+                )
             if side == "tokens" and name in _OWN_FIELDS["spectrogram"].keys() - _OWN_FIELDS[side]:
                 raise ArgumentError(f"method_args of tokens cannot hold {name!r}.")
     return {side: own for side, own in found.items() if own}

@@ -112,7 +112,12 @@ class TestTargets:
 
     @pytest.mark.parametrize(
         "gen_args",
-        [{"decoder_start_token_id": 7}, {"num_return_sequences": 2}, {"nonsense": 1}],
+        [
+            {"decoder_start_token_id": 7},
+            {"num_return_sequences": 2},
+            {"nonsense": 1},
+            {"num_beams": 0},
+        ],
     )
     def test_unusable_generation_arguments(self, adapter, speech, gen_args):
         with pytest.raises(ArgumentError, match=r"gen_args cannot hold|cannot generate with"):

@@ -143,7 +143,7 @@ class HuggingFaceSpeechModel(ABC):
         with torch.no_grad():
             try:
                 return self.model.generate(**start, **gen_args)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, ArithmeticError) as error:
                 own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
                 raise ArgumentError(f"the model cannot generate with {own}: {error}") from error
 

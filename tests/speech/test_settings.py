@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients, KernelShap, Saliency
+from captum.attr import FeatureAblation, GradientShap, IntegratedGradients, KernelShap, Saliency
 
 from captum_spes import (
     SPES,
@@ -421,6 +421,8 @@ class TestMethodArguments:
     def test_unknown_ones_are_told_with_those_there_are(self, tiny_speech2text, audio):
         with pytest.raises(ArgumentTypeError, match="takes no argument 'n_step' in method_args"):
             explain(tiny_speech2text, audio, IntegratedGradients, method_args={"n_step": 5})
+        with pytest.raises(ArgumentTypeError, match=r"^Gradient Shap takes no argument 'n_step'"):
+            explain(tiny_speech2text, audio, GradientShap, method_args={"n_step": 5})
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -14,7 +14,7 @@ from captum._utils.models.linear_model import SkLearnLinearRegression
 from captum.attr import Attribution, Lime
 
 from captum_spes.errors import ArgumentError
-from captum_spes.forward import KL, Score, TokenProbability
+from captum_spes.forward import KL, Score
 from captum_spes.speech import METHODS as ALL
 from captum_spes.speech import Method, Settings
 from captum_spes.stability.scores import TargetLogit
@@ -108,10 +108,6 @@ class StudyMethod:
             own = self.settings.score
             return KL() if own is None else own
         return KL() if self.name == _BY_DIVERGENCE else TargetLogit()
-
-    def score_of_tokens(self) -> Score | None:
-        """What is asked of a transcription: the wrapper's own."""
-        return TokenProbability(log=True) if self.is_gradient else None
 
     def __str__(self) -> str:
         return self.name if self.n_samples is None else f"{self.name}@{self.n_samples}"

@@ -196,14 +196,14 @@ class TestOwnEstimators:
                 return torch.zeros(features.n_elements)
 
         with pytest.raises(ArgumentError, match=r"\(outputs, elements\) = \(1, 4\), got .*4"):
-            SPES(linear, estimator=Wrong()).attribute(ONES, n_samples=4)
+            SPES(linear, estimator=Wrong()).attribute(ONES, n_samples=20, seed=0)
 
     def test_most_samples(self):
         class Few(Recorded):
             max_samples = 10
 
         with pytest.raises(ArgumentError, match="Few takes at most 10 samples"):
-            SPES(linear, estimator=Few()).attribute(ONES, n_samples=11)
+            SPES(linear, estimator=Few()).attribute(ONES, n_samples=11, seed=0)
 
 
 class TestBubbleNoiseOnTheSameLoop:

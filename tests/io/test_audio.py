@@ -90,10 +90,26 @@ def test_integer_samples_are_scaled():
     assert as_audio(np.array([2**30], dtype=np.int32)).tolist() == [0.5]
 
 
-@pytest.mark.parametrize("shape", [(2, 100), (100, 2), (1, 100), ()])
+@pytest.mark.parametrize("shape", [(2, 100), (100, 2), (1, 1, 100), ()])
 def test_more_than_one_dimension(shape):
     with pytest.raises(ArgumentError, match="one dimension"):
         as_audio(np.zeros(shape, dtype=np.float32))
+
+
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
+def test_an_axis_of_one_channel_is_no_obstacle(shape):
+    assert np.array_equal(as_audio(tone().reshape(shape)), tone())
+
+
+@pytest.mark.parametrize("dtype", [">i2", "<i2", ">f4", ">f8"])
+def test_byte_order_does_not_matter(dtype):
+    scale = 32767 if dtype.endswith("i2") else 1
+    assert np.allclose(as_audio((tone() * scale).astype(dtype)), tone(), atol=1e-4)
+
+
+def test_lists_of_different_lengths():
+    with pytest.raises(ArgumentTypeError, match="must be an array of samples"):
+        as_audio([[0.0, 1.0], [0.0]])
 
 
 def test_integers_of_unknown_scale():
@@ -111,8 +127,11 @@ def test_not_numbers():
     [
         (np.append(tone(), np.nan), "1 NaN or infinite samples"),
         (np.append(tone(), [np.inf, -np.inf]), "2 NaN or infinite samples"),
-        (np.zeros(RATE), "silent"),
-        (np.full(RATE, 0.3), "silent"),
+        (
+            np.round(tone() * 32767),
+            r"up to 16,38\d, and samples of floats must lie in \[-1",
+        ),
+        (np.full(RATE, 255.0), "goes up to 255"),
         (tone(seconds=0.09), "lasts 0.090 s, less than 0.1 s"),
         (np.zeros(0), "lasts 0.000 s"),
         (tone(seconds=5.0), r"lasts 5.0 s and this model takes at most 2.0 s"),
@@ -121,6 +140,11 @@ def test_not_numbers():
 def test_unusable_audio(audio, message):
     with pytest.raises(ArgumentError, match=message):
         check_audio(audio.astype("float32"), RATE, 2.0)
+
+
+def test_silence_is_audio_like_any_other():
+    check_audio(np.zeros(RATE, dtype="float32"), RATE, 2.0)
+    check_audio(np.full(RATE, 0.3, dtype="float32"), RATE, 2.0)
 
 
 def test_quiet_audio_and_unlimited_models_are_fine():

@@ -274,11 +274,11 @@ class TestErrors:
         assert "no such audio file: nope.wav" in fails(capsys, "nope.wav", "--model", model_folder)
 
     def test_bad_audio_is_named_before_any_work(self, capsys, recording, model_folder, tmp_path):
-        empty, text, silent = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
+        empty, text, short = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
         empty.touch()
         text.write_text("no audio at all " * 50)
-        soundfile.write(silent, np.zeros(16_000), 16_000)
-        for file, message in ((empty, "empty"), (text, "no audio file"), (silent, "silent")):
+        soundfile.write(short, np.zeros(800), 16_000)
+        for file, message in ((empty, "empty"), (text, "no audio file"), (short, "less than 0.1 s")):
             error = fails(capsys, recording, file, "--model", model_folder)
             assert message in error
             assert str(file) in error

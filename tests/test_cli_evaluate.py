@@ -110,14 +110,14 @@ def test_text_is_normalised_on_request(capsys, manifest, model_folder, tmp_path)
 
 
 def test_failures_are_told_and_left_out(capsys, manifest, model_folder, tmp_path, audio):
-    soundfile.write(manifest.parent / "half.flac", audio * 0, 16_000)
+    soundfile.write(manifest.parent / "half.flac", audio[:800], 16_000)
     status, text, error = evaluate(
         capsys, manifest, "--model", model_folder, "--methods", "energy", "--out", tmp_path / "out"
     )
     assert status == 0
     assert "half, energy: ArgumentError" in error
     assert "1 utterances" in text
-    soundfile.write(manifest.parent / "tone.flac", audio * 0, 16_000)
+    soundfile.write(manifest.parent / "tone.flac", audio[:800], 16_000)
     status, _, error = evaluate(
         capsys, manifest, "--model", model_folder, "--methods", "energy", "--out", tmp_path / "o2"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -19,11 +19,15 @@ from captum_spes.errors import ArgumentError
 from captum_spes.forward import Score
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.explanation import Explanation, Request
-from captum_spes.speech.inputs import Audio
+from captum_spes.speech.inputs import Audio, read_samples
 from captum_spes.speech.methods import check_settings, runner_of
-from captum_spes.speech.models import AdapterFactory, SpeechModel, adapt
+from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
+from captum_spes.speech.parts import Time, asked_parts, explain_parts
+from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.speech.settings import Settings
+from captum_spes.speech.transcript import Transcript, Window
+from captum_spes.speech.windows import transcribe
 
 SCHEMES = {"paper": Settings.paper, "efficient": Settings.efficient}
 
@@ -194,6 +198,175 @@ class SpeechToTextAttribution:
         with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
             return Explanation(self.attr_method, self.adapter, request, settings).result()
 
+    def transcribe(
+        self,
+        audio: Audio,
+        sampling_rate: int = 16_000,
+        gen_args: Mapping[str, Any] | None = None,
+        *,
+        chunk_seconds: float | None = None,
+        seed: int | None = None,
+        show_progress: bool = False,
+    ) -> Transcript:
+        r"""
+        Let the model write what it hears in a recording of any length.
+
+        A recording that the model takes whole is written at once, as ``attribute`` has it written.
+        A longer one is written as the model's own long-form decoding does: for Whisper window after
+        window, each from where the last segment before it ended, with the previous text as prompt
+        (``condition_on_prev_tokens``) and further attempts (``temperature``,
+        ``compression_ratio_threshold``, ``logprob_threshold``, ``no_speech_threshold``) where
+        ``gen_args`` or the model's generation config ask for them. Other models write chunks that
+        overlap.
+
+        Args:
+
+            audio, sampling_rate: As for :meth:`attribute`, but no features.
+            gen_args (dict, optional): Arguments of ``model.generate``, also those of its long-form
+                        decoding.
+                        Default: None, the model's own
+            chunk_seconds (float, optional): Length of the chunks, in seconds, above 0.1 and at most
+                        what the model takes; a sixth of it overlaps with the chunk on either side.
+                        Also models with a long-form decoding of their own are then given chunks.
+                        Default: None, 30 for models that need chunks
+            seed (int, optional): Of the draws that ``gen_args`` may ask for.
+                        Default: None, drawn from torch's global generator
+            show_progress (bool, optional): Displays a progress bar.
+                        Default: False
+
+        Returns:
+            *Transcript*: text, segments and words with times in the recording, and the windows that
+            they were written from.
+
+        Raises:
+            ArgumentError: the audio is unusable, or the model cannot generate with ``gen_args``.
+            ArgumentTypeError: the model writes no text of its own.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> transcript = explainer.transcribe("speech.flac")
+            >>> transcript.text == explainer.attribute("speech.flac", n_samples=10, seed=0).text
+            True
+        """
+        require(self.adapter, Generates, "a transcript")
+        samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
+        return self._transcribed(samples, dict(gen_args or {}), chunk_seconds, seed, show_progress)
+
+    def attribute_parts(  # noqa: PLR0913
+        self,
+        audio: Audio,
+        sampling_rate: int = 16_000,
+        *,
+        words: str | Sequence[str] | None = None,
+        at: Time | Sequence[Time] | None = None,
+        transcript: Transcript | None = None,
+        settings: Settings | None = None,
+        seed: int | None = None,
+        show_progress: bool = False,
+        return_partial: bool = False,
+        on_result: Callable[[SpeechToTextAttributionResult], object] | None = None,
+        **changes: Any,
+    ) -> list[SpeechToTextAttributionResult]:
+        r"""
+        Explain parts of a recording of any length, each in the very window that the model wrote it
+        from, with the prompt that it read. Windows without anything asked for cost nothing.
+
+        Args:
+
+            audio, sampling_rate: As for :meth:`transcribe`.
+            words (str or sequence of str, optional): Words or phrases of the transcript, of which
+                        every occurrence is meant; case and punctuation do not matter.
+                        Default: None
+            at (float, tuple or sequence of them, optional): A time in seconds, or a pair of first
+                        and last one: words that are spoken there.
+                        Default: None; with ``words`` None, too, everything
+            transcript (Transcript, optional): What :meth:`transcribe` returned for this audio.
+                        Default: None, transcribed now, with ``gen_args`` of the settings
+            settings (Settings, optional): As for :meth:`attribute`.
+                        Default: None
+            seed (int, optional): Of every random choice, the same for each window.
+                        Default: None, drawn from torch's global generator
+            show_progress (bool, optional): Displays progress bars.
+                        Default: False
+            return_partial (bool, optional): Whether Ctrl-C ends the explanation of the window
+                        that is being perturbed with the samples so far, and those after it are
+                        left out.
+                        Default: False, Ctrl-C raises KeyboardInterrupt
+            on_result (Callable, optional): Called with each result as soon as it is there, to save
+                        it for example.
+                        Default: None
+            **changes (Any): Values to change in the settings, and ``scheme``, as for
+                        :meth:`attribute`.
+
+        Returns:
+            *list* of :class:`SpeechToTextAttributionResult`, one for each window that holds what is
+            asked for, in order. ``frame_times`` and words have times in the recording;
+            ``parameters["window"]`` tells ``start`` and ``end`` of the window, which of the tokens
+            are in the transcript, and which of ``words`` were asked for. The samples from ``start``
+            to ``end`` with ``settings`` and ``seed`` of a result give it again.
+
+        Raises:
+            ArgumentError: the transcript does not hold what is asked for, or what :meth:`attribute`
+                raises.
+            ArgumentTypeError: an argument has the wrong type.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> word = explainer.transcribe("speech.flac").words[0].word
+            >>> (part,) = explainer.attribute_parts("speech.flac", words=word, n_samples=50, seed=0)
+            >>> [part.words[i].word for i in part.parameters["window"]["asked_words"]][0] == word
+            True
+        """
+        scheme = changes.pop("scheme", None)
+        chosen = self._settings(settings, scheme, changes)
+        samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
+        drawn = resolve_seed(seed)
+        if transcript is None:
+            require(self.adapter, Generates, "an explanation of parts")
+            own = dict(chosen.gen_args)
+            transcript = self._transcribed(samples, own, None, drawn, show_progress)
+        parts = asked_parts(transcript, words, at)
+
+        def explain(part: Any, window: Window) -> SpeechToTextAttributionResult:
+            rate, progress = self.adapter.sampling_rate, show_progress
+            request = Request(part, rate, window.sequence, drawn, progress, return_partial)
+            with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
+                own = chosen.replace(gen_args=window.gen_args)
+                return Explanation(self.attr_method, self.adapter, request, own).result()
+
+        results: list[SpeechToTextAttributionResult] = []
+        explained = explain_parts(
+            parts, samples, self.adapter.sampling_rate, explain, show_progress
+        )
+        try:
+            for result in explained:
+                results.append(result)
+                if on_result is not None:
+                    on_result(result)
+                if return_partial and _was_stopped(result):
+                    break
+        except KeyboardInterrupt:
+            if not (return_partial and results):
+                raise
+        return results
+
+    def _transcribed(
+        self,
+        samples: Any,
+        gen_args: Mapping[str, Any],
+        chunk_seconds: float | None,
+        seed: int | None,
+        show_progress: bool,
+    ) -> Transcript:
+        with (
+            ordinary_torch(self.adapter.device),
+            self.adapter.evaluation_mode(),
+            seeded_draws(resolve_seed(seed)),
+        ):
+            return transcribe(self.adapter, samples, gen_args, chunk_seconds, show_progress)
+
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""
         This method is not implemented for SpeechToTextAttribution.
@@ -225,6 +398,13 @@ class SpeechToTextAttribution:
             )
         check_settings(self.attr_method, settings)
         return settings
+
+
+def _was_stopped(result: SpeechToTextAttributionResult) -> bool:
+    """Whether Ctrl-C ended the sampling."""
+    evaluated = result.parameters.get("n_samples_evaluated")
+    is_all = evaluated is None or evaluated >= result.settings.n_samples
+    return not is_all and result.settings.tolerance is None
 
 
 def _show_defaults() -> None:

@@ -44,7 +44,7 @@ class Request:
     Attributes:
         audio: as ``SpeechToTextAttribution.attribute`` takes it.
         sampling_rate: of samples given as an array.
-        target: a text or ids; None for what the model writes.
+        target: a text or ids; None for what the model writes; a sequence that it wrote already.
         seed: of every random choice.
         show_progress: whether to draw progress bars.
         return_partial: whether Ctrl-C ends the sampling and keeps the samples so far.
@@ -52,7 +52,7 @@ class Request:
 
     audio: Audio
     sampling_rate: int
-    target: str | Sequence[int] | Tensor | None
+    target: str | Sequence[int] | Tensor | TargetSequence | None
     seed: int
     show_progress: bool
     return_partial: bool
@@ -117,6 +117,10 @@ class Explanation:
         sides = self._sides(task, run)
         return self._result(task, run, certainty, sides)
 
+    @property
+    def _is_generated(self) -> bool:
+        return self.request.target is None or isinstance(self.request.target, TargetSequence)
+
     # Inputs ----------------------------------------------------------------------------
 
     def _check_abilities(self) -> None:
@@ -147,6 +151,8 @@ class Explanation:
         return Task(speech, sequence, partial(self._states, speech, run), removed, masks), run
 
     def _target(self, speech: SpeechInput) -> TargetSequence:
+        if isinstance(self.request.target, TargetSequence):
+            return self.request.target
         # Generation may sample (do_sample, temperature).
         with seeded_draws(self.request.seed):
             found: TargetSequence
@@ -333,7 +339,7 @@ class Explanation:
             sentence = quality["reliability"]["sentence"]
             warn_if_noise(sentence, quality["n_samples_evaluated"], sides[0].odds_exponent)
         return {
-            "target": "generated" if self.request.target is None else "given",
+            "target": "generated" if self._is_generated else "given",
             "sequence": task.sequence.to_dict(),
             "patches_per_level": list(levels.n_patches),
             "distinct_levels": levels.n_distinct,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -34,6 +35,8 @@ from captum_spes.stability.models import class_of
 
 _SEEDS = ("weight_seed", "order_seed")
 _BATCH = 32
+# Twice the quantum of 16-bit audio.
+_SILENCE = 6e-5
 _PEAK_LEARNING_RATE = 2e-3
 _WARM_UP = 0.1
 _LABEL_SMOOTHING = 0.1
@@ -108,6 +111,8 @@ def _waveform(utterance: Utterance, sampling_rate: int) -> Tensor:
     samples = load_audio(utterance.audio, sampling_rate)
     try:
         check_audio(samples, sampling_rate, None)
+        if np.ptp(samples) < _SILENCE:  # nothing can be learnt from it
+            raise ArgumentError("audio is silent: every sample has (nearly) the same value.")
     except ArgumentError as error:
         raise ArgumentError(f"{utterance.audio}: {error}") from error
     return torch.from_numpy(samples)

@@ -7,7 +7,7 @@ what is asked, and is checked before the model runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -107,6 +107,43 @@ class TargetSequence:
         """bool ``(explained, previous tokens)``: True where the column precedes the row."""
         columns = torch.tensor(self.previous_positions, dtype=torch.int64, device="cpu")
         return columns[None, :] < torch.tensor(self.explained, device="cpu")[:, None]
+
+
+@dataclass(frozen=True)
+class DecodedWindow:
+    """What a model wrote from one window of a recording.
+
+    Attributes:
+        start: where the window starts in the recording, in samples.
+        end: where it ends.
+        sequence: prompt and output, in full.
+        segments: the parts of the output that belong to the transcript; what is in none of them the
+            model wrote anew from the next window.
+        gen_args: with them the model reads this prompt.
+    """
+
+    start: int
+    end: int
+    sequence: TargetSequence
+    segments: tuple[DecodedSegment, ...]
+    gen_args: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DecodedSegment:
+    """A stretch of a window's output.
+
+    Attributes:
+        start: seconds from the start of the window.
+        end: likewise.
+        first: position of its first id in the window's sequence.
+        last: position after its last one.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -245,6 +282,26 @@ class Transcribes(Protocol):
 
 
 @runtime_checkable
+class DecodesLongForm(Protocol):
+    """Has a decoding of its own for recordings that are longer than it takes at once."""
+
+    def decode_windows(
+        self, audio: NDArray[Any], gen_args: Mapping[str, Any]
+    ) -> Iterator[DecodedWindow]:
+        """Write what is said in checked audio of shape ``(samples,)``, window by window."""
+        ...
+
+
+@runtime_checkable
+class AlignsTokens(Protocol):
+    """Knows roughly when each token is spoken."""
+
+    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """Weights over the time of the speech, (heads, explained tokens, positions)."""
+        ...
+
+
+@runtime_checkable
 class Attends(Protocol):
     """Has attention weights that can be read."""
 
@@ -268,6 +325,8 @@ CAPABILITIES: dict[type[Any], str] = {
     ReadsPreviousTokens: "read previous tokens",
     Generates: "write text of its own",
     Transcribes: "transcribe many copies at a time",
+    DecodesLongForm: "decode long recordings in its own way",
+    AlignsTokens: "tell when it writes a token",
     Attends: "tell where it attends",
 }
 

@@ -14,6 +14,10 @@ from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
 
 
+# Largest deviation within a mel bin of features that hold nothing.
+_SILENCE = 1e-4
+
+
 class FilterbankModel(HuggingFaceSpeechModel):
     """Base of adapters with features of shape (1, frames, mel bins), normalised per utterance,
     and a SentencePiece-like tokenizer."""
@@ -42,8 +46,6 @@ class FilterbankModel(HuggingFaceSpeechModel):
         expected = f"(1, frames, {self.n_mel_bins}) (batch of 1, frames, mel bins)"
         features = check_features(features, expected, self.is_features(features))
         features = self.without_padding(features.reshape(1, -1, self.n_mel_bins))
-        if float(features.std()) < 1e-6:
-            raise ArgumentError("features are silent: every cell has (nearly) the same value.")
         return self.speech_input(features, features.shape[1] / self.frame_rate)
 
     def without_padding(self, features: Tensor) -> Tensor:
@@ -51,7 +53,9 @@ class FilterbankModel(HuggingFaceSpeechModel):
         return features
 
     def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
-        if name is None and self.is_mean_zero:
+        # Silence has the same value in all cells, and normalising it does not make it 0.
+        is_silent = float(speech.spectrogram.std(0, correction=0).max()) < _SILENCE
+        if name is None and self.is_mean_zero and not is_silent:
             return torch.zeros(1, 1)
         if name in (None, "mean"):
             return speech.spectrogram.mean(0, keepdim=True)

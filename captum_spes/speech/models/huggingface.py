@@ -294,6 +294,36 @@ class HuggingFaceSpeechModel(ABC):
             n_frames=self.n_frames(features),
         )
 
+    def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """Weights of each head over the time of the speech, padding left out, (layers, heads,
+        explained tokens, positions)."""
+        features = self.model_features(speech, speech.spectrogram[None])
+        features = features.to(self.model.device, self.model.dtype)
+        with torch.no_grad():
+            encoded = self.model.get_encoder()(features)
+            output = attention_reader(self.model)(
+                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
+                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
+                use_cache=False,
+                output_attentions=True,
+            )
+        weights = torch.stack(
+            [layer[0].detach().float().cpu() for layer in output.cross_attentions]
+        )
+        # A token is written from the position before it.
+        weights = weights[:, :, torch.tensor(target.explained) - 1]
+        share = len(speech.spectrogram) / self.n_frames(features)
+        return weights[..., : max(1, round(weights.shape[-1] * share))]
+
+    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
+        weights = self.cross_attention(speech, target)
+        return weights[len(weights) // 2 :].flatten(0, 1)
+
+    def sequence_of(self, prompt: list[int], output: list[int]) -> TargetSequence:
+        """The sequence of a prompt and what was written after it."""
+        return self._sequence(prompt, output)
+
     @abstractmethod
     def n_frames(self, features: Tensor) -> int:
         """Frames of features in the model's layout, padding included."""

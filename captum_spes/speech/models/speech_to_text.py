@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -35,9 +36,12 @@ class Speech2TextModel(FilterbankModel):
     # Features --------------------------------------------------------------------------
 
     def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
-        features = self.feature_extractor(
-            audio, sampling_rate=self.sampling_rate, return_tensors="pt"
-        ).input_features
+        with np.errstate(divide="ignore", invalid="ignore"):
+            features = self.feature_extractor(
+                audio, sampling_rate=self.sampling_rate, return_tensors="pt"
+            ).input_features
+        # A bin that never changes, as in digital silence, is divided by its deviation of 0.
+        features = torch.as_tensor(features).nan_to_num(0.0, 0.0, 0.0)
         return self.speech_input(features, len(audio) / self.sampling_rate)
 
     @property

@@ -278,7 +278,8 @@ class TestErrors:
         empty.touch()
         text.write_text("no audio at all " * 50)
         soundfile.write(short, np.zeros(800), 16_000)
-        for file, message in ((empty, "empty"), (text, "no audio file"), (short, "less than 0.1 s")):
+        bad = ((empty, "empty"), (text, "no audio file"), (short, "less than 0.1 s"))
+        for file, message in bad:
             error = fails(capsys, recording, file, "--model", model_folder)
             assert message in error
             assert str(file) in error

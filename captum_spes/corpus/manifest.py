@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from captum_spes.errors import ArgumentError
+from captum_spes.corpus.lhotse import fields_of_cut, is_of_lhotse
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.io.audio import Excerpt
 
-# What other tools call these fields: NeMo, and our own recordings.
+# What other tools call these fields: NeMo, Lhotse, and our own recordings.
 _ID, _AUDIO = ("id", "name"), ("audio", "file", "audio_filepath")
 # A list of every broken line would bury the first.
 _SHOWN_PROBLEMS = 5
@@ -23,14 +28,14 @@ class Utterance:
 
     Attributes:
         id: unique name.
-        audio: the recording.
+        audio: the recording, or the part of one that the line is about.
         text: what is said.
         translations: language code to reference translation.
         labels: name of a classification task to the right class.
     """
 
     id: str
-    audio: Path
+    audio: Path | Excerpt
     text: str
     translations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -39,19 +44,31 @@ class Utterance:
         """The text, or the translation into a language that the manifest has one for."""
         return self.text if language is None else self.translations[language]
 
+    def digest(self, language: str | None = None) -> str:
+        """A short text that differs where the recording, the part of it, or the reference does."""
+        file = self.audio.audio if isinstance(self.audio, Excerpt) else self.audio
+        found = hashlib.blake2b(Path(file).read_bytes(), digest_size=8)  # type: ignore[arg-type]
+        if isinstance(self.audio, Excerpt):
+            part = self.audio.start, self.audio.duration, self.audio.channel
+            found.update(repr(part).encode())
+        found.update(self.reference(language).encode("utf-8", "surrogatepass"))
+        return found.hexdigest()
+
 
 def read_manifest(path: str | PathLike[str], language: str | None = None) -> list[Utterance]:
     r"""
     Read a JSONL manifest and check all of it before any work starts.
 
     A line is an object with ``audio`` (also ``file`` or ``audio_filepath``; relative to the
-    manifest), ``text``, optionally ``id`` (also ``name``; the audio's file name without
-    suffix if missing), ``translations`` (language code to text) and ``labels`` (name of a
-    classification task to the right class). Other fields are ignored, empty lines skipped.
+    manifest, or else to the working directory), ``text``, optionally ``id`` (also ``name``; the
+    audio's file name without suffix if missing), ``translations`` (language code to text) and
+    ``labels`` (name of a classification task to the right class). ``offset`` and ``duration``, in
+    seconds, say that the text is that of a part of the recording, as in NeMo's manifests. Lhotse's
+    manifests of cuts are read, too. Other fields are ignored, empty lines skipped.
 
     Args:
 
-        path (str or path): The manifest.
+        path (str or path): The manifest; also compressed (``.gz``), or one list of such objects.
         language (str, optional): A language that every line must have a translation into.
                     Default: None
 
@@ -75,17 +92,15 @@ def read_manifest(path: str | PathLike[str], language: str | None = None) -> lis
     utterances: list[Utterance] = []
     problems: list[str] = []
     line_of: dict[str, int] = {}
-    for number, line in enumerate(_lines(manifest), 1):
-        if not line.strip():
-            continue
+    for number, line in _lines(manifest):
         try:
             utterance = _utterance(line, manifest.parent, language)
             if utterance.id in line_of:
                 raise ArgumentError(
                     f"id {utterance.id!r} is that of line {line_of[utterance.id]} already"
                 )
-        except ArgumentError as error:
-            problems.append(f"line {number}: {error}")
+        except (ArgumentError, ArgumentTypeError) as error:
+            problems.append(f"line {number}: {str(error).rstrip('.')}")
             continue
         line_of[utterance.id] = number
         utterances.append(utterance)
@@ -98,24 +113,49 @@ def read_manifest(path: str | PathLike[str], language: str | None = None) -> lis
     return utterances
 
 
-def _lines(manifest: Path) -> list[str]:
+def _lines(manifest: Path) -> Iterator[tuple[int, Any]]:
+    """Number and content of the lines, or of the entries where the file is one list."""
+    text = _content(manifest)
+    if text.lstrip().startswith("["):
+        entries = _json(text)
+        if isinstance(entries, list):
+            yield from enumerate(entries, 1)
+            return
+    # Not splitlines: JSON may hold other separators of lines inside its texts.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def _content(manifest: Path) -> str:
+    content = manifest.read_bytes()
     try:
-        # Not splitlines: JSON may hold other separators of lines inside its texts.
-        return manifest.read_text(encoding="utf-8-sig").split("\n")
+        if manifest.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ArgumentError(f"{manifest} cannot be decompressed: {error}") from error
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{manifest} is no UTF-8 text: {error}") from error
 
 
-def _utterance(line: str, folder: Path, language: str | None) -> Utterance:
+def _json(text: str) -> Any:
     try:
-        fields = json.loads(line)
+        return json.loads(text)
     except ValueError as error:
         raise ArgumentError(f"no JSON ({error})") from error
+    except RecursionError:
+        raise ArgumentError("JSON that is nested too deep") from None
+
+
+def _utterance(line: Any, folder: Path, language: str | None) -> Utterance:
+    fields = _json(line) if isinstance(line, str) else line
     if not isinstance(fields, dict):
         raise ArgumentError(f"expected an object, got {type(fields).__name__}")
-    audio = folder / _text(fields, _AUDIO)
-    if not audio.is_file():
-        raise ArgumentError(f"no such audio file: {audio}")
+    channel = None
+    if is_of_lhotse(fields):
+        fields, channel = fields_of_cut(fields)
+    file = _file(_text(fields, _AUDIO), folder)
     translations, labels = fields.get("translations", {}), fields.get("labels", {})
     if not isinstance(translations, dict):
         raise ArgumentError("translations must be an object of language and text")
@@ -125,13 +165,38 @@ def _utterance(line: str, folder: Path, language: str | None) -> Utterance:
         if language not in translations:
             raise ArgumentError(f"no translation into {language!r}")
         _text(translations, (language,))
-    has_id = any(name in fields for name in _ID)
+    audio = _part(fields.get("offset"), fields.get("duration"), channel, file)
     return Utterance(
-        id=_text(fields, _ID) if has_id else audio.stem,
+        id=_text(fields, _ID) if any(name in fields for name in _ID) else _name(audio, file),
         audio=audio,
         text=_text(fields, ("text",)),
         translations=translations,
         labels=labels,
+    )
+
+
+def _file(name: str, folder: Path) -> Path:
+    """The recording, relative to the manifest or else to the working directory."""
+    try:
+        for file in (folder / name, Path(name)):
+            if file.is_file():
+                return file
+    except OSError as error:  # too long, for example
+        raise ArgumentError(f"{name!r} cannot be the name of a file: {error}") from error
+    raise ArgumentError(f"no such audio file: {folder / name}")
+
+
+def _part(start: Any, duration: Any, channel: int | None, file: Path) -> Path | Excerpt:
+    """The whole recording, or a part of it."""
+    if not start and duration is None and channel is None:
+        return file
+    return Excerpt(file, 0.0 if start is None else start, duration, channel)
+
+
+def _name(audio: Path | Excerpt, file: Path) -> str:
+    """A part gets its place into its name: there will be others of the same file."""
+    return (
+        f"{file.stem}-{audio.start:g}" if isinstance(audio, Excerpt) and audio.start else file.stem
     )
 
 

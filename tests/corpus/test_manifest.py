@@ -1,5 +1,6 @@
 """Manifests: what is read, and that everything wrong is told with its line."""
 
+import gzip
 import json
 
 import numpy as np
@@ -8,6 +9,9 @@ import soundfile
 
 from captum_spes.corpus import read_manifest
 from captum_spes.errors import ArgumentError
+from captum_spes.io.audio import load_audio
+
+RATE = 16_000
 
 
 @pytest.fixture
@@ -91,6 +95,117 @@ def test_tells_several_lines_at_once(write):
 def test_a_translation_must_be_there_if_it_is_the_reference(write, translations):
     with pytest.raises(ArgumentError, match=r"line 1: .*'de'"):
         read_manifest(write({**GOOD, "translations": translations}), "de")
+
+
+class TestParts:
+    """Lines about a part of a recording, as NeMo and Lhotse write them."""
+
+    @pytest.fixture
+    def speech(self, tmp_path):
+        samples = np.linspace(-0.5, 0.5, 2 * RATE).astype("float32")
+        file = tmp_path / "long.flac"
+        soundfile.write(file, np.stack([samples, -samples / 2], 1), RATE)
+        return file, samples
+
+    def test_offset_and_duration_are_honoured(self, write, speech):
+        _, samples = speech
+        manifest = write(
+            {"audio_filepath": "long.flac", "offset": 0.5, "duration": 0.25, "text": "the"},
+            {"audio_filepath": "long.flac", "offset": 0.75, "duration": None, "text": "cat"},
+            {"audio_filepath": "long.flac", "duration": 0.5, "offset": 0, "text": "sat"},
+            {"audio_filepath": "long.flac", "offset": 0, "text": "whole", "id": "all"},
+        )
+        utterances = read_manifest(manifest)
+        assert [u.id for u in utterances] == ["long-0.5", "long-0.75", "long", "all"]
+        mean = samples / 4
+        for utterance, (first, last) in zip(
+            utterances, [(0.5, 0.75), (0.75, 2), (0, 0.5), (0, 2)], strict=True
+        ):
+            audio = load_audio(utterance.audio, RATE)
+            assert np.allclose(audio, mean[int(first * RATE) : int(last * RATE)], atol=1e-4)
+
+    def test_parts_of_one_recording_are_told_apart(self, write, speech):
+        same = {"audio": "long.flac", "text": "the", "duration": 0.2}
+        utterances = read_manifest(write(*({**same, "offset": n / 4} for n in range(4))))
+        assert len({u.digest() for u in utterances}) == 4
+        again = read_manifest(write(*({**same, "offset": n / 4} for n in range(4))))
+        assert [u.digest() for u in again] == [u.digest() for u in utterances]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"offset": -1}, "start must be at least 0 s"),
+            ({"offset": "0.5"}, "start must be a number"),
+            ({"offset": float("nan")}, "start must be at least 0"),
+            ({"duration": 0}, "duration must be above 0 s"),
+            ({"duration": True}, "duration must be a number"),
+        ],
+    )
+    def test_times_that_are_none(self, write, speech, change, message):
+        line = {"audio": "long.flac", "text": "the", **change}
+        with pytest.raises(ArgumentError, match=f"line 1: {message}"):
+            read_manifest(write(line))
+
+    def test_cuts_of_lhotse(self, speech, tmp_path):
+        lhotse = pytest.importorskip("lhotse")
+        file, samples = speech
+        recording = lhotse.Recording.from_file(file)
+        supervisions = [
+            lhotse.SupervisionSegment("s1", recording.id, 0.5, 0.3, channel=1, text="sat"),
+            lhotse.SupervisionSegment("s0", recording.id, 0.1, 0.3, channel=1, text="the cat"),
+        ]
+        whole = recording.to_cut()
+        cuts = [
+            lhotse.MonoCut("one", 0.25, 1.0, 1, supervisions, recording=recording),
+            lhotse.MonoCut("two", 0.0, 2.0, 0, supervisions[:1], recording=recording),
+        ]
+        for name in ("cuts.jsonl", "cuts.jsonl.gz"):
+            lhotse.CutSet.from_cuts(cuts).to_file(tmp_path / name)
+            first, second = read_manifest(tmp_path / name)
+            assert (first.id, first.text) == ("one", "the cat sat")
+            part = -samples[RATE // 4 : 5 * RATE // 4] / 2
+            assert np.allclose(load_audio(first.audio, RATE), part, atol=1e-4)
+            assert np.allclose(load_audio(second.audio, RATE), samples, atol=1e-4)
+        for other in (lhotse.RecordingSet.from_recordings([recording]),
+                      lhotse.SupervisionSet.from_segments(supervisions),
+                      lhotse.CutSet.from_cuts([whole.pad(3.0)]),
+                      lhotse.CutSet.from_cuts([whole.resample(8000)])):  # fmt: skip
+            other.to_file(tmp_path / "other.jsonl")
+            with pytest.raises(ArgumentError, match=r"line 1: .*(cuts|MonoCuts|transforms)"):
+                read_manifest(tmp_path / "other.jsonl")
+
+
+def test_lists_and_compressed_files(write, tmp_path):
+    manifest = write(GOOD, {"audio": "b.flac", "text": "a dog"})
+    expected = read_manifest(manifest)
+    packed = tmp_path / "manifest.jsonl.gz"
+    packed.write_bytes(gzip.compress(manifest.read_bytes()))
+    assert read_manifest(packed) == expected
+    as_list = tmp_path / "list.json"
+    as_list.write_text(json.dumps([GOOD, {"audio": "b.flac", "text": "a dog"}], indent=1))
+    assert read_manifest(as_list) == expected
+    packed.write_bytes(packed.read_bytes()[:20])
+    with pytest.raises(ArgumentError, match="cannot be decompressed"):
+        read_manifest(packed)
+
+
+def test_files_relative_to_the_working_directory(write, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    manifest = tmp_path / "elsewhere" / "m.jsonl"
+    write(GOOD).rename(manifest)
+    monkeypatch.chdir(tmp_path)
+    assert read_manifest(manifest)[0].audio.resolve() == tmp_path / "a.flac"
+
+
+def test_odd_lines_are_told(write):
+    for line, message in (
+        ("[" * 100_000, "nested too deep"),
+        ({"audio": "a\0.flac", "text": "x"}, "no such audio file"),
+        ({"audio": "a" * 5000, "text": "x"}, "cannot be the name of a file"),
+        ({"type": "MonoCut", "id": "x"}, "MonoCuts"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            read_manifest(write(GOOD, line))
 
 
 def test_empty_missing_and_binary(write, tmp_path):

@@ -13,7 +13,6 @@ from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
 
-
 # Largest deviation within a mel bin of features that hold nothing.
 _SILENCE = 1e-4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -44,15 +43,12 @@ class Utterance:
         """The text, or the translation into a language that the manifest has one for."""
         return self.text if language is None else self.translations[language]
 
-    def digest(self, language: str | None = None) -> str:
-        """A short text that differs where the recording, the part of it, or the reference does."""
-        file = self.audio.audio if isinstance(self.audio, Excerpt) else self.audio
-        found = hashlib.blake2b(Path(file).read_bytes(), digest_size=8)  # type: ignore[arg-type]
-        if isinstance(self.audio, Excerpt):
-            part = self.audio.start, self.audio.duration, self.audio.channel
-            found.update(repr(part).encode())
-        found.update(self.reference(language).encode("utf-8", "surrogatepass"))
-        return found.hexdigest()
+    def content(self) -> bytes:
+        """The bytes of the recording, and which part is meant: they differ where anything does."""
+        if not isinstance(self.audio, Excerpt):
+            return self.audio.read_bytes()
+        part = self.audio.start, self.audio.duration, self.audio.channel
+        return Path(str(self.audio.audio)).read_bytes() + repr(part).encode()
 
 
 def read_manifest(path: str | PathLike[str], language: str | None = None) -> list[Utterance]:

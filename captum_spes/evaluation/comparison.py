@@ -359,7 +359,7 @@ class _Store:
 
     def _source(self, utterance: Utterance) -> str:
         """Recording and reference, so that a manifest that changed is noticed."""
-        digest = hashlib.blake2b(utterance.audio.read_bytes(), digest_size=8)
+        digest = hashlib.blake2b(utterance.content(), digest_size=8)
         digest.update(utterance.reference(self._language).encode())
         return digest.hexdigest()
 

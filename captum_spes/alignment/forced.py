@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import islice, product
-from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.alignment.spelling import spoken_forms
 from captum_spes.errors import ArgumentError, optional_library
-from captum_spes.io.audio import check_audio, load_audio
+from captum_spes.io.samples import Recording, read_samples
 
 # What the English model of pocketsphinx was trained on.
 _SAMPLING_RATE = 16_000
@@ -26,7 +25,7 @@ _NOISE = 1e-3
 
 
 def force_align(
-    audio: str | PathLike[str] | ArrayLike,
+    audio: Recording,
     text: str,
     sampling_rate: int = _SAMPLING_RATE,
     *,
@@ -41,7 +40,8 @@ def force_align(
 
     Args:
 
-        audio (path, or array of shape (samples,)): The recording.
+        audio (path, file, array of shape (samples,), ...): The recording, in any form that
+                    ``SpeechToTextAttribution.attribute`` takes but features.
         text (str): What is said, every word of it; case and punctuation do not matter, and of the
                     ways to speak a number the one that fits best is taken.
         sampling_rate (int, optional): Of an array, in Hz.
@@ -64,7 +64,7 @@ def force_align(
         >>> force_align(clip.path, clip.text).words[0].label
         'the'
     """
-    samples = _samples(audio, sampling_rate)
+    samples = read_samples(audio, sampling_rate, _SAMPLING_RATE)
     decoder = _decoder()
     readings = _readings(text)
     _check_words(decoder, readings, dict(pronunciations or {}))
@@ -104,20 +104,6 @@ def _with_room(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     noise = np.random.default_rng(0).standard_normal(len(longer)).astype(np.float32)
     noisy: NDArray[np.float32] = longer + _NOISE * noise
     return noisy
-
-
-def _samples(audio: str | PathLike[str] | ArrayLike, sampling_rate: int) -> NDArray[np.float32]:
-    if isinstance(audio, str | PathLike):
-        samples = load_audio(audio, _SAMPLING_RATE)
-    else:
-        if sampling_rate != _SAMPLING_RATE:
-            raise ArgumentError(
-                f"the aligner hears {_SAMPLING_RATE} Hz, got {sampling_rate}; give the path of "
-                "the recording, which is resampled, or resample the array."
-            )
-        samples = np.asarray(audio, dtype=np.float32)
-    check_audio(samples, _SAMPLING_RATE, None)
-    return samples
 
 
 def _decoder() -> Any:

@@ -194,6 +194,10 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
         array = np.asarray(samples)
     except ValueError as error:  # lists of different lengths
         raise ArgumentTypeError(f"audio must be an array of samples: {error}") from error
+    if array.ndim == 0 and array.dtype == object:
+        raise ArgumentTypeError(
+            f"audio must be a file or an array of samples, got {type(samples).__name__}."
+        )
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:

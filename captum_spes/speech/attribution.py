@@ -17,9 +17,10 @@ from captum_spes.attr.designs import resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError
 from captum_spes.forward import Score
+from captum_spes.io.samples import read_samples
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.explanation import Explanation, Request
-from captum_spes.speech.inputs import Audio, read_samples
+from captum_spes.speech.inputs import Audio
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
 from captum_spes.speech.parts import Time, asked_parts, explain_parts

@@ -4,6 +4,7 @@ import ctypes.util
 
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
 from captum_spes.alignment import force_align
@@ -82,7 +83,7 @@ def test_bad_input(example, audio):
         force_align(audio, "one two three four five six seven eight nine ten")
     with pytest.raises(ArgumentError, match="no word to align"):
         force_align(example.path, " ... ")
-    with pytest.raises(ArgumentError, match="16000 Hz, got 8000"):
+    with pytest.raises(ArgumentError, match="8000 samples per second and the model takes 16000"):
         force_align(audio, "one", 8_000)
     with pytest.raises(ArgumentError, match="NaN"):
         force_align(np.full(16_000, np.nan, np.float32), "one")
@@ -94,3 +95,13 @@ def test_missing_library_is_named(example, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
     with pytest.raises(ImportError, match=r"pip install 'captum-spes\[alignment\]'"):
         force_align(example.path, example.text)
+
+
+def test_samples_of_every_kind_are_heard_alike():
+    clip = load_examples()[1]
+    expected = force_align(clip.path, clip.text)
+    pcm, rate = soundfile.read(clip.path, dtype="int16")
+    for audio in (pcm, pcm / 32768, pcm[None], (rate, pcm), {"array": pcm, "sampling_rate": rate}):
+        assert force_align(audio, clip.text) == expected
+    with pytest.raises(ArgumentError, match="one dimension"):
+        force_align(np.stack([pcm, pcm], 1), clip.text)

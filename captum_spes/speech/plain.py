@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def decoded(value: Any) -> Any:
     if "tensor" in value:
         return _to_tensor(value["tensor"])
     if set(value) == {"dtype"}:
-        return getattr(torch, str(value["dtype"]))
+        return _dtype_of(value["dtype"])
     if "object" in value:
         if value["object"] not in _KINDS:
             raise ArgumentError(f"unknown object {value['object']!r} in saved settings.")
@@ -139,10 +140,19 @@ def _of_tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def _to_tensor(found: Mapping[str, Any]) -> Tensor:
-    dtype = getattr(torch, str(found["dtype"]))
+    dtype, shape = _dtype_of(found["dtype"]), tuple(found["shape"])
     if "values" in found:
         tensor = torch.tensor(found["values"], dtype=dtype, device="cpu")
     else:
-        content = bytearray(zlib.decompress(base64.b64decode(found["zlib"])))
-        tensor = torch.frombuffer(content, dtype=dtype)
-    return tensor.reshape(tuple(found["shape"]))
+        # No more than is declared: a few bytes can unpack to gigabytes.
+        declared = max(1, math.prod(shape) * dtype.itemsize)
+        content = zlib.decompressobj().decompress(base64.b64decode(found["zlib"]), declared)
+        tensor = torch.frombuffer(bytearray(content), dtype=dtype)
+    return tensor.reshape(shape)
+
+
+def _dtype_of(name: Any) -> torch.dtype:
+    dtype = getattr(torch, str(name), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ArgumentError(f"unknown dtype {name!r} in saved settings.")
+    return dtype

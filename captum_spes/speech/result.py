@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.io.files import whole_file
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.reliability import Reliability
+from captum_spes.speech.result_file import ARRAYS, read_result, write_result
 from captum_spes.speech.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Version 1 kept no Settings, only the values they are made from.
-_FORMATS = ("captum_spes explanation, version 1", "captum_spes explanation, version 2")
 
 
 @dataclass(frozen=True)
@@ -368,20 +360,11 @@ class SpeechToTextAttributionResult:
 
             >>> result.save("explanation.npz")
         """
-        arrays = {
-            name: value.detach().cpu().numpy()
-            for name in _TENSORS
-            if (value := getattr(self, name)) is not None
-        }
-        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
+        arrays = {name: value for name in ARRAYS if (value := getattr(self, name)) is not None}
+        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
         texts["words"] = [asdict(word) for word in self.words]
         texts["settings"] = self.settings.to_dict()
-        metadata = json.dumps({"format": _FORMATS[-1], **texts}, ensure_ascii=False)
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"no such folder to save into: {target.parent}")
-        with whole_file(target) as file:
-            np.savez_compressed(file, metadata=np.array(metadata), **arrays)
+        write_result(Path(path), arrays, texts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SpeechToTextAttributionResult:
@@ -397,63 +380,15 @@ class SpeechToTextAttributionResult:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ArgumentError: the file is no saved explanation, or is damaged.
+            ArgumentError: the file is no saved explanation, is damaged, or its parts do not belong
+                together; the message names the part.
 
         Examples::
 
             >>> result = SpeechToTextAttributionResult.load("explanation.npz")
         """
-        try:
-            # Opened here, as NumPy leaves the file of a damaged archive open.
-            with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
-                metadata = json.loads(str(file["metadata"]))
-                tensors: dict[str, Any] = {
-                    name: torch.from_numpy(file[name])
-                    for name in _TENSORS
-                    if name not in _OPTIONAL or name in file.files
-                }
-                tensors.setdefault("token_attr", None)
-            if metadata.pop("format") not in _FORMATS:
-                raise ArgumentError(
-                    f"{path} has a format that this version of captum_spes cannot read."
-                )
-            metadata["words"] = [
-                Word(**{**word, "token_indices": tuple(word["token_indices"])})
-                for word in metadata["words"]
-            ]
-            metadata["settings"] = _settings(metadata)
-            return cls(**tensors, **metadata)
-        except ArgumentError:
-            raise
-        except _DAMAGES as error:
-            raise ArgumentError(
-                f"{path} is no saved explanation, or is damaged: {error}"
-            ) from error
-
-
-# What zip, npz and JSON raise for bytes that are not theirs.
-_DAMAGES = (
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-)
-_OPTIONAL = ("token_attr", "probabilities", "ranks")
-_TENSORS = (
-    "probabilities",
-    "ranks",
-    "spectrogram",
-    "removed",
-    "feature_masks",
-    "spectrogram_attr",
-    "token_attr",
-    "frame_times",
-    "mel_frequencies",
-)
+        found = read_result(path)
+        return cls(**{**found, "words": [Word(**word) for word in found["words"]]})
 
 
 def _visible(token: str) -> str:
@@ -463,23 +398,3 @@ def _visible(token: str) -> str:
 
 def _vector(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device="cpu")
-
-
-def _settings(metadata: Mapping[str, Any]) -> Settings:
-    """The settings of a file; of one of version 1, what its parameters say."""
-    if "settings" in metadata:
-        return Settings.from_dict(metadata["settings"])
-    old = dict(metadata.get("parameters", {}))
-    known = {f.name for f in fields(Settings)}
-    given = ("feature_mask", "baselines", "design")
-    unsaved = {
-        name: {"unsaved": f"{name} of one's own", "text": str(old[name])}
-        for name in given
-        if old.get(name) == "given" or (name == "design" and old.get(name) is not None)
-    }
-    values = {name: value for name, value in {**old, **unsaved}.items() if name in known}
-    if isinstance(values.get("dtype"), str):
-        values["dtype"] = {"dtype": values["dtype"]}
-    make = Settings.efficient if old.get("scheme") == "efficient" else Settings.paper
-    base = make(score=old.get("score"))
-    return Settings.from_dict({**base.to_dict(), **values})

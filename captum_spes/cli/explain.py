@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from captum_spes.cli.options import (
     settings_of,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import made_folder
+from captum_spes.io.names import FileNames
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -153,17 +154,7 @@ def _checked_audio(explainer: Any, file: Path) -> Any:
 
 def _output_folders(files: list[Path], out: Path | None) -> list[Path | None]:
     """One folder per recording, named after it; made now, so that a bad path fails early."""
-    folders: list[Path | None] = []
-    for file in files:
-        if out is None:
-            folders.append(None)
-            continue
-        folder, number = out / file.stem, 1
-        while folder in folders:
-            number += 1
-            folder = out / f"{file.stem}-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise ArgumentError(f"cannot write into {folder}.")
-        folders.append(folder)
-    return folders
+    if out is None:
+        return [None] * len(files)
+    names = FileNames()
+    return [made_folder(out / names.new(file.stem)) for file in files]

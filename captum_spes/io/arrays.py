@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import regular_file
+from captum_spes.text import shortened
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -72,9 +73,8 @@ class Archive:
         with self._archive.open(self._info(name)) as file:
             # Grows with what is there, whatever is declared; its end checks the checksum.
             content = file.read()[header.length :]
-        order = "F" if header.is_fortran else "C"
         flat = np.frombuffer(bytearray(content), header.dtype)
-        array = flat.reshape(header.shape, order=order)
+        array = flat.reshape(header.shape, order="F" if header.is_fortran else "C")
         return np.ascontiguousarray(array, header.dtype.newbyteorder("=")).reshape(header.shape)
 
     def text(self, name: str) -> str:
@@ -111,7 +111,7 @@ def open_archive(path: str | os.PathLike[str], kind: str, advice: str = "") -> I
             with zipfile.ZipFile(file) as archive:
                 yield Archive(archive)
         except Exception as error:  # damaged archives raise whatever their parsers raise
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise ArgumentError(
-                f"{path} is not {kind}, or is damaged ({reason.rstrip('.')}){advice}."
+                f"{path} is damaged, or not {kind} ({shortened(reason, 300)}){advice}."
             ) from error

@@ -48,8 +48,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        is_ours = isinstance(error, OSError) and error.filename in (None, temporary)
-        if isinstance(error, OSError) and is_ours and error.errno:
+        names = ("None", str(temporary))
+        if isinstance(error, OSError) and error.errno and str(error.filename) in names:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 

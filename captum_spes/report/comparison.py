@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.evaluation import Comparison
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import made_folder, write_whole
 from captum_spes.metrics import Curve
 from captum_spes.plotting import plot_curves
 from captum_spes.report.figures import write_figure
@@ -97,8 +97,7 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
         >>> [path.name for path in write_comparison(comparison, "out")][:3]
         ['table.csv', 'table.md', 'deletion.png']
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = made_folder(folder)
     rows = comparison_rows(comparison)
     written = [
         write_rows(target / "table.csv", list(rows[0]), [row.values() for row in rows]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
 from captum_spes.speech.settings import Settings
+from captum_spes.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +124,11 @@ class SpeechToTextAttributionResult:
 
             >>> spectrogram_attr, token_attr = result.normalized()
         """
-        return paired_min_max(*standardize(self.spectrogram_attr, self.token_attr))
+        return self._normalized(slice(None))
+
+    def _normalized(self, tokens: slice) -> Maps:
+        rows = None if self.token_attr is None else self.token_attr[tokens]
+        return paired_min_max(*standardize(self.spectrogram_attr[tokens], rows))
 
     def sentence_attr(self, *, normalized: bool = True) -> Maps:
         r"""
@@ -270,32 +277,55 @@ class SpeechToTextAttributionResult:
             label="saliency (normalised)" if normalized else "saliency (raw)",
         )
 
-    def plot_spectrogram_attrs(self, *, columns: int = 4) -> Figure:
+    def plot_spectrogram_attrs(self, *, columns: int = 4, sheet: int = 0) -> Figure:
         r"""
-        Draw the normalised saliency maps of all tokens over the spectrogram, on one sheet.
+        Draw the normalised saliency maps of tokens over the spectrogram, 40 on a sheet.
 
         Args:
 
             columns (int, optional): Maps side by side.
                         Default: 4
+            sheet (int, optional): Which 40 tokens, 0 for the first; a line above the maps
+                        tells how many there are.
+                        Default: 0
 
         Returns:
             *matplotlib.figure.Figure*, not shown.
+
+        Raises:
+            ArgumentError: there is no such sheet, or ``columns`` is less than 1.
 
         Examples::
 
             >>> result.plot_spectrogram_attrs().savefig("tokens.png")
         """
-        from captum_spes.plotting.spectrograms import spectrogram_sheet
+        from captum_spes.plotting.spectrograms import MOST_MAPS, spectrogram_sheet
 
+        columns, n_tokens = whole_number("columns", columns, 1), len(self.output_tokens)
+        first = MOST_MAPS * whole_number("sheet", sheet, 0)
+        if first >= n_tokens:
+            raise ArgumentError(
+                f"sheet must be below {self.n_sheets}: there are {n_tokens} tokens, {MOST_MAPS} on "
+                f"a sheet; got {sheet}."
+            )
+        drawn = slice(first, first + MOST_MAPS)
+        last = min(first + MOST_MAPS, n_tokens)
         return spectrogram_sheet(
-            self.normalized().spectrogram_attr,
+            self._normalized(drawn).spectrogram_attr,
             self.frame_times,
             self.mel_frequencies,
             spectrogram=self.spectrogram,
-            titles=[_visible(token) for token in self.output_tokens],
+            titles=[_visible(token) for token in self.output_tokens[drawn]],
             columns=columns,
+            note="" if self.n_sheets == 1 else f"tokens {first + 1} to {last} of {n_tokens}",
         )
+
+    @property
+    def n_sheets(self) -> int:
+        """How many sheets :meth:`plot_spectrogram_attrs` can draw."""
+        from captum_spes.plotting.spectrograms import MOST_MAPS
+
+        return math.ceil(len(self.output_tokens) / MOST_MAPS)
 
     def plot_token_attr(self, *, normalized: bool = True) -> Figure:
         r"""
@@ -308,7 +338,7 @@ class SpeechToTextAttributionResult:
 
         Returns:
             *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
-            tokens as columns, a colour bar.
+            tokens as columns, a colour bar. Of more than 60 tokens not all are named.
 
         Raises:
             ArgumentError: the result has no attributions of previous tokens.
@@ -319,9 +349,13 @@ class SpeechToTextAttributionResult:
         """
         from captum_spes.plotting.spectrograms import token_figure
 
-        matrix = self.normalized().token_attr if normalized else self.token_attr
+        matrix = self.token_attr
         if matrix is None:
             raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
+        if normalized:
+            # In parts, as maps of many tokens are large.
+            rows = [self._normalized(part).token_attr for part in _parts(len(matrix))]
+            matrix = torch.cat([row for row in rows if row is not None])
         return token_figure(
             matrix,
             [_visible(token) for token in self.output_tokens],
@@ -393,7 +427,11 @@ class SpeechToTextAttributionResult:
 
 def _visible(token: str) -> str:
     """A token as a label: a space that starts a word must be seen."""
-    return token.replace(" ", "␣") if token.strip() else repr(token)
+    return visible(token.replace(" ", "␣")) if token.strip() else repr(token)
+
+
+def _parts(length: int, size: int = 32) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))
 
 
 def _vector(values: list[float]) -> Tensor:

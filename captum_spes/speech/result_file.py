@@ -59,7 +59,7 @@ def write_result(path: Path, arrays: Mapping[str, Tensor], texts: Mapping[str, A
     metadata = metadata.encode("utf-8", "backslashreplace").decode("utf-8")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder to save into: {path.parent}")
-    contents = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
+    contents: dict[str, Any] = {n: tensor.detach().cpu().numpy() for n, tensor in arrays.items()}
     with whole_file(path) as file:
         np.savez_compressed(file, metadata=np.array(metadata), **contents)
 

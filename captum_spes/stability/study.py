@@ -27,7 +27,7 @@ from captum_spes.errors import (
     optional_library,
     whole_number,
 )
-from captum_spes.io.files import keep_settings
+from captum_spes.io.files import keep_settings, made_folder
 from captum_spes.io.provenance import versions
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.methods import Extent
@@ -38,7 +38,7 @@ from captum_spes.stability.attributions import (
     Record,
     Scores,
     StabilityStudy,
-    attributions_file,
+    attributions_files,
 )
 from captum_spes.stability.loading import load_explained_model
 from captum_spes.stability.methods import StudyMethod
@@ -53,6 +53,7 @@ from captum_spes.stability.units import (
     reported_labels,
     unit_means,
 )
+from captum_spes.text import visible
 
 # What the command line shows before a long run.
 _LOGGER = logging.getLogger(__name__)
@@ -185,8 +186,9 @@ def run_study(
     with ordinary_torch(torch.device("cpu")):
         _check_models(jobs)
         jobs[0].check(explained)
-    target = Path(folder)
-    attributions_file(target, "any").parent.mkdir(parents=True, exist_ok=True)
+    target = made_folder(folder)
+    files = attributions_files(target, models)
+    made_folder(files[jobs[0].name].parent)
     keep_settings(target / SETTINGS, settings, "a study")
     passes = jobs[0].passes(explained[0])
     _LOGGER.info(
@@ -200,8 +202,8 @@ def run_study(
         ) as bar,
     ):
         for job in jobs:
-            bar.set_description(job.name)
-            job.run(explained, attributions_file(target, job.name), bar)
+            bar.set_description(visible(job.name))
+            job.run(explained, files[job.name], bar)
     return StabilityStudy.load(target, list(models))
 
 
@@ -338,7 +340,7 @@ class _Job:
                 f"{path} holds attributions of another model of the name {self.name!r}: give "
                 "another folder, or remove the file."
             )
-        done.weights = self.weights
+        done.weights, done.model = self.weights, self.name
         missing = [u for u in utterances if u.id not in done.utterances]
         bar.update(len(utterances) - len(missing))
         if not missing:

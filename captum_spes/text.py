@@ -14,7 +14,7 @@ _SHOWN_FORMATS = "\u200c\u200d"
 _ESCAPED = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 # What starts a formula in spreadsheets, full-width forms included.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
-_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
+_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 _MARKDOWN_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d{1,9})([.)]))")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -45,7 +45,7 @@ def for_markdown(text: object) -> str:
         >>> for_markdown("a|b\n# <b>")
         'a\\|b\\\\n# &lt;b&gt;'
     """
-    shown = visible(text)
+    shown = visible(text).strip()  # blanks at its beginning would make it code
     shown = _MARKDOWN.sub(lambda found: "\\" + found[0], shown)
     shown = "".join(_HTML.get(character, character) for character in shown)
     return _MARKDOWN_START.sub(_escaped_start, shown)

@@ -14,12 +14,15 @@ from captum_spes.cli.options import (
     json_object,
     load,
     methods_help,
+    print_report,
     print_text,
+    print_written,
     settings_of,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
+from captum_spes.text import visible
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -88,9 +91,11 @@ def _explain(parsed: argparse.Namespace) -> None:
         )
         # Files first: what was computed must not be lost to a closed pipe.
         written = [] if folder is None else write_explanation(result, folder)
-        print_text(f"\n{file}\n{explanation_text(result)}")
+        place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
+        print_report(f"\n{visible(file)}\n{explanation_text(result)}", place)
         if written:
-            print_text(f"\nwritten: {', '.join(str(path) for path in written)}")
+            print_text("")
+            print_written(written)
 
 
 def _check_model(parsed: argparse.Namespace) -> None:

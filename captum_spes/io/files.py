@@ -134,16 +134,22 @@ def read_json(path: Path, kind: str) -> Any:
             raise ArgumentError(f"{path} is damaged: {error}.") from error
 
 
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """Raise an OSError where there is a file in the place of a folder, which need not be there."""
+    folder = Path(path)
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(f"{place} is a file, and no folder to write into.")
+    return folder
+
+
 def made_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder, if need be, that can be written into.
 
     Raises:
         OSError: there is a file of this name, or the folder cannot be made or written into.
     """
-    folder = Path(path)
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise NotADirectoryError(f"{place} is a file, and no folder to write into.")
+    folder = check_folder(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

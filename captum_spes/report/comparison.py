@@ -13,6 +13,7 @@ from captum_spes.metrics import Curve
 from captum_spes.plotting import plot_curves
 from captum_spes.report.figures import write_figure
 from captum_spes.report.tables import markdown_table, with_interval, write_rows
+from captum_spes.text import for_markdown
 
 # Whether a larger area is better; of texts it depends on the metric.
 _HIGHER_IS_BETTER = {"size": False, "token_size": False, "kl": True, "token_accuracy": False}
@@ -157,7 +158,10 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     ]
     if comparison.failures:
         lines += ["", "Left out of every row, because a method failed on them:", ""]
-        lines += [f"* {i}, {method}: {error}" for i, method, error in comparison.failures]
+        lines += [
+            f"* {', '.join(map(for_markdown, failure[:2]))}: {for_markdown(failure[2])}"
+            for failure in comparison.failures
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -28,6 +28,7 @@ from captum_spes.stability.summary import (
     paired_difference,
     stability_table,
 )
+from captum_spes.text import for_markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,14 +133,16 @@ def _summary(
         "of a text, gradients explain the token's probability and all others the distribution.",
         "",
         "Right, percent of the explained utterances: "
-        + "; ".join(f"{task} {_range(study.accuracy(task).values())}" for task in tasks)
+        + "; ".join(
+            f"{for_markdown(task)} {_range(study.accuracy(task).values())}" for task in tasks
+        )
         + ".",
     ]
     if left_out:
         lines += ["", f"Left out, because times that the units need are missing: {len(left_out)}."]
     for task in tasks:
         of_task = fenced_table(_readable(table[table["task"] == task]), _NUMBERS)
-        lines += ["", f"## {task}", "", of_task]
+        lines += ["", f"## {for_markdown(task)}", "", of_task]
     lines += ["", "## Is it reliable?", "", *_reliable(table)]
     lines += ["", "## Is it the models or the samples?", "", *_noise(table)]
     lines += ["", "## Does aggregating help?", "", *_aggregation(found)]
@@ -168,7 +171,7 @@ def _reliable(table: DataFrame) -> list[str]:
     if is_high.any():
         lines[0] += " Where other utterances agree as far, it is the position that does:"
     lines += [
-        f"* {row.task}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
+        f"* {for_markdown(row.task)}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
         f"{row.agreement:.2f} (chance {row.chance:.2f}, other utterances {row.mismatched:.2f})"
         for row in table[is_high].itertuples()
     ]

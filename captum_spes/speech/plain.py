@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
+import pickle
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): described(own) for key, own in value.items()}
     if isinstance(value, Tensor):
-        return f"Tensor of shape {tuple(value.shape)}"
+        is_ids = value.dim() == 1 and not value.is_floating_point() and not value.is_complex()
+        return value.tolist() if is_ids else f"Tensor of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
         return [described(own) for own in value]
     if isinstance(value, torch.dtype):
@@ -112,6 +114,25 @@ def described(value: Any) -> Any:
         if type(value) is type(score) and value == score:
             return name
     return value.name if isinstance(value, Unsaved) else repr(value)
+
+
+def first_unsaved(value: Any) -> Unsaved | None:
+    """The first value inside that is known by name only."""
+    if isinstance(value, Unsaved):
+        return value
+    inside = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping | list | tuple):
+        return None
+    return next((found for own in inside if (found := first_unsaved(own)) is not None), None)
+
+
+def portable(value: Any) -> Any:
+    """A value that can be pickled: itself, or what a file would keep of it."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # what cannot be pickled raises whatever it likes
+        return decoded(encoded(value))
+    return value
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -28,6 +28,7 @@ from captum_spes.errors import (
     whole_number,
 )
 from captum_spes.io.files import keep_settings, made_folder
+from captum_spes.io.locks import only_process_in
 from captum_spes.io.provenance import versions
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.methods import Extent
@@ -137,7 +138,8 @@ def run_study(
         *StabilityStudy*.
 
     Raises:
-        ArgumentError: the folder holds a study with other settings, no utterance has all times
+        ArgumentError: the folder holds a study with other settings, another process works there, no
+            utterance has all times
             that the units need, or an argument is out of range.
         ImportError: Lime is asked for, and scikit-learn is not installed.
         OSError: the folder cannot be written.
@@ -187,24 +189,29 @@ def run_study(
         _check_models(jobs)
         jobs[0].check(explained)
     target = made_folder(folder)
-    files = attributions_files(target, models)
+    with only_process_in(target), ordinary_torch(torch.device("cpu")):
+        keep_settings(target / SETTINGS, settings, "a study")
+        _run_jobs(jobs, explained, attributions_files(target, models), show_progress)
+    return StabilityStudy.load(target, list(models))
+
+
+def _run_jobs(
+    jobs: Sequence[_Job],
+    explained: Sequence[Utterance],
+    files: Mapping[str, Path],
+    show_progress: bool,
+) -> None:
     made_folder(files[jobs[0].name].parent)
-    keep_settings(target / SETTINGS, settings, "a study")
     passes = jobs[0].passes(explained[0])
     _LOGGER.info(
-        f"{len(explained)} recordings by {len(models)} models, each about {passes:,} passes; "
-        f"{passes * len(explained) * len(models):,} in all"
+        f"{len(explained)} recordings by {len(jobs)} models, each about {passes:,} passes; "
+        f"{passes * len(explained) * len(jobs):,} in all"
     )
-    with (
-        ordinary_torch(torch.device("cpu")),
-        tqdm(
-            total=len(models) * len(explained), unit="utterance", disable=not show_progress
-        ) as bar,
-    ):
+    total = len(jobs) * len(explained)
+    with tqdm(total=total, unit="utterance", disable=not show_progress) as bar:
         for job in jobs:
             bar.set_description(visible(job.name))
             job.run(explained, files[job.name], bar)
-    return StabilityStudy.load(target, list(models))
 
 
 def _options(options: Mapping[str, Any]) -> StudyOptions:
@@ -287,7 +294,9 @@ class _Job:
             return ""
         digest = hashlib.blake2b(digest_size=8)
         for file in sorted(Path(self.model).iterdir()):
-            if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
+            # Weights, configurations, vocabularies.
+            if file.suffix in (".json", ".safetensors", ".bin", ".model", ".txt"):
+                digest.update(file.name.encode("utf-8", "backslashreplace"))
                 digest.update(file.read_bytes())
         return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 # Modules that can stand between the user's line and a warning: ours, and those that wrap ours.
-_BETWEEN = ("captum_spes.", "captum.", "torch.", "contextlib")
+_BETWEEN = ("captum_spes.", "captum.", "torch.", "matplotlib.", "contextlib")
 
 
 class ArgumentError(ValueError, AssertionError):

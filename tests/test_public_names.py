@@ -13,6 +13,7 @@ import captum_spes
 ROOT = Path(captum_spes.__file__).parent
 # From the ground up; a module may import only what stands before its own layer.
 LAYERS = [
+    "text",
     "errors",
     "io",
     "plotting",
@@ -32,7 +33,7 @@ LAYERS = [
     "report",
     "cli",
 ]
-GROUND = {"errors"}
+GROUND = {"errors", "text"}
 # What anybody can use who explains no speech: they import nothing but the ground.
 ON_THE_GROUND = ["io", "plotting", "attr", "masks", "forward", "maps"]
 # What version 0.1 had, of which much has another place now.

@@ -23,7 +23,7 @@ from captum_spes.analysis.findings import (
     test_row,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.maps import Band, band_mean, frames_within, frequency_bands
+from captum_spes.maps import Band, band_mean, frames_within, frequency_bands, is_constant
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ def frequency_profiles(
     cut = _bands(bands, _mel_frequencies(results))
     rows, dropped = [], {}
     for name, result in results.items():
+        if is_constant(result.spectrogram_attr, 2):
+            dropped[name] = "its maps are constant over frequency"
+            continue
         alignment = None if alignments is None else alignments.get(name)
         group = None if groups is None else groups.get(name)
         of_result = [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from captum_spes.alignment import Alignment, align_result
 from captum_spes.errors import ArgumentError
+from captum_spes.io.names import text_of_file_name
 from captum_spes.speech import SpeechToTextAttributionResult
 
 
@@ -66,7 +67,7 @@ def load_results(
     for file in files:
         # The folder is named after the recording; a file that stands alone has its own name.
         is_in_own_folder = file.stem == "explanation" and file.parent.name
-        name = file.parent.name if is_in_own_folder else file.stem
+        name = text_of_file_name(file.parent.name if is_in_own_folder else file.stem)
         if name in results:
             raise ArgumentError(f"{file}: there is an explanation of {name!r} already.")
         results[name] = SpeechToTextAttributionResult.load(file)

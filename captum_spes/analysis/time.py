@@ -22,13 +22,14 @@ from captum_spes.analysis.findings import (
     utterance_means,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.maps import frames_within
+from captum_spes.maps import frames_within, is_constant
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 _Array = NDArray[np.float64]
+_CONSTANT = "its maps are constant over time"
 _COLUMNS = (
     "utterance", "word", "position", "start", "end", "inside", "outside", "difference", "hit",
     "chance", "auc", "peak", "centre",
@@ -80,6 +81,9 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
     dropped: dict[str, str] = {}
     crossed: list[_Crossed] = []
     for name, result in results.items():
+        if is_constant(result.spectrogram_attr, 1):
+            dropped[name] = _CONSTANT
+            continue
         words = [(i, w) for i, w in enumerate(result.words) if w.start is not None]
         usable = [(i, w) for i, w in words if _has_both_sides(result, w)]
         if len(usable) < len(words) or not words:
@@ -88,6 +92,8 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
             of_result = list(_measured(result, usable))
             rows += [{"utterance": name, **row} for row, _ in of_result]
             crossed.append(_Crossed.of([scores for _, scores in of_result], result, usable))
+    if set(dropped.values()) == {_CONSTANT} and not rows:
+        raise ArgumentError(f"there is no time to analyse: of every utterance, {_CONSTANT}.")
     if not rows:
         raise ArgumentError(
             "no written word has a time within its recording: call align_results first, and check "

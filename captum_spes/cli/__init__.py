@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -15,12 +16,34 @@ from captum_spes.cli.align import add_align
 from captum_spes.cli.analyse import add_analyse
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
+from captum_spes.cli.options import tell
 from captum_spes.cli.reliability import add_reliability
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.text import for_terminal, visible
+
+# What shells report of a program that a closed pipe ended (128 and the signal's number).
+_CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 2 for an error, 130 for Ctrl-C."""
+    """Run the command line and return its exit status: 0, 2 for an error, 130 for Ctrl-C, 141 where
+    nobody reads what it prints."""
+    try:
+        try:
+            return _status(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where what goes wrong can still be told
+    except BrokenPipeError:
+        _leave_output()
+        return _CLOSED_PIPE
+    except OSError as error:  # a full disk behind the output
+        tell(f"error: {_one_line(error)}")
+        _leave_output()
+        return 2
+
+
+def _status(arguments: Sequence[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     parsed.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -28,23 +51,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             parsed.run(parsed)
     except KeyboardInterrupt:
-        print("captum-spes: interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
+    except BrokenPipeError:
+        raise
     except (ArgumentError, ArgumentTypeError, OSError, ImportError) as error:
-        print(f"captum-spes: error: {_one_line(error)}", file=sys.stderr)
+        tell(f"error: {_one_line(error)}")
         return 2
     return 0
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    print(f"captum-spes: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    tell(f"warning: {' '.join(str(message).split())}")
+
+
+def _leave_output() -> None:
+    """Drop what could not be printed, which the interpreter would try again at its end."""
+    with suppress(OSError, ValueError):  # there may be no such thing as a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def _shown_notes(is_wanted: bool) -> Iterator[None]:
     """Print what the package logs, such as the cost of what begins."""
     logger, handler = logging.getLogger("captum_spes"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("captum-spes: %(message)s"))
+    handler.setFormatter(_SafeFormatter("captum-spes: %(message)s"))
     level = logger.level
     if is_wanted:
         logger.addHandler(handler)
@@ -56,11 +87,18 @@ def _shown_notes(is_wanted: bool) -> Iterator[None]:
         logger.setLevel(level)
 
 
+class _SafeFormatter(logging.Formatter):
+    """Names of files and models move no cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
+
+
 class _OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"captum-spes: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"captum-spes: error: {visible(message)} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,4 +119,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

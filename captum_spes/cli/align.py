@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.options import print_text
+from captum_spes.cli.options import print_text, tell
 from captum_spes.errors import ArgumentError
+from captum_spes.text import visible
 
 
 def add_align(commands: Any) -> None:
@@ -41,8 +41,8 @@ def _align(parsed: argparse.Namespace) -> None:
         try:
             alignments[utterance.id] = force_align(utterance.audio, utterance.text)
         except ArgumentError as error:  # one bad recording must not end the run
-            print(f"captum-spes: {utterance.id}: {error}", file=sys.stderr)
+            tell(f"{utterance.id}: {error}")
     if not alignments:
         raise ArgumentError("no recording could be aligned.")
     write_alignments(alignments, parsed.out)
-    print_text(f"aligned {len(alignments)} of {len(utterances)}, written: {parsed.out}")
+    print_text(f"aligned {len(alignments)} of {len(utterances)}, written: {visible(parsed.out)}")

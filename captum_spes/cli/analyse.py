@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.options import print_text
+from captum_spes.cli.options import print_report, print_written
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import check_folder
+from captum_spes.text import visible
 
 
 def add_analyse(commands: Any) -> None:
@@ -79,6 +81,7 @@ def _analyse(parsed: argparse.Namespace) -> None:
             raise ArgumentError(f"{option} needs --alignments, the times of the words.")
     if (parsed.group_by is None) != (parsed.manifest is None):
         raise ArgumentError("--group-by and --manifest go together: the field, and its file.")
+    check_folder(parsed.out)
     alignments = None if parsed.alignments is None else read_alignments(parsed.alignments)
     groups = None if parsed.group_by is None else read_groups(parsed.manifest, parsed.group_by)
     results = load_results(parsed.results)
@@ -91,5 +94,6 @@ def _analyse(parsed: argparse.Namespace) -> None:
         bands=parsed.bands,
         language=parsed.language,
     )
-    print_text((parsed.out / "summary.md").read_text(encoding="utf-8"))
-    print_text(f"written: {', '.join(str(path) for path in written)}")
+    summary = parsed.out / "summary.md"
+    print_report(summary.read_text(encoding="utf-8"), visible(summary))
+    print_written(written)

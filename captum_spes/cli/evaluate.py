@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,20 @@ from captum_spes.cli.options import (
     load,
     methods_help,
     positive,
-    print_text,
+    print_report,
+    print_written,
     settings_of,
+    tell,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import check_folder
+from captum_spes.text import visible
 
 _METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
 # Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
 _STEPS_PER_EVAL = 8
+# Recordings whose cost is asked for, until one can be read.
+_TRIED = 3
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,6 +97,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     explained = settings_of(parsed)
     batch = explained.perturbations_per_eval
+    check_folder(parsed.out)  # before the model is loaded
     model, processor = load(parsed)
     _check_reference(parsed, writes_any_language=model.config.model_type == "canary")
     settings = EvaluationSettings(
@@ -116,34 +122,38 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         show_progress=not parsed.quiet,
     )
     for utterance, method, error in comparison.failures:
-        print(f"captum-spes: {utterance}, {method}: {error}", file=sys.stderr)
+        tell(f"{utterance}, {method}: {error}")
     if not comparison.ids:
         raise ArgumentError("no utterance was measured with every method; nothing to compare.")
     written = write_comparison(comparison, parsed.out)
     written.append(write_provenance(parsed.out, parsed.arguments))
-    print_text(f"\n{(parsed.out / 'table.md').read_text(encoding='utf-8')}")
-    print_text(f"written: {', '.join(str(path) for path in written)}")
+    table = parsed.out / "table.md"
+    print_report(f"\n{table.read_text(encoding='utf-8')}", visible(table))
+    print_written(written)
 
 
 def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settings: Any) -> None:
-    import soundfile
-
     from captum_spes.evaluation.comparison import TRANSCRIPTIONS
+    from captum_spes.io.audio import audio_seconds
     from captum_spes.speech.forecast import forecast
     from captum_spes.speech.models import adapt
 
     pairs = [(method, settings.of(method)) for method in methods]
-    try:
-        seconds = [soundfile.info(utterance.audio).duration for utterance in utterances]
-        found = forecast(
-            adapt(model, processor),
-            utterances[0].audio,
-            pairs,
-            scored_per_method=TRANSCRIPTIONS,
-        )
-    except (ArgumentError, RuntimeError):
-        return  # a recording that cannot be read is named when its turn comes
-    _LOGGER.info(found.text(len(utterances), sum(seconds)))
+    readable, seconds = [], 0.0
+    for utterance in utterances:
+        try:
+            seconds += audio_seconds(utterance.audio) or 0.0
+        except Exception:  # whatever is wrong with a recording is told when its turn comes
+            continue
+        readable.append(utterance)
+    adapter = adapt(model, processor)
+    for utterance in readable[:_TRIED]:
+        try:
+            found = forecast(adapter, utterance.audio, pairs, scored_per_method=TRANSCRIPTIONS)
+        except (ArgumentError, RuntimeError, OSError):
+            continue
+        _LOGGER.info(found.text(len(readable), seconds))
+        return
 
 
 def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,15 @@ from captum_spes.cli.options import (
     json_object,
     load,
     methods_help,
+    print_report,
     print_text,
+    print_written,
     settings_of,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import made_folder
+from captum_spes.io.names import FileNames
+from captum_spes.text import visible
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -87,9 +91,11 @@ def _explain(parsed: argparse.Namespace) -> None:
         )
         # Files first: what was computed must not be lost to a closed pipe.
         written = [] if folder is None else write_explanation(result, folder)
-        print_text(f"\n{file}\n{explanation_text(result)}")
+        place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
+        print_report(f"\n{visible(file)}\n{explanation_text(result)}", place)
         if written:
-            print_text(f"\nwritten: {', '.join(str(path) for path in written)}")
+            print_text("")
+            print_written(written)
 
 
 def _check_model(parsed: argparse.Namespace) -> None:
@@ -153,17 +159,7 @@ def _checked_audio(explainer: Any, file: Path) -> Any:
 
 def _output_folders(files: list[Path], out: Path | None) -> list[Path | None]:
     """One folder per recording, named after it; made now, so that a bad path fails early."""
-    folders: list[Path | None] = []
-    for file in files:
-        if out is None:
-            folders.append(None)
-            continue
-        folder, number = out / file.stem, 1
-        while folder in folders:
-            number += 1
-            folder = out / f"{file.stem}-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise ArgumentError(f"cannot write into {folder}.")
-        folders.append(folder)
-    return folders
+    if out is None:
+        return [None] * len(files)
+    names = FileNames()
+    return [made_folder(out / names.new(file.stem)) for file in files]

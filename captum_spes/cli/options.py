@@ -7,7 +7,8 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,10 +18,13 @@ from captum_spes.forward import SCORES
 from captum_spes.speech import METHODS
 from captum_spes.speech.attribution import SCHEMES
 from captum_spes.speech.settings import FEATURE_MASKS, Settings
+from captum_spes.text import for_terminal, shortened, visible
 
 AUTO = "auto"
 DEMO = "demo"
 DEFAULT_SCHEME = "efficient"
+# As many as a terminal is scrolled through.
+_MOST_LINES = 200
 
 
 class _Option(NamedTuple):
@@ -184,8 +188,9 @@ def json_object(text: str) -> dict[str, Any]:
     """Read an object of JSON."""
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        shown = shortened(text, 60)
+        raise argparse.ArgumentTypeError(f"{shown!r} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no object of names and values")
     return value
@@ -207,9 +212,29 @@ def positive(text: str) -> int:
 
 
 def print_text(text: str) -> None:
-    """Print, with a question mark for what the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="replace").decode(encoding))
+    """Print, with a question mark for what the terminal's encoding lacks, and escapes for what
+    would move its cursor."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(for_terminal(text).encode(encoding, errors="replace").decode(encoding))
+
+
+def print_report(text: str, place: str) -> None:
+    """Print what may be long: its beginning, and where the rest is."""
+    lines = text.split("\n")
+    more = len(lines) - _MOST_LINES
+    if more > 0:
+        lines = [*lines[:_MOST_LINES], f"... and {more} more lines: {place}"]
+    print_text("\n".join(lines))
+
+
+def print_written(paths: Sequence[Path]) -> None:
+    """Say which files were written."""
+    print_text(f"written: {', '.join(visible(path) for path in paths)}")
+
+
+def tell(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"captum-spes: {visible(message)}", file=sys.stderr)
 
 
 def _defaults(name: str, efficient: Any, paper: Any) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.options import positive, print_text
+from captum_spes.cli.options import positive, print_report, print_written
 from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.io.files import check_folder
 from captum_spes.speech import METHODS
+from captum_spes.text import visible
 
 _METHODS = "spes,saliency,integrated-gradients,feature-ablation,lime"
 _UNITS = "20ms,word,20ms:word"
@@ -96,6 +99,7 @@ def _reliability(parsed: argparse.Namespace) -> None:
         raise ArgumentError(f"--top must lie between 0 and 1, got {parsed.top}.")
     units = [parse_units(text) for text in _names(parsed.units)]
     methods = [parse_method(text) for text in _names(parsed.methods)]
+    check_folder(parsed.out)
     study = run_study(
         _models(parsed.models),
         read_manifest(parsed.manifest)[: parsed.limit],
@@ -112,8 +116,9 @@ def _reliability(parsed: argparse.Namespace) -> None:
     )
     written = write_stability(study, parsed.out, top=parsed.top, absolute=parsed.absolute)
     written.append(write_provenance(parsed.out, parsed.arguments))
-    print_text((parsed.out / "summary.md").read_text(encoding="utf-8"))
-    print_text(f"written: {', '.join(str(path) for path in written)}")
+    summary = parsed.out / "summary.md"
+    print_report(summary.read_text(encoding="utf-8"), visible(summary))
+    print_written(written)
 
 
 def _known_methods() -> list[str]:
@@ -138,7 +143,8 @@ def _models(places: Sequence[str]) -> dict[str, str]:
         if not Path(place).exists() and len(Path(place).parts) > 1 and Path(place).parent.is_dir():
             raise FileNotFoundError(f"no such model folder: {place}")
         folders += [place] if is_model else map(str, inside)
-    models = {Path(folder).name: folder for folder in folders}
+    # The folder "." has no name of its own.
+    models = {Path(os.path.abspath(folder)).name: folder for folder in folders}
     if len(models) < len(folders):
         # Models of several groups: the folders above tell them apart.
         models = {folder.strip("/").replace("/", "-"): folder for folder in folders}

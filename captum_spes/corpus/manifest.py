@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,28 @@ class Utterance:
         """The text, or the translation into a language that the manifest has one for."""
         return self.text if language is None else self.translations[language]
 
-    def content(self) -> bytes:
-        """The bytes of the recording, and which part is meant: they differ where anything does."""
+    def recording_digest(self) -> str:
+        """A short text that differs where the recording does, or the part of it.
+
+        Raises:
+            OSError: the recording cannot be read.
+        """
         if not isinstance(self.audio, Excerpt):
-            return self.audio.read_bytes()
+            return _digest(self.audio)
         part = self.audio.start, self.audio.duration, self.audio.channel
-        return Path(str(self.audio.audio)).read_bytes() + repr(part).encode()
+        return f"{_digest(Path(str(self.audio.audio)))} {part}"
+
+
+def _digest(file: Path) -> str:
+    found = file.stat()
+    return _digest_of_version(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest_of_version(file: Path, size: int, modified: int) -> str:
+    """Of a file's content; many parts of one long recording read it once."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def read_manifest(path: str | PathLike[str], language: str | None = None) -> list[Utterance]:

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from captum_spes.corpus.manifest import Utterance
-from captum_spes.errors import ArgumentError
-from captum_spes.evaluation.cost import measured_cost
-from captum_spes.io.files import keep_settings, write_whole
+from captum_spes.errors import ArgumentError, warn_caller
+from captum_spes.evaluation.cost import Cost, measured_cost
+from captum_spes.evaluation.identity import model_digest
+from captum_spes.io.files import keep_settings, made_folder, regular_file, write_whole
+from captum_spes.io.locks import only_process_in
 from captum_spes.io.provenance import versions
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.perturbation import (
@@ -43,6 +45,7 @@ from captum_spes.speech import (
 )
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import adapt
+from captum_spes.text import shortened, visible
 
 PERCENTAGES = tuple(range(0, 101, 5))
 THRESHOLDS = tuple(steps_of(0.05))
@@ -193,8 +196,8 @@ def compare_methods(
         settings (EvaluationSettings): How.
         folder (str or path): Made if need be; holds ``scores.jsonl`` (one line per utterance and
                     method) and ``settings.json``. What it holds already is not computed
-                    again, unless the recording or its reference changed; what failed is
-                    tried again.
+                    again, unless the recording or its reference changed; what failed, or lacks a
+                    field, is tried again. One process at a time can work there.
         text_normalizer (Callable, optional): For the scoring of texts, which are kept as
                     they were written.
                     Default: texts as they are
@@ -205,8 +208,8 @@ def compare_methods(
         *Comparison*: a failure of one utterance is part of it and stops nothing.
 
     Raises:
-        ArgumentError: the folder holds scores made with other settings, a setting is unusable,
-            or a reference is missing.
+        ArgumentError: the folder holds scores made with other settings or another model, another
+            process works there, a setting is unusable, or a reference is missing.
         OSError: the folder cannot be written.
 
     Examples::
@@ -222,7 +225,33 @@ def compare_methods(
         True
     """
     _check(utterances, methods, settings)
-    store = _Store(Path(folder), settings, str(model.dtype).removeprefix("torch."))
+    made = {
+        **settings.to_dict(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "weights": model_digest(model, processor),
+        "version": versions().get("captum-spes"),
+    }
+    with only_process_in(made_folder(folder)):
+        store = _Store(Path(folder), settings.language, made)
+        _measure_missing(model, processor, utterances, methods, settings, store, show_progress)
+    # In the order of the manifest, which a continued run may not have had.
+    records = {
+        method.name: {u.id: store.records[method.name][u.id] for u in utterances}
+        for method in methods
+    }
+    return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
+
+
+def _measure_missing(
+    model: Any,
+    processor: Any,
+    utterances: Sequence[Utterance],
+    methods: Sequence[Method],
+    settings: EvaluationSettings,
+    store: _Store,
+    show_progress: bool,
+) -> None:
+    """Explain and measure what the folder does not hold."""
     todo = [
         (utterance, [m for m in methods if not store.has(utterance, m.name)])
         for utterance in utterances
@@ -233,12 +262,6 @@ def compare_methods(
             for name, record in _measured(model, processor, utterance, missing, settings):
                 store.add(utterance, name, record)
                 bar.update()
-    # In the order of the manifest, which a continued run may not have had.
-    records = {
-        method.name: {u.id: store.records[method.name][u.id] for u in utterances}
-        for method in methods
-    }
-    return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
 
 
 def _check(
@@ -267,6 +290,10 @@ def _measured(
     settings: EvaluationSettings,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what was measured of each method on one utterance."""
+    unusable = _unusable_text(utterance, settings.language)
+    if unusable:
+        yield from ((method.name, {"error": f"ArgumentError: {unusable}"}) for method in methods)
+        return
     adapter = adapt(model, processor)
     shared = {method.same_maps_as for method in methods}
     kept: dict[str, tuple[SpeechToTextAttributionResult, dict[str, Any]]] = {}
@@ -281,6 +308,14 @@ def _measured(
             yield method.name, {**record, "cost": cost}
         except Exception as error:  # one bad recording must not end a night's run
             yield method.name, {"error": f"{type(error).__name__}: {error}"}
+
+
+def _unusable_text(utterance: Utterance, language: str | None) -> str:
+    """What is wrong with texts that are no Unicode, which neither files nor scores can hold."""
+    for name, text in (("id", utterance.id), ("reference", utterance.reference(language))):
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+            return f"the {name} {visible(shortened(text, 60))} holds half a character (a surrogate)"
+    return ""
 
 
 def _explained(
@@ -331,46 +366,81 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
+def _lacking(record: Mapping[str, Any]) -> str:
+    """The first field that a record lacks, or holds in another form than is written."""
+    for name in ("reference", "text"):
+        if not isinstance(record.get(name), str):
+            return name
+    lengths = {name: len(PERCENTAGES) for name in (*_PERTURBATIONS, *GRADED)}
+    for name, length in {**lengths, **dict.fromkeys(_SIDES, len(THRESHOLDS))}.items():
+        values, kind = record.get(name), str if name in _PERTURBATIONS else (int, float)
+        if name in _SIDES and name in record and values is None:
+            continue
+        is_list = isinstance(values, list) and len(values) == length
+        if not is_list or not all(isinstance(value, kind) for value in values or ()):
+            return name
+    cost = record.get("cost")
+    names = [f.name for f in fields(Cost)]
+    is_cost = isinstance(cost, Mapping) and all(
+        isinstance(cost.get(name), int | float) for name in names
+    )
+    return "" if is_cost else "cost"
+
+
 class _Store:
     """Scores in a folder, one line each, and what they were made with."""
 
-    def __init__(self, folder: Path, settings: EvaluationSettings, dtype: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, language: str | None, made: Mapping[str, Any]) -> None:
         self._path = folder / _SCORES
-        self._language = settings.language
+        self._language = language
         self.records: dict[str, dict[str, dict[str, Any]]] = {}
-        self._check_settings(folder / _SETTINGS, settings, dtype)
+        keep_settings(folder / _SETTINGS, made, "scores")
         self._read()
 
     def has(self, utterance: Utterance, method: str) -> bool:
         record = self.records.get(method, {}).get(utterance.id)
         if record is None or "error" in record:
             return False
+        lacking = _lacking(record)
+        if lacking:
+            warn_caller(
+                f"{self._path}: the record of {visible(utterance.id)} by {method} lacks {lacking}, "
+                "or has it damaged: it is measured again."
+            )
+            return False
         return bool(record.get("source") == self._source(utterance))
 
     def add(self, utterance: Utterance, method: str, record: dict[str, Any]) -> None:
-        record = {**record, "source": self._source(utterance)}
-        line = json.dumps({"id": utterance.id, "method": method, **record}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        names = {"id": utterance.id, "method": method}
+        source = {"source": self._source(utterance)}
+        try:
+            line = json.dumps({**names, **record, **source}, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            record = {"error": f"what was measured cannot be written: {error}"}
+            line = json.dumps({**names, **record, **source}, ensure_ascii=False)
+        record = {**record, **source}
+        with self._path.open("ab") as file:
+            file.write(f"{line}\n".encode("utf-8", "backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         self.records.setdefault(method, {})[utterance.id] = record
 
-    def _source(self, utterance: Utterance) -> str:
-        """Recording and reference, so that a manifest that changed is noticed."""
-        digest = hashlib.blake2b(utterance.content(), digest_size=8)
-        digest.update(utterance.reference(self._language).encode())
+    def _source(self, utterance: Utterance) -> str | None:
+        """Recording and reference, so that a manifest that changed is noticed; None for a recording
+        that cannot be read."""
+        try:
+            digest = hashlib.blake2b(utterance.recording_digest().encode(), digest_size=8)
+        except (OSError, ValueError):
+            return None
+        reference = utterance.reference(self._language)
+        digest.update(reference.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
-
-    def _check_settings(self, path: Path, settings: EvaluationSettings, dtype: str) -> None:
-        wanted = {**settings.to_dict(), "dtype": dtype, "version": versions().get("captum-spes")}
-        keep_settings(path, wanted, "scores")
 
     def _read(self) -> None:
         if not self._path.exists():
             return
-        text = self._path.read_text(encoding="utf-8", errors="replace")
+        with regular_file(self._path, "a file of scores") as file:
+            text = file.read().decode("utf-8", "replace")
         if not text.endswith("\n"):
             # The process was killed while it wrote this line; the next must not continue it.
             text = text[: text.rfind("\n") + 1]
@@ -378,9 +448,9 @@ class _Store:
         # Not splitlines: JSON may hold other separators of lines inside its texts.
         for number, line in enumerate(text.split("\n")[:-1], 1):
             try:
-                record = json.loads(line)
-                method, utterance = record.pop("method"), record.pop("id")
-            except (ValueError, KeyError, AttributeError) as error:
+                record = dict(json.loads(line))
+                method, utterance = str(record.pop("method")), str(record.pop("id"))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ArgumentError(
                     f"{self._path} is damaged in line {number} ({error}): remove that line, and "
                     "what it held is computed again."

@@ -10,17 +10,20 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from captum_spes.io.files import write_whole
+from captum_spes.errors import ArgumentError, warn_caller
+from captum_spes.io.files import made_folder, read_json, write_whole
 
 
 def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
     """Add to ``run.json``: the command line, versions of packages, and the machine. A run that was
     continued has several entries."""
     path = folder / "run.json"
-    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    made_folder(folder)
+    runs = _earlier_runs(path) if path.exists() else []
     run = {
         "command": shlex.join(["captum-spes", *arguments]),
         "date": time.strftime("%Y-%m-%d"),
@@ -33,10 +36,23 @@ def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
-    folder.mkdir(parents=True, exist_ok=True)
     if run not in runs:
         write_whole(path, json.dumps([*runs, run], indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def _earlier_runs(path: Path) -> list[Any]:
+    """Those of the file; a damaged file is put aside, as hours of work should not end with it."""
+    try:
+        runs = read_json(path, "a record of runs")
+    except ArgumentError:
+        runs = None
+    if isinstance(runs, list):
+        return runs
+    aside = path.with_name("run.damaged.json")
+    os.replace(path, aside)
+    warn_caller(f"{path} was damaged and is {aside.name} now.")
+    return []
 
 
 def versions() -> dict[str, str]:

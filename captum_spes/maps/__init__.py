@@ -3,7 +3,7 @@
 from captum_spes.maps.aggregate import sentence_mean, span_mean
 from captum_spes.maps.bands import Band, band_mean, frequency_bands
 from captum_spes.maps.normalize import Maps, paired_min_max, standardize
-from captum_spes.maps.peaks import Peak, strongest_span
+from captum_spes.maps.peaks import Peak, is_constant, strongest_span
 from captum_spes.maps.spans import frames_within, time_mean
 from captum_spes.maps.words import group_words, join_inner_punctuation
 
@@ -15,6 +15,7 @@ __all__ = [
     "frames_within",
     "frequency_bands",
     "group_words",
+    "is_constant",
     "join_inner_punctuation",
     "paired_min_max",
     "sentence_mean",

@@ -17,6 +17,31 @@ class Peak(NamedTuple):
     end: float
 
 
+# Differences of this share of the largest value are rounding.
+_ROUNDING = 1e-6
+
+
+def is_constant(maps: ArrayLike, axis: int) -> bool:
+    r"""
+    Whether maps say nothing along an axis: all values that differ only there are equal.
+
+    Args:
+
+        maps (array): Of any shape.
+        axis (int): The axis, negative from the end.
+
+    Returns:
+        *bool*
+
+    Examples::
+
+        >>> is_constant([[1.0, 1.0], [2.0, 2.0]], 1), is_constant([[1.0, 1.0], [2.0, 2.0]], 0)
+        (True, False)
+    """
+    values = np.asarray(maps)
+    return bool(np.ptp(values, axis=axis).max() <= _ROUNDING * np.abs(values).max())
+
+
 def strongest_span(profile: ArrayLike, coordinates: ArrayLike, smoothing: int = 1) -> Peak:
     r"""
     Find the stretch around the maximum of a profile that stays above half its height.

@@ -29,6 +29,7 @@ from captum_spes.speech.models import (
     Transcribes,
     require,
 )
+from captum_spes.speech.plain import first_unsaved
 from captum_spes.speech.randomness import seeded_draws
 
 # What comparisons of methods measure besides texts.
@@ -433,6 +434,7 @@ def _measured(
     else:
         saliency_map = torch.as_tensor(attribution)
     gen_args = gen_args or {}
+    _check_kept(gen_args)
     removed = removed_value(adapter, speech, baselines)
 
     def hearing(saliency_map: Tensor) -> Hearing:
@@ -459,6 +461,17 @@ def _measured(
         for token, token_map in enumerate(result.spectrogram_attr)
     ]
     return np.mean(own, 0)
+
+
+def _check_kept(gen_args: Mapping[str, Any]) -> None:
+    """Raise where an explanation from a file was made with objects that a file does not hold."""
+    for name, value in gen_args.items():
+        unsaved = first_unsaved(value)
+        if unsaved is not None:
+            raise ArgumentError(
+                f"the explanation was generated with {name}={unsaved.name}, which its file does "
+                f"not hold: give gen_args, with {name}."
+            )
 
 
 def _explain(

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from scipy.special import stdtrit
 
 from captum_spes.errors import ArgumentError
-from captum_spes.plotting.figure import TICKS_HZ, as_written, axes_in_a_row
+from captum_spes.plotting.figure import TICKS_HZ, as_written, axes_in_a_row, first_of, label
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _POSITIONS = ("start", "between", "last")
 # The last of the mel bins themselves has no upper end.
 _HIGHEST_HZ = 8000.0
+_MOST_UNITS = 30
 _EVIDENCE_NAMES = {
     "impact": "mean impact",
     "peak_impact": "highest impact",
@@ -100,7 +101,7 @@ def plot_profiles(
     Args:
 
         profiles (Profiles): Of :func:`frequency_profiles` or :func:`compare_profiles`.
-        units (sequence of str, optional): What to draw.
+        units (sequence of str, optional): What to draw; the first 30 of them.
                     Default: None, the six most frequent
         by (str, optional): The column that holds them: "unit" or "group".
                     Default: "unit"
@@ -131,10 +132,13 @@ def plot_profiles(
     is_axis = all(one.high == other.low for one, other in pairwise(bands))
     places = [(b.low + min(b.high, _HIGHEST_HZ)) / 2 if is_axis else i for i, b in enumerate(bands)]
     figure, (axes,) = axes_in_a_row(1, width=7.0)
-    for unit in wanted:
+    drawn, note = first_of(wanted, _MOST_UNITS, "units")
+    axes.set_title(note)
+    for unit in drawn:
         values = rows.loc[rows[by] == unit, names].to_numpy(dtype=float)
         mean = values.mean(0)
-        axes.plot(places, mean, marker="o", markersize=3, label=f"{unit} (n = {len(values)})")
+        name = f"{label(unit)} (n = {len(values)})"
+        axes.plot(places, mean, marker="o", markersize=3, label=name)
         if len(values) > 1:
             error = values.std(0, ddof=1) / np.sqrt(len(values))
             # Student's t: half of what lies outside the interval lies above it.
@@ -146,7 +150,7 @@ def plot_profiles(
         axes.set_xticks(TICKS_HZ, [str(tick) for tick in TICKS_HZ])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.set_xticks(places, names, parse_math=False)
+        axes.set_xticks(places, list(map(label, names)), parse_math=False)
     axes.set(xlabel="frequency (Hz)" if is_axis else "band", ylabel="saliency (normalised)")
     as_written(axes.legend(title="mean and 95 % interval").get_texts())
     return figure

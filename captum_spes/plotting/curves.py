@@ -8,8 +8,10 @@ from typing import Protocol
 from matplotlib.figure import Figure
 
 from captum_spes.errors import ArgumentError
-from captum_spes.plotting.figure import as_written, colour, new_figure
+from captum_spes.plotting.figure import as_written, colour, first_of, label, new_figure
 
+# As many styles of lines are told apart.
+_MOST_CURVES = 30
 _LABELS = {
     "wer": "word error rate (%)",
     "wer_capped": "word error rate (%), at most 100",
@@ -41,7 +43,8 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
 
     Args:
 
-        curves (mapping of str to Curve): Label to curve.
+        curves (mapping of str to Curve): Label to curve; the first 30 are drawn, and the title says
+                    so.
         title (str, optional): Default: None, the measure's name
 
     Returns:
@@ -59,14 +62,17 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
     figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     first = next(iter(curves.values()))
-    # Ten colours, then the same ten dashed: more than that in one picture is read by no one.
-    for index, (label, curve) in enumerate(curves.items()):
-        style = ("-", "--", ":")[min(index // 10, 2)]
-        axes.plot(curve.x, curve.y, style, color=colour(index), label=f"{label} {curve.auc:.1f}")
+    # Ten colours, then the same ten dashed and dotted.
+    drawn, note = first_of(list(curves.items()), _MOST_CURVES, "curves")
+    for index, (name, curve) in enumerate(drawn):
+        style = ("-", "--", ":")[index // 10]
+        shown = f"{label(name)} {curve.auc:.1f}"
+        axes.plot(curve.x, curve.y, style, color=colour(index), label=shown)
     is_share = max(first.x) > 1
     axes.set_xlabel("cells, most salient first (%)" if is_share else "threshold")
     axes.set_ylabel(_LABELS.get(first.metric, first.metric))
-    axes.set_title(first.name if title is None else title, parse_math=False)
+    shown = label(first.name if title is None else title, 90)
+    axes.set_title(f"{shown} ({note})" if note else shown, parse_math=False)
     axes.margins(x=0)
     axes.grid(alpha=0.3)
     legend = figure.legend(loc="outside right upper", title="area", frameon=False)

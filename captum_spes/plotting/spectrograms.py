@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.plotting.figure import TICKS_HZ, new_figure
+from captum_spes.plotting.figure import label as label_of
+from captum_spes.plotting.fonts import written
 
+# Maps on one sheet, and names along one axis.
+MOST_MAPS = 40
+_MOST_NAMES = 60
 _COLOURS = "magma"
 # Over a grey spectrogram the strongest places must be the darkest colour.
 _OVERLAY_COLOURS = "YlOrRd"
@@ -33,7 +38,7 @@ def spectrogram_figure(
     figure = new_figure(min(14.0, 5.0 + seconds), 3.6)
     axes = figure.add_subplot()
     image = _draw(axes, saliency, frame_times, mel_frequencies, spectrogram)
-    axes.set_title(_shortened(title, 90), parse_math=False)
+    axes.set_title(label_of(title, 90), parse_math=False)
     axes.set_xlabel("time (s)")
     axes.set_ylabel("frequency (Hz)")
     figure.colorbar(image, ax=axes, label=label)
@@ -48,40 +53,83 @@ def spectrogram_sheet(
     spectrogram: Tensor,
     titles: Sequence[str],
     columns: int,
+    note: str = "",
 ) -> Figure:
-    """Draw many maps on one sheet with common axes and one colour bar."""
+    """Draw maps on one sheet with common axes, one colour bar and a line above."""
     columns = max(1, min(columns, len(titles)))
     rows = math.ceil(len(titles) / columns)
-    figure = new_figure(3.6 * columns + 0.8, 1.9 * rows + 0.5)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    width, height = 3.6 * columns + 0.8, 1.9 * rows + 0.5
+    figure = new_figure(width, height)
+    # Placed and labelled by hand: finding a layout for many axes, or keeping their limits equal,
+    # takes longer than drawing them.
+    figure.set_layout_engine("none")
+    grid = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.75 / width,
+            "right": 1 - 1.1 / width,
+            "bottom": 0.55 / height,
+            "top": 1 - 0.45 / height,
+            "wspace": 0.06,
+            "hspace": 0.3,
+        },
+    )
     for index, axes in enumerate(grid.flat):
         if index >= len(titles):
             axes.set_visible(False)
             continue
         image = _draw(axes, saliency[index], frame_times, mel_frequencies, spectrogram)
         image.set_clim(0.0, 1.0)
-        axes.set_title(_shortened(titles[index], 30), fontsize=10, parse_math=False)
-    figure.supxlabel("time (s)")
-    figure.supylabel("frequency (Hz)")
-    figure.colorbar(image, ax=grid, label="saliency (normalised)", aspect=40)
+        is_lowest, is_first = index + columns >= len(titles), index % columns == 0
+        axes.tick_params(labelbottom=is_lowest, labelleft=is_first)
+        axes.set_title(label_of(titles[index], 30), fontsize=10, parse_math=False)
+    figure.supxlabel("time (s)", y=0.08 / height, va="bottom")
+    figure.supylabel("frequency (Hz)", x=0.08 / width)
+    figure.suptitle(note, x=0.75 / width, ha="left", y=1 - 0.08 / height, fontsize=10)
+    bar_height = min(1 - 1.0 / height, 4.0 / height)
+    beside = figure.add_axes((1 - 0.95 / width, 0.55 / height, 0.15 / width, bar_height))
+    figure.colorbar(image, cax=beside, label="saliency (normalised)")
     return figure
 
 
 def token_figure(
     matrix: Tensor, rows: Sequence[str], columns: Sequence[str], *, label: str
 ) -> Figure:
-    """Draw explained tokens against previous tokens; invalid cells stay empty."""
-    width, height = 2.6 + 0.32 * len(columns), 1.8 + 0.26 * len(rows)
+    """Draw explained tokens against previous tokens; invalid cells stay empty.
+
+    Of many tokens every second, third ... is named, with its number, and all are drawn.
+    """
+    places, names, note = _named(columns)
+    row_places, row_names, row_note = _named(rows)
+    width = 2.6 + 0.32 * len(names) + _room(row_names)
+    height = 1.8 + 0.26 * len(row_names) + _room(names)
     figure = new_figure(width, height)
     axes = figure.add_subplot()
     image = axes.imshow(np.ma.masked_invalid(_array(matrix)), cmap=_COLOURS, aspect="auto")
     axes.set_facecolor("0.92")
-    axes.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
-    axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    axes.set_xlabel("previous token")
-    axes.set_ylabel("explained token")
+    axes.set_xticks(places, names, rotation=90, parse_math=False)
+    axes.set_xlabel(f"previous token{note}")
+    axes.set_yticks(row_places, row_names, parse_math=False)
+    axes.set_ylabel(f"explained token{row_note}")
     figure.colorbar(image, ax=axes, label=label)
     return figure
+
+
+def _named(tokens: Sequence[str]) -> tuple[list[int], list[str], str]:
+    """Places and names of the tokens that are named, and what the axis says of it."""
+    step = math.ceil(len(tokens) / _MOST_NAMES)
+    places = list(range(0, len(tokens), step))
+    if step == 1:
+        return places, [label_of(token, 24) for token in tokens], ""
+    names = [f"{place + 1}: {label_of(tokens[place], 20)}" for place in places]
+    return places, names, f" (one in {step} of {len(tokens)} is named)"
+
+
+def _room(names: Sequence[str]) -> float:
+    """Inches that long names need beyond those of usual tokens."""
+    return 0.08 * max(0, max(len(written(name)) for name in names) - 12)
 
 
 def _draw(
@@ -134,7 +182,3 @@ def _label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
 def _array(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().float().numpy()
     return array
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -13,10 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from captum_spes.plotting.figure import Colour, as_written, colour, new_figure
+from captum_spes.plotting.figure import Colour, as_written, colour, first_of, label, new_figure
 
 # Boxes and gaps in a row of a picture.
 _WIDEST = 50
+# What one picture holds.
+_MOST_BOXES = 300
+_MOST_PANELS = 8
+_MOST_NAMES = 30
 _INPUTS = ("waveform", "spectrogram", "encoder")
 
 
@@ -80,6 +84,7 @@ def agreement_figure(
         A figure, not shown, with a row per input. A box spans the quartiles over utterances; the
         dashed line is chance, the diamond the agreement of one model with itself.
     """
+    found, note = first_of(found, _MOST_BOXES, "conditions")
     methods = list(dict.fromkeys(one.condition.method for one in found))
     colours = {name: colour(number) for number, name in enumerate(methods)}
     rows = [
@@ -89,13 +94,16 @@ def agreement_figure(
     ]
     widest = max(_width(groups) for _, groups in rows)
     figure = new_figure(max(7.0, 1.5 + 0.24 * widest), 0.7 + 2.6 * len(rows))
+    figure.suptitle(note, fontsize="medium")
     panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, (name, groups) in zip(panels, rows, strict=True):
         _draw_groups(axes, groups, colours)
         axes.axhline(acceptable, color="gray", lw=0.8, ls=":")
         axes.set_ylabel("inter-seed agreement")
-        axes.set_title(f"{title}, {name}", loc="left", parse_math=False)
-    handles: list[Any] = [Patch(color=shade, label=name) for name, shade in colours.items()]
+        axes.set_title(f"{label(title)}, {name}", loc="left", parse_math=False)
+    handles: list[Any] = [Patch(color=colours[name], label=name) for name in methods[:_MOST_NAMES]]
+    if len(methods) > _MOST_NAMES:
+        handles.append(Patch(color="none", label=f"{len(methods) - _MOST_NAMES} more methods"))
     handles += [
         Line2D([], [], color="black", linestyle="--", label="chance"),
         Line2D([], [], color="black", marker="D", mfc="white", linestyle="", label="ceiling"),
@@ -116,23 +124,26 @@ def cost_figure(found: Sequence[ConditionAgreementLike], title: str) -> Figure:
         A figure, not shown, with a panel per input and unit: agreement with its 95 % interval,
         dashed the agreement of each model with itself, dotted chance.
     """
-    names = list(dict.fromkeys(_method(one) for one in found))
+    names = list(dict.fromkeys(_method(one) for one in found))[:_MOST_NAMES]
     panels: dict[tuple[str, str], list[ConditionAgreementLike]] = {}
     for one in found:
         panels.setdefault((one.condition.input, one.condition.reported), []).append(one)
-    figure = new_figure(3.4 + 4 * len(panels), 3.6)
-    row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for axes, ((stage, unit), of_panel) in zip(row, panels.items(), strict=True):
+    drawn, note = first_of(list(panels.items()), _MOST_PANELS, "inputs and units")
+    figure = new_figure(3.4 + 4 * len(drawn), 3.6)
+    figure.suptitle(note, fontsize="medium")
+    row = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+    for axes, ((stage, unit), of_panel) in zip(row, drawn, strict=True):
         for number, name in enumerate(names):
             _draw_cost(axes, of_panel, name, colour(number))
         axes.axhline(of_panel[0].between.chance, color="black", ls=":", label="chance")
         axes.set_xscale("log")
         axes.set_xlabel("forward passes")
-        axes.set_title(f"{title}, {stage}, {unit}", loc="left", fontsize="medium", parse_math=False)
+        shown = f"{label(title)}, {stage}, {unit}"
+        axes.set_title(shown, loc="left", fontsize="medium", parse_math=False)
     row[0].set_ylabel("agreement")
     row[0].set_ylim(0, 1.03)
     handles = {
-        label: handle for handle, label in zip(*row[0].get_legend_handles_labels(), strict=True)
+        name: handle for handle, name in zip(*row[0].get_legend_handles_labels(), strict=True)
     }
     legend = figure.legend(
         handles.values(), handles.keys(), loc="outside right upper", fontsize="small"
@@ -222,12 +233,12 @@ def _draw_cost(
         means = [one.between.mean for one in line]
         intervals = np.array([one.between.interval() for one in line])
         errors = np.abs(intervals.T - means)
-        label = name if perturbed == "cell" else f"{name}, {perturbed}"
-        axes.errorbar(passes, means, errors, color=shade, marker="o", ms=4, capsize=2, label=label)
+        shown = name if perturbed == "cell" else f"{name}, {perturbed}"
+        axes.errorbar(passes, means, errors, color=shade, marker="o", ms=4, capsize=2, label=shown)
         if line[0].is_random:
             ceilings = [_ceiling(one) for one in line]
             axes.plot(passes, ceilings, "--", color=shade, marker="D", ms=3, mfc="white",
-                      label=f"{label}, ceiling")  # fmt: skip
+                      label=f"{shown}, ceiling")  # fmt: skip
 
 
 def _ceiling(found: ConditionAgreementLike) -> float:

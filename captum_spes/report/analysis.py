@@ -34,10 +34,13 @@ from captum_spes.analysis import (
     word_evidence,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import made_folder, write_whole
+from captum_spes.io.names import FileNames
+from captum_spes.plotting.fonts import one_warning
 from captum_spes.report.figures import write_figure
 from captum_spes.report.tables import fenced_table, with_interval, write_frame
 from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.text import for_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,28 +52,34 @@ class _Folder:
     """What is written, and what the summary will say."""
 
     path: Path
+    names: FileNames = field(default_factory=FileNames)
     written: list[Path] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
 
     def table(self, name: str, rows: DataFrame) -> None:
-        self.written.append(write_frame(self.path / f"{name}.csv", rows))
+        self.written.append(write_frame(self.path / f"{self.names.new(name)}.csv", rows))
 
     def findings(
         self, name: str, title: str, found: Findings, draw: Callable[[Any], Figure] | None
     ) -> None:
         name = re.sub(r"[^\w'-]+", "_", name)  # words and groups are the user's
         self.table(name, found.table)
-        self.summary.append(f"\n## {title}\n\n{_rows(found.table)}: {name}.csv")
+        table = self.written[-1]
+        shown = f"{_rows(found.table)}: {for_markdown(table.name)}"
+        self.summary.append(f"\n## {for_markdown(title)}\n\n{shown}")
         if len(found.tests):
             self.table(f"{name}_tests", found.tests)
             self.summary.append(_shown(found.tests))
         self.dropped(found.dropped)
         if draw is not None and len(found.table):
-            self.written.append(write_figure(self.path / f"{name}.png", draw(found)))
+            self.written.append(write_figure(table.with_suffix(".png"), draw(found)))
 
     def dropped(self, dropped: Mapping[str, str]) -> None:
         if dropped:
-            lines = "\n".join(f"* {name}: {reason}" for name, reason in dropped.items())
+            lines = "\n".join(
+                f"* {for_markdown(name)}: {for_markdown(reason)}"
+                for name, reason in dropped.items()
+            )
             self.summary.append(f"Left out, {len(dropped)} utterances:\n\n{lines}")
 
 
@@ -123,13 +132,13 @@ def write_analysis(
         True
     """
     sections = _sections(results, alignments, groups, compare, bands, language)
-    target = _Folder(Path(folder))
-    target.path.mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        try:
-            section(target)
-        except ArgumentError as error:  # what one analysis lacks, another may not need
-            target.summary.append(f"Not made: {error}")
+    target = _Folder(made_folder(folder))
+    with one_warning():
+        for section in sections:
+            try:
+                section(target)
+            except ArgumentError as error:  # what one analysis lacks, another may not need
+                target.summary.append(f"Not made: {for_markdown(error)}")
     return _with_summary(target, results)
 
 
@@ -170,8 +179,8 @@ def _write_words(target: _Folder, words: Findings) -> None:
 
 def _write_matching(target: _Folder, aligned: AlignedResults) -> None:
     rows = [
-        f"* {name}: written only: {', '.join(aligned.unmatched_written[name]) or '-'}; spoken "
-        f"only: {', '.join(aligned.unmatched_spoken[name]) or '-'}"
+        f"* {for_markdown(name)}: written only: {_listed(aligned.unmatched_written[name])}; spoken "
+        f"only: {_listed(aligned.unmatched_spoken[name])}"
         for name in aligned.results
         if aligned.unmatched_written[name] or aligned.unmatched_spoken[name]
     ]
@@ -213,7 +222,7 @@ def _write_pairs(
         try:
             found = compare_profiles(profiles, first, second, by=by)
         except ArgumentError as error:  # other pairs may have enough
-            target.summary.append(f"\n## {title}\n\nNot made: {error}")
+            target.summary.append(f"\n## {for_markdown(title)}\n\nNot made: {for_markdown(error)}")
             continue
         draw = partial(plot_profiles, units=list(found.table[by].unique()), by=by)
         target.findings(f"{first}_and_{second}", title, found, draw)
@@ -260,14 +269,18 @@ def _with_summary(
 ) -> list[Path]:
     method = next(iter(results.values())).method
     head = (
-        f"# Analyses of {len(results)} explanations by {method}\n\nTests state the number of "
-        "observations and of utterances, one or two sides, and p corrected for all tests of their "
-        "table. Where n counts words or tokens, p takes them for independent, which those of one "
-        "utterance are not: read it beside the rows of utterances."
+        f"# Analyses of {len(results)} explanations by {for_markdown(method)}\n\nTests state the "
+        "number of observations and of utterances, one or two sides, and p corrected for all tests "
+        "of their table. Where n counts words or tokens, p takes them for independent, which those "
+        "of one utterance are not: read it beside the rows of utterances."
     )
     path = target.path / "summary.md"
     write_whole(path, "\n".join([head, *target.summary]) + "\n")
     return [path, *target.written]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return for_markdown(", ".join(words)) or "-"
 
 
 def _rows(frame: DataFrame) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.evaluation import Comparison
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import made_folder, write_whole
 from captum_spes.metrics import Curve
 from captum_spes.plotting import plot_curves
 from captum_spes.report.figures import write_figure
 from captum_spes.report.tables import markdown_table, with_interval, write_rows
+from captum_spes.text import for_markdown
 
 # Whether a larger area is better; of texts it depends on the metric.
 _HIGHER_IS_BETTER = {"size": False, "token_size": False, "kl": True, "token_accuracy": False}
@@ -97,8 +98,7 @@ def write_comparison(comparison: Comparison, folder: str | PathLike[str]) -> lis
         >>> [path.name for path in write_comparison(comparison, "out")][:3]
         ['table.csv', 'table.md', 'deletion.png']
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = made_folder(folder)
     rows = comparison_rows(comparison)
     written = [
         write_rows(target / "table.csv", list(rows[0]), [row.values() for row in rows]),
@@ -158,7 +158,10 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     ]
     if comparison.failures:
         lines += ["", "Left out of every row, because a method failed on them:", ""]
-        lines += [f"* {i}, {method}: {error}" for i, method, error in comparison.failures]
+        lines += [
+            f"* {', '.join(map(for_markdown, failure[:2]))}: {for_markdown(failure[2])}"
+            for failure in comparison.failures
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from captum_spes.io.files import made_folder
+from captum_spes.plotting.fonts import one_warning
 from captum_spes.report.figures import write_figure
 from captum_spes.speech.result import SpeechToTextAttributionResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_explanation(
@@ -19,7 +26,8 @@ def write_explanation(
 
         result (SpeechToTextAttributionResult): An explanation.
         folder (str or path): Where to write ``explanation.npz``, ``sentence.png``,
-                    ``tokens.png`` and, with attributions of previous tokens,
+                    ``tokens.png`` (``tokens-1.png`` and so on where there are more
+                    tokens than fit on a sheet) and, with attributions of previous tokens,
                     ``previous_tokens.png``.
 
     Returns:
@@ -33,18 +41,22 @@ def write_explanation(
         >>> [path.name for path in write_explanation(result, "out/speech")]
         ['explanation.npz', 'sentence.png', 'tokens.png', 'previous_tokens.png']
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = made_folder(folder)
     # The explanation first: it took minutes, the figures can be drawn again from it.
     explanation = target / "explanation.npz"
     result.save(explanation)
-    figures = {
-        "sentence.png": result.plot_spectrogram_attr(over_spectrogram=True),
-        "tokens.png": result.plot_spectrogram_attrs(),
-    }
+    written = [explanation]
+    with one_warning():
+        for name, figure in _figures(result):
+            written.append(write_figure(target / f"{name}.png", figure))
+    return written
+
+
+def _figures(result: SpeechToTextAttributionResult) -> Iterator[tuple[str, Figure]]:
+    """Drawn one by one, as each takes some memory."""
+    yield "sentence", result.plot_spectrogram_attr(over_spectrogram=True)
+    for sheet in range(result.n_sheets):
+        name = "tokens" if result.n_sheets == 1 else f"tokens-{sheet + 1}"
+        yield name, result.plot_spectrogram_attrs(sheet=sheet)
     if result.token_attr is not None:
-        figures["previous_tokens.png"] = result.plot_token_attr()
-    return [
-        explanation,
-        *(write_figure(target / name, figure) for name, figure in figures.items()),
-    ]
+        yield "previous_tokens", result.plot_token_attr()

@@ -7,8 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_spes.io.files import write_whole
+from captum_spes.io.files import made_folder, write_whole
+from captum_spes.io.names import FileNames
 from captum_spes.plotting import agreement_figure, cost_figure
+from captum_spes.plotting.fonts import one_warning
 from captum_spes.report.figures import write_figure
 from captum_spes.report.tables import (
     fenced_table,
@@ -26,6 +28,7 @@ from captum_spes.stability.summary import (
     paired_difference,
     stability_table,
 )
+from captum_spes.text import for_markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,19 +72,20 @@ def write_stability(
 
         >>> written = write_stability(StabilityStudy.load("study"), "report")
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = made_folder(folder)
     found = condition_agreements(study, top=top, absolute=absolute)
     table = stability_table(found)
     how = f"{'absolute' if absolute else 'signed'} scores, the highest {100 * top:g} % of the units"
     header = [*Condition._fields, "one", "other", "utterance", "agreement"]
     summary = target / "summary.md"
     write_whole(summary, _summary(study, found, table, how))
+    with one_warning():
+        pictures = list(_write_figures(target, found))
     return [
         write_frame(target / "table.csv", table, float_format="%.4f"),
         write_rows(target / "agreements.csv", header, _raw(found)),
         summary,
-        *_write_figures(target, found),
+        *pictures,
     ]
 
 
@@ -97,13 +101,15 @@ def _raw(found: Sequence[ConditionAgreement]) -> Iterator[Sequence[str]]:
 
 def _write_figures(folder: Path, found: Sequence[ConditionAgreement]) -> Iterator[Path]:
     """Boxes of every task, and its cost where a method has several numbers of samples."""
+    files = FileNames()
     for task in dict.fromkeys(agreement.condition.task for agreement in found):
         of_task = [agreement for agreement in found if agreement.condition.task == task]
         boxes = agreement_figure(of_task, task, acceptable=ACCEPTABLE)
-        yield write_figure(folder / f"{task}.png", boxes, dpi=_DPI)
+        yield write_figure(folder / f"{files.new(task)}.png", boxes, dpi=_DPI)
         names = {agreement.condition.method for agreement in of_task}
         if len({parse_method(name).name for name in names}) < len(names):
-            yield write_figure(folder / f"{task}-cost.png", cost_figure(of_task, task), dpi=_DPI)
+            cost = folder / f"{files.new(f'{task}-cost')}.png"
+            yield write_figure(cost, cost_figure(of_task, task), dpi=_DPI)
 
 
 def _summary(
@@ -127,14 +133,16 @@ def _summary(
         "of a text, gradients explain the token's probability and all others the distribution.",
         "",
         "Right, percent of the explained utterances: "
-        + "; ".join(f"{task} {_range(study.accuracy(task).values())}" for task in tasks)
+        + "; ".join(
+            f"{for_markdown(task)} {_range(study.accuracy(task).values())}" for task in tasks
+        )
         + ".",
     ]
     if left_out:
         lines += ["", f"Left out, because times that the units need are missing: {len(left_out)}."]
     for task in tasks:
         of_task = fenced_table(_readable(table[table["task"] == task]), _NUMBERS)
-        lines += ["", f"## {task}", "", of_task]
+        lines += ["", f"## {for_markdown(task)}", "", of_task]
     lines += ["", "## Is it reliable?", "", *_reliable(table)]
     lines += ["", "## Is it the models or the samples?", "", *_noise(table)]
     lines += ["", "## Does aggregating help?", "", *_aggregation(found)]
@@ -163,7 +171,7 @@ def _reliable(table: DataFrame) -> list[str]:
     if is_high.any():
         lines[0] += " Where other utterances agree as far, it is the position that does:"
     lines += [
-        f"* {row.task}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
+        f"* {for_markdown(row.task)}, {row.input}, {row.method}, {row.perturbed}:{row.reported}: "
         f"{row.agreement:.2f} (chance {row.chance:.2f}, other utterances {row.mismatched:.2f})"
         for row in table[is_high].itertuples()
     ]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_spes.io.files import write_whole
+from captum_spes.text import for_csv, for_markdown, shortened, visible
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+# Letters in a column of fixed width; the CSV has all.
+_WIDEST = 60
 
 
 def write_frame(path: Path, frame: DataFrame, *, float_format: str | None = None) -> Path:
@@ -25,7 +30,9 @@ def write_frame(path: Path, frame: DataFrame, *, float_format: str | None = None
     Returns:
         The path.
     """
-    text = frame.to_csv(index=False, float_format=float_format, lineterminator="\n")
+    text = _mapped(frame, for_csv).to_csv(
+        index=False, float_format=float_format, lineterminator="\n"
+    )
     write_whole(path, text)
     return path
 
@@ -34,15 +41,14 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]])
     """Write rows as CSV; None becomes an empty cell. Returns the path."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([for_csv(cell) for cell in row] for row in (header, *rows))
     write_whole(path, text.getvalue())
     return path
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, without a newline at its end."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    """A Markdown table of plain texts, without a newline at its end."""
+    lines = [f"| {' | '.join(map(for_markdown, cells))} |" for cells in (header, *rows)]
     lines.insert(1, "|---" * len(header) + "|")
     return "\n".join(lines)
 
@@ -54,8 +60,18 @@ def fenced_table(frame: DataFrame, number_format: str) -> str:
         frame: what is shown, without its index.
         number_format: of the numbers, ".2f" for example.
     """
-    text = frame.to_string(index=False, float_format=lambda number: format(number, number_format))
-    return f"```\n{text}\n```"
+    shown = _mapped(frame, lambda cell: shortened(visible(cell), _WIDEST))
+    text = shown.to_string(index=False, float_format=lambda number: format(number, number_format))
+    # Longer than any row of backticks inside, which would end it.
+    fence = "`" * max([3, *(len(found) + 1 for found in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _mapped(frame: DataFrame, function: Callable[[Any], Any]) -> DataFrame:
+    """The same table with other texts; numbers stay."""
+    mapped = frame.map(lambda cell: function(cell) if isinstance(cell, str) else cell)
+    mapped.columns = [function(str(name)) for name in frame.columns]
+    return mapped
 
 
 def aligned_lines(template: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_spes.maps import Peak, strongest_span
+from captum_spes.maps import Peak, is_constant, strongest_span
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.result import SpeechToTextAttributionResult
+from captum_spes.text import shortened, visible
 
 # Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
 _SMOOTHING_SECONDS = 0.09
 _SMOOTHING_BINS = 5
 _SHOWN_LEVELS = 4
+_LONGEST = 40
 _HEADER = ("token", "time (s)", "band (Hz)", "speech", "strongest previous token")
 _LINE = "{:<18} {:<12} {:<12} {:>6}  {}"
 
@@ -26,16 +28,18 @@ class TokenSummary:
 
     Attributes:
         token: the token.
-        time: start, maximum and end of the strongest stretch of time, in seconds.
-        band: lowest, strongest and highest frequency within that time, in Hz.
+        time: start, maximum and end of the strongest stretch of time, in seconds; None for a map
+            that is constant over time.
+        band: lowest, strongest and highest frequency within that time, in Hz; None for a map that
+            is constant over frequency, such as attention weights.
         previous_token: the previous token with the highest attribution, None without
             attributions of previous tokens.
         speech_share: see ``SpeechToTextAttributionResult.speech_share``; None likewise.
     """
 
     token: str
-    time: Peak
-    band: Peak
+    time: Peak | None
+    band: Peak | None
     previous_token: str | None
     speech_share: float | None
 
@@ -93,8 +97,8 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
     asked = result.parameters.get("n_samples")
     n_samples = result.parameters.get("n_samples_evaluated", asked)
     lines = [
-        result.text,
-        f"{result.method}, {result.model_id}, {result.seconds:.1f} s of speech, "
+        visible(result.text),
+        f"{visible(result.method)}, {visible(result.model_id)}, {result.seconds:.1f} s of speech, "
         f"{n_samples} samples, seed {result.seed}; patches per level: "
         f"{_counts(levels)} ({distinct} distinct)",
         *_noise(result),
@@ -108,8 +112,8 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
 def _cells(summary: TokenSummary) -> list[str]:
     return [
         _label(summary.token),
-        f"{summary.time.start:.2f}-{summary.time.end:.2f}",
-        f"{summary.band.start:.0f}-{summary.band.end:.0f}",
+        "-" if summary.time is None else f"{summary.time.start:.2f}-{summary.time.end:.2f}",
+        "-" if summary.band is None else f"{summary.band.start:.0f}-{summary.band.end:.0f}",
         "" if summary.speech_share is None else f"{summary.speech_share:.2f}",
         "" if summary.previous_token is None else _label(summary.previous_token),
     ]
@@ -134,13 +138,18 @@ def _noise(result: SpeechToTextAttributionResult) -> list[str]:
     ]
 
 
-def _strongest_region(result: SpeechToTextAttributionResult, saliency: Tensor) -> tuple[Peak, Peak]:
+def _strongest_region(
+    result: SpeechToTextAttributionResult, saliency: Tensor
+) -> tuple[Peak | None, Peak | None]:
     times, frequencies = result.frame_times, result.mel_frequencies
     frame_seconds = float(times[1] - times[0]) if len(times) > 1 else _SMOOTHING_SECONDS
     width = max(1, round(_SMOOTHING_SECONDS / frame_seconds))
-    time = strongest_span(saliency.mean(1), times, smoothing=width)
-    is_strong = (times >= time.start) & (times <= time.end)
-    band = strongest_span(saliency[is_strong].mean(0), frequencies, smoothing=_SMOOTHING_BINS)
+    time = band = None
+    if not is_constant(saliency, 0):
+        time = strongest_span(saliency.mean(1), times, smoothing=width)
+        saliency = saliency[(times >= time.start) & (times <= time.end)]
+    if not is_constant(saliency, 1):
+        band = strongest_span(saliency.mean(0), frequencies, smoothing=_SMOOTHING_BINS)
     return time, band
 
 
@@ -153,4 +162,4 @@ def _strongest_previous_token(result: SpeechToTextAttributionResult, index: int)
 
 def _label(token: str) -> str:
     text = token.strip()
-    return text if text else repr(token)
+    return shortened(visible(text), _LONGEST) if text else repr(token)

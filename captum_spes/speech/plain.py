@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
+import pickle
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +87,7 @@ def decoded(value: Any) -> Any:
     if "tensor" in value:
         return _to_tensor(value["tensor"])
     if set(value) == {"dtype"}:
-        return getattr(torch, str(value["dtype"]))
+        return _dtype_of(value["dtype"])
     if "object" in value:
         if value["object"] not in _KINDS:
             raise ArgumentError(f"unknown object {value['object']!r} in saved settings.")
@@ -100,7 +102,8 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): described(own) for key, own in value.items()}
     if isinstance(value, Tensor):
-        return f"Tensor of shape {tuple(value.shape)}"
+        is_ids = value.dim() == 1 and not value.is_floating_point() and not value.is_complex()
+        return value.tolist() if is_ids else f"Tensor of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
         return [described(own) for own in value]
     if isinstance(value, torch.dtype):
@@ -111,6 +114,25 @@ def described(value: Any) -> Any:
         if type(value) is type(score) and value == score:
             return name
     return value.name if isinstance(value, Unsaved) else repr(value)
+
+
+def first_unsaved(value: Any) -> Unsaved | None:
+    """The first value inside that is known by name only."""
+    if isinstance(value, Unsaved):
+        return value
+    inside = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping | list | tuple):
+        return None
+    return next((found for own in inside if (found := first_unsaved(own)) is not None), None)
+
+
+def portable(value: Any) -> Any:
+    """A value that can be pickled: itself, or what a file would keep of it."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # what cannot be pickled raises whatever it likes
+        return decoded(encoded(value))
+    return value
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -139,10 +161,19 @@ def _of_tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def _to_tensor(found: Mapping[str, Any]) -> Tensor:
-    dtype = getattr(torch, str(found["dtype"]))
+    dtype, shape = _dtype_of(found["dtype"]), tuple(found["shape"])
     if "values" in found:
         tensor = torch.tensor(found["values"], dtype=dtype, device="cpu")
     else:
-        content = bytearray(zlib.decompress(base64.b64decode(found["zlib"])))
-        tensor = torch.frombuffer(content, dtype=dtype)
-    return tensor.reshape(tuple(found["shape"]))
+        # No more than is declared: a few bytes can unpack to gigabytes.
+        declared = max(1, math.prod(shape) * dtype.itemsize)
+        content = zlib.decompressobj().decompress(base64.b64decode(found["zlib"]), declared)
+        tensor = torch.frombuffer(bytearray(content), dtype=dtype)
+    return tensor.reshape(shape)
+
+
+def _dtype_of(name: Any) -> torch.dtype:
+    dtype = getattr(torch, str(name), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ArgumentError(f"unknown dtype {name!r} in saved settings.")
+    return dtype

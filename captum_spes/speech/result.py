@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
-from captum_spes.io.files import whole_file
+from captum_spes.errors import ArgumentError, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.reliability import Reliability
+from captum_spes.speech.result_file import ARRAYS, read_result, write_result
 from captum_spes.speech.settings import Settings
+from captum_spes.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Version 1 kept no Settings, only the values they are made from.
-_FORMATS = ("captum_spes explanation, version 1", "captum_spes explanation, version 2")
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,11 @@ class SpeechToTextAttributionResult:
 
             >>> spectrogram_attr, token_attr = result.normalized()
         """
-        return paired_min_max(*standardize(self.spectrogram_attr, self.token_attr))
+        return self._normalized(slice(None))
+
+    def _normalized(self, tokens: slice) -> Maps:
+        rows = None if self.token_attr is None else self.token_attr[tokens]
+        return paired_min_max(*standardize(self.spectrogram_attr[tokens], rows))
 
     def sentence_attr(self, *, normalized: bool = True) -> Maps:
         r"""
@@ -278,32 +277,55 @@ class SpeechToTextAttributionResult:
             label="saliency (normalised)" if normalized else "saliency (raw)",
         )
 
-    def plot_spectrogram_attrs(self, *, columns: int = 4) -> Figure:
+    def plot_spectrogram_attrs(self, *, columns: int = 4, sheet: int = 0) -> Figure:
         r"""
-        Draw the normalised saliency maps of all tokens over the spectrogram, on one sheet.
+        Draw the normalised saliency maps of tokens over the spectrogram, 40 on a sheet.
 
         Args:
 
             columns (int, optional): Maps side by side.
                         Default: 4
+            sheet (int, optional): Which 40 tokens, 0 for the first; a line above the maps
+                        tells how many there are.
+                        Default: 0
 
         Returns:
             *matplotlib.figure.Figure*, not shown.
+
+        Raises:
+            ArgumentError: there is no such sheet, or ``columns`` is less than 1.
 
         Examples::
 
             >>> result.plot_spectrogram_attrs().savefig("tokens.png")
         """
-        from captum_spes.plotting.spectrograms import spectrogram_sheet
+        from captum_spes.plotting.spectrograms import MOST_MAPS, spectrogram_sheet
 
+        columns, n_tokens = whole_number("columns", columns, 1), len(self.output_tokens)
+        first = MOST_MAPS * whole_number("sheet", sheet, 0)
+        if first >= n_tokens:
+            raise ArgumentError(
+                f"sheet must be below {self.n_sheets}: there are {n_tokens} tokens, {MOST_MAPS} on "
+                f"a sheet; got {sheet}."
+            )
+        drawn = slice(first, first + MOST_MAPS)
+        last = min(first + MOST_MAPS, n_tokens)
         return spectrogram_sheet(
-            self.normalized().spectrogram_attr,
+            self._normalized(drawn).spectrogram_attr,
             self.frame_times,
             self.mel_frequencies,
             spectrogram=self.spectrogram,
-            titles=[_visible(token) for token in self.output_tokens],
+            titles=[_visible(token) for token in self.output_tokens[drawn]],
             columns=columns,
+            note="" if self.n_sheets == 1 else f"tokens {first + 1} to {last} of {n_tokens}",
         )
+
+    @property
+    def n_sheets(self) -> int:
+        """How many sheets :meth:`plot_spectrogram_attrs` can draw."""
+        from captum_spes.plotting.spectrograms import MOST_MAPS
+
+        return math.ceil(len(self.output_tokens) / MOST_MAPS)
 
     def plot_token_attr(self, *, normalized: bool = True) -> Figure:
         r"""
@@ -316,7 +338,7 @@ class SpeechToTextAttributionResult:
 
         Returns:
             *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
-            tokens as columns, a colour bar.
+            tokens as columns, a colour bar. Of more than 60 tokens not all are named.
 
         Raises:
             ArgumentError: the result has no attributions of previous tokens.
@@ -327,9 +349,13 @@ class SpeechToTextAttributionResult:
         """
         from captum_spes.plotting.spectrograms import token_figure
 
-        matrix = self.normalized().token_attr if normalized else self.token_attr
+        matrix = self.token_attr
         if matrix is None:
             raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
+        if normalized:
+            # In parts, as maps of many tokens are large.
+            rows = [self._normalized(part).token_attr for part in _parts(len(matrix))]
+            matrix = torch.cat([row for row in rows if row is not None])
         return token_figure(
             matrix,
             [_visible(token) for token in self.output_tokens],
@@ -368,20 +394,11 @@ class SpeechToTextAttributionResult:
 
             >>> result.save("explanation.npz")
         """
-        arrays = {
-            name: value.detach().cpu().numpy()
-            for name in _TENSORS
-            if (value := getattr(self, name)) is not None
-        }
-        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}
+        arrays = {name: value for name in ARRAYS if (value := getattr(self, name)) is not None}
+        texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
         texts["words"] = [asdict(word) for word in self.words]
         texts["settings"] = self.settings.to_dict()
-        metadata = json.dumps({"format": _FORMATS[-1], **texts}, ensure_ascii=False)
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"no such folder to save into: {target.parent}")
-        with whole_file(target) as file:
-            np.savez_compressed(file, metadata=np.array(metadata), **arrays)
+        write_result(Path(path), arrays, texts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SpeechToTextAttributionResult:
@@ -397,89 +414,25 @@ class SpeechToTextAttributionResult:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ArgumentError: the file is no saved explanation, or is damaged.
+            ArgumentError: the file is no saved explanation, is damaged, or its parts do not belong
+                together; the message names the part.
 
         Examples::
 
             >>> result = SpeechToTextAttributionResult.load("explanation.npz")
         """
-        try:
-            # Opened here, as NumPy leaves the file of a damaged archive open.
-            with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
-                metadata = json.loads(str(file["metadata"]))
-                tensors: dict[str, Any] = {
-                    name: torch.from_numpy(file[name])
-                    for name in _TENSORS
-                    if name not in _OPTIONAL or name in file.files
-                }
-                tensors.setdefault("token_attr", None)
-            if metadata.pop("format") not in _FORMATS:
-                raise ArgumentError(
-                    f"{path} has a format that this version of captum_spes cannot read."
-                )
-            metadata["words"] = [
-                Word(**{**word, "token_indices": tuple(word["token_indices"])})
-                for word in metadata["words"]
-            ]
-            metadata["settings"] = _settings(metadata)
-            return cls(**tensors, **metadata)
-        except ArgumentError:
-            raise
-        except _DAMAGES as error:
-            raise ArgumentError(
-                f"{path} is no saved explanation, or is damaged: {error}"
-            ) from error
-
-
-# What zip, npz and JSON raise for bytes that are not theirs.
-_DAMAGES = (
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-)
-_OPTIONAL = ("token_attr", "probabilities", "ranks")
-_TENSORS = (
-    "probabilities",
-    "ranks",
-    "spectrogram",
-    "removed",
-    "feature_masks",
-    "spectrogram_attr",
-    "token_attr",
-    "frame_times",
-    "mel_frequencies",
-)
+        found = read_result(path)
+        return cls(**{**found, "words": [Word(**word) for word in found["words"]]})
 
 
 def _visible(token: str) -> str:
     """A token as a label: a space that starts a word must be seen."""
-    return token.replace(" ", "␣") if token.strip() else repr(token)
+    return visible(token.replace(" ", "␣")) if token.strip() else repr(token)
+
+
+def _parts(length: int, size: int = 32) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))
 
 
 def _vector(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device="cpu")
-
-
-def _settings(metadata: Mapping[str, Any]) -> Settings:
-    """The settings of a file; of one of version 1, what its parameters say."""
-    if "settings" in metadata:
-        return Settings.from_dict(metadata["settings"])
-    old = dict(metadata.get("parameters", {}))
-    known = {f.name for f in fields(Settings)}
-    given = ("feature_mask", "baselines", "design")
-    unsaved = {
-        name: {"unsaved": f"{name} of one's own", "text": str(old[name])}
-        for name in given
-        if old.get(name) == "given" or (name == "design" and old.get(name) is not None)
-    }
-    values = {name: value for name, value in {**old, **unsaved}.items() if name in known}
-    if isinstance(values.get("dtype"), str):
-        values["dtype"] = {"dtype": values["dtype"]}
-    make = Settings.efficient if old.get("scheme") == "efficient" else Settings.paper
-    base = make(score=old.get("score"))
-    return Settings.from_dict({**base.to_dict(), **values})

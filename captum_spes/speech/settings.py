@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -263,7 +265,7 @@ class Settings:
             )
         self._set("perturb_jointly", bool(self.perturb_jointly))
         self._set("dtype", _dtype(self.dtype))
-        self._set("gen_args", _mapping("gen_args", self.gen_args))
+        self._set("gen_args", _gen_args(self.gen_args))
         _check_baselines(self.baselines)
         self._check_together()
 
@@ -329,6 +331,24 @@ class Settings:
             plain.equal(getattr(self, f.name), getattr(other, f.name))
             for f in dataclasses.fields(self)
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Of lambdas and open streams a pickle keeps what a file keeps, their name.
+        return {f.name: plain.portable(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            self._set(name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Settings:
+        found = copy.copy(self)
+        for f in dataclasses.fields(self):
+            with suppress(Exception):  # an open stream is shared, as there is no second one
+                found._set(f.name, copy.deepcopy(getattr(self, f.name), memo))
+        return found
+
+    def __copy__(self) -> Settings:
+        return dataclasses.replace(self)
 
     def __hash__(self) -> int:
         return hash((self.n_samples, self.n_token_samples, self.patches_per_second))
@@ -410,10 +430,10 @@ class Settings:
     def check_runnable(self) -> None:
         """Raise where a value is known by name only."""
         for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, plain.Unsaved):
+            unsaved = plain.first_unsaved(getattr(self, f.name))
+            if unsaved is not None:
                 raise ArgumentError(
-                    f"settings.{f.name} was {value.name}, which a file does not hold: give it "
+                    f"settings.{f.name} was {unsaved.name}, which a file does not hold: give it "
                     f"again, settings.replace({f.name}=...)."
                 )
 
@@ -438,6 +458,16 @@ def _mapping(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ArgumentTypeError(f"{name} must be a dictionary of names and values, got {value!r}.")
     return dict(value)
+
+
+def _gen_args(value: object) -> dict[str, Any]:
+    """With ids as Tensors, which generate takes; ``get_prompt_ids`` makes arrays."""
+    return {
+        name: torch.from_numpy(own)
+        if isinstance(own, np.ndarray) and own.dtype.kind == "i"
+        else own
+        for name, own in _mapping("gen_args", value).items()
+    }
 
 
 def _by_side(method_args: object) -> dict[str, dict[str, Any]]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captum_spes.errors import ArgumentError
-from captum_spes.io.files import whole_file
+from captum_spes.io.arrays import Archive, open_archive
+from captum_spes.io.files import read_settings, whole_file
+from captum_spes.io.names import FileNames
 from captum_spes.stability.units import UnitPair
 
 SETTINGS = "settings.json"
 _ATTRIBUTIONS = "attributions"
+_KIND = "a file of attributions"
+_ADVICE = ": remove it, and what it held is computed again"
 Scores = NDArray[np.float32]
 
 
@@ -71,11 +75,13 @@ class ModelAttributions:
         records: in the order in which they were made.
         right: task to utterance to how right the model was, 0 to 1.
         weights: a digest of the model, to notice that it changed; empty if it has no folder.
+        model: its name; empty in files of earlier versions, whose own name tells it.
     """
 
     records: list[Record] = field(default_factory=list)
     right: dict[str, dict[str, float]] = field(default_factory=dict)
     weights: str = ""
+    model: str = ""
 
     @property
     def utterances(self) -> set[str]:
@@ -94,29 +100,23 @@ class ModelAttributions:
                 index=np.array(json.dumps(index)),
                 right=np.array(json.dumps(self.right)),
                 weights=np.array(self.weights),
+                model=np.array(json.dumps(self.model)),
                 scores=np.concatenate(scores) if scores else np.empty(0, np.float32),
             )
 
     @classmethod
     def load(cls, path: Path) -> ModelAttributions:
         """Read what :meth:`save` wrote."""
-        try:
-            # Opened here, as NumPy leaves a damaged file open.
-            with path.open("rb") as file, np.load(file) as arrays:
-                index, right = json.loads(str(arrays["index"])), json.loads(str(arrays["right"]))
-                scores = arrays["scores"].astype(np.float32)
-                weights = str(arrays["weights"])
+        with open_archive(path, _KIND, _ADVICE) as archive:
+            index, right = (json.loads(archive.text(name)) for name in ("index", "right"))
+            scores, weights = archive.read("scores").astype(np.float32), archive.text("weights")
             records, start = [], 0
             for *names, utterance, run, passes, items, units in index:
                 end = start + items * units
                 values = scores[start:end].reshape(items, units)
                 records.append(Record(Condition(*names), utterance, run, passes, values))
                 start = end
-        except Exception as error:  # damaged files raise whatever their parsers raise
-            raise ArgumentError(
-                f"{path} is damaged ({error}): remove it, and what it held is computed again."
-            ) from error
-        return cls(records, right, weights)
+            return cls(records, dict(right), weights, _model_of(archive, path))
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,13 @@ class StabilityStudy:
         """
         if not (Path(folder) / SETTINGS).is_file():
             raise FileNotFoundError(f"{folder} holds no study of reliability.")
-        settings = json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8"))
-        files = sorted((Path(folder) / _ATTRIBUTIONS).glob("[!.]*.npz"))
-        names = [unquote(file.stem) for file in files] if models is None else models
-        found = {
-            name: ModelAttributions.load(attributions_file(Path(folder), name)) for name in names
-        }
+        settings = _study_settings(Path(folder) / SETTINGS)
+        files = _files(Path(folder))
+        missing = [] if models is None else [name for name in models if name not in files]
+        if missing:
+            raise ArgumentError(f"{folder} holds no attributions of {', '.join(missing)}.")
+        names = files if models is None else models
+        found = {name: ModelAttributions.load(files[name]) for name in names}
         whole = {
             name: attributions
             for name, attributions in found.items()
@@ -194,6 +195,30 @@ class StabilityStudy:
         return cls(whole, settings)
 
 
-def attributions_file(folder: Path, model: str) -> Path:
-    """Where a study keeps what a model gave; hub names hold a slash."""
-    return folder / _ATTRIBUTIONS / f"{quote(model, safe='')}.npz"
+def attributions_files(folder: Path, models: Iterable[str]) -> dict[str, Path]:
+    """Where a study keeps what each model gives; hub names hold a slash."""
+    names = FileNames()
+    return {name: folder / _ATTRIBUTIONS / f"{names.new(name)}.npz" for name in sorted(models)}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files that a study holds, by the name of their model."""
+    found = {}
+    for path in sorted((folder / _ATTRIBUTIONS).glob("[!.]*.npz")):
+        with open_archive(path, _KIND, _ADVICE) as archive:
+            found[_model_of(archive, path)] = path
+    return found
+
+
+def _model_of(archive: Archive, path: Path) -> str:
+    name = json.loads(archive.text("model")) if "model" in archive else ""
+    return str(name) or unquote(path.stem)
+
+
+def _study_settings(path: Path) -> dict[str, Any]:
+    settings = read_settings(path)
+    for name in ("utterances", "left_out"):
+        ids = settings.get(name)
+        if not isinstance(ids, list) or not all(isinstance(own, str) for own in ids):
+            raise ArgumentError(f"{path} is damaged: {name} must be a list of ids.")
+    return settings

@@ -27,7 +27,8 @@ from captum_spes.errors import (
     optional_library,
     whole_number,
 )
-from captum_spes.io.files import keep_settings
+from captum_spes.io.files import keep_settings, made_folder
+from captum_spes.io.locks import only_process_in
 from captum_spes.io.provenance import versions
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.methods import Extent
@@ -38,7 +39,7 @@ from captum_spes.stability.attributions import (
     Record,
     Scores,
     StabilityStudy,
-    attributions_file,
+    attributions_files,
 )
 from captum_spes.stability.loading import load_explained_model
 from captum_spes.stability.methods import StudyMethod
@@ -53,6 +54,7 @@ from captum_spes.stability.units import (
     reported_labels,
     unit_means,
 )
+from captum_spes.text import visible
 
 # What the command line shows before a long run.
 _LOGGER = logging.getLogger(__name__)
@@ -136,7 +138,8 @@ def run_study(
         *StabilityStudy*.
 
     Raises:
-        ArgumentError: the folder holds a study with other settings, no utterance has all times
+        ArgumentError: the folder holds a study with other settings, another process works there, no
+            utterance has all times
             that the units need, or an argument is out of range.
         ImportError: Lime is asked for, and scikit-learn is not installed.
         OSError: the folder cannot be written.
@@ -185,24 +188,30 @@ def run_study(
     with ordinary_torch(torch.device("cpu")):
         _check_models(jobs)
         jobs[0].check(explained)
-    target = Path(folder)
-    attributions_file(target, "any").parent.mkdir(parents=True, exist_ok=True)
-    keep_settings(target / SETTINGS, settings, "a study")
+    target = made_folder(folder)
+    with only_process_in(target), ordinary_torch(torch.device("cpu")):
+        keep_settings(target / SETTINGS, settings, "a study")
+        _run_jobs(jobs, explained, attributions_files(target, models), show_progress)
+    return StabilityStudy.load(target, list(models))
+
+
+def _run_jobs(
+    jobs: Sequence[_Job],
+    explained: Sequence[Utterance],
+    files: Mapping[str, Path],
+    show_progress: bool,
+) -> None:
+    made_folder(files[jobs[0].name].parent)
     passes = jobs[0].passes(explained[0])
     _LOGGER.info(
-        f"{len(explained)} recordings by {len(models)} models, each about {passes:,} passes; "
-        f"{passes * len(explained) * len(models):,} in all"
+        f"{len(explained)} recordings by {len(jobs)} models, each about {passes:,} passes; "
+        f"{passes * len(explained) * len(jobs):,} in all"
     )
-    with (
-        ordinary_torch(torch.device("cpu")),
-        tqdm(
-            total=len(models) * len(explained), unit="utterance", disable=not show_progress
-        ) as bar,
-    ):
+    total = len(jobs) * len(explained)
+    with tqdm(total=total, unit="utterance", disable=not show_progress) as bar:
         for job in jobs:
-            bar.set_description(job.name)
-            job.run(explained, attributions_file(target, job.name), bar)
-    return StabilityStudy.load(target, list(models))
+            bar.set_description(visible(job.name))
+            job.run(explained, files[job.name], bar)
 
 
 def _options(options: Mapping[str, Any]) -> StudyOptions:
@@ -227,7 +236,7 @@ def _digest_of_data(utterances: Sequence[Utterance], alignments: Mapping[str, Al
     """Recordings, their labels and times, so that a change is noticed."""
     digest = hashlib.blake2b(digest_size=8)
     for utterance in utterances:
-        digest.update(utterance.content())
+        digest.update(utterance.recording_digest().encode())
         known = [utterance.text, sorted(utterance.labels.items()), alignments.get(utterance.id)]
         digest.update(repr(known).encode())
     return digest.hexdigest()
@@ -285,7 +294,9 @@ class _Job:
             return ""
         digest = hashlib.blake2b(digest_size=8)
         for file in sorted(Path(self.model).iterdir()):
-            if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
+            # Weights, configurations, vocabularies.
+            if file.suffix in (".json", ".safetensors", ".bin", ".model", ".txt"):
+                digest.update(file.name.encode("utf-8", "backslashreplace"))
                 digest.update(file.read_bytes())
         return digest.hexdigest()
 
@@ -338,7 +349,7 @@ class _Job:
                 f"{path} holds attributions of another model of the name {self.name!r}: give "
                 "another folder, or remove the file."
             )
-        done.weights = self.weights
+        done.weights, done.model = self.weights, self.name
         missing = [u for u in utterances if u.id not in done.utterances]
         bar.update(len(utterances) - len(missing))
         if not missing:

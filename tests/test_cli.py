@@ -1,10 +1,12 @@
 """The command line: text, files, and one clear line for everything that is wrong."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +28,16 @@ QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40
 def recording(tmp_path, audio):
     soundfile.write(tmp_path / "tone.flac", audio, 16_000)
     return tmp_path / "tone.flac"
+
+
+@pytest.fixture
+def long_recording(tmp_path):
+    """6.5 s of tones and pauses."""
+    time = np.arange(int(6.5 * 16_000)) / 16_000
+    tones = np.sin(2 * np.pi * (300 + 200 * time) * time) * (np.sin(8 * time) > -0.3)
+    noise = np.random.default_rng(0).normal(0, 0.01, len(time))
+    soundfile.write(tmp_path / "long.flac", 0.3 * tones + noise, 16_000)
+    return tmp_path / "long.flac"
 
 
 def run(capsys, *arguments):
@@ -55,6 +67,66 @@ def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recordin
     assert 0 <= start <= end <= 0.6
     low, high = map(float, rows[0].split()[2].split("-"))
     assert 20 <= low <= high <= 8000
+
+
+class TestLongRecordings:
+    """More than the model takes at once (4 s), and parts of it."""
+
+    def test_every_window_is_explained_and_written(
+        self, capsys, long_recording, model_folder, tmp_path
+    ):
+        out = tmp_path / "out"
+        status, text, _ = explain(capsys, long_recording, "--model", model_folder, "--out", out)
+        assert status == 0
+        folders = sorted((out / "long").iterdir())
+        assert [folder.name for folder in folders] == ["from 00-00.0", "from 00-02.5"]
+        results = [SpeechToTextAttributionResult.load(f / "explanation.npz") for f in folders]
+        assert [r.parameters["window"]["start"] for r in results] == pytest.approx(
+            [0, 2.5], abs=0.1
+        )
+        assert f"{long_recording}, 00:00.0 to 00:04.0" in text
+        assert (folders[1] / "tokens.png").exists()
+        # Times in the table are those of the recording.
+        assert "2.5" in text.split("00:02.5 to 00:06.5")[1]
+
+    def test_only_what_is_asked_for(self, capsys, long_recording, model_folder, tmp_path):
+        out = tmp_path / "out"
+        status, text, _ = explain(
+            capsys, long_recording, "--model", model_folder, "--at", "0:06-0:06.5", "--out", out
+        )
+        assert status == 0
+        assert [folder.name for folder in (out / "long").iterdir()] == ["from 00-02.5"]
+        (result,) = (
+            SpeechToTextAttributionResult.load(file) for file in out.rglob("explanation.npz")
+        )
+        asked = result.parameters["window"]["asked_words"]
+        rows = sum(len(result.words[i].token_indices) for i in asked)
+        table = text.split("strongest previous token")[1].split("written:")[0]
+        assert len(table.strip().splitlines()) == rows < len(result.output_tokens)
+        word = result.words[asked[0]].word
+        status, again, _ = explain(
+            capsys, long_recording, "--model", model_folder, "--word", word.upper()
+        )
+        assert status == 0
+        assert "00:02.5 to 00:06.5" in again
+
+    def test_the_cost_of_the_parts_is_told(self, capsys, long_recording, model_folder):
+        arguments = [argument for argument in QUICK if argument != "--quiet"]
+        status, _, error = run(
+            capsys, "explain", long_recording, "--model", model_folder, "--at", "6", *arguments
+        )
+        assert status == 0
+        assert "1 of 2 windows are explained" in error
+        assert "1 recording, each 21 passes of spectrograms" in error
+
+    def test_standard_input(self, capsys, recording, model_folder, monkeypatch, tmp_path):
+        content = io.TextIOWrapper(io.BytesIO(recording.read_bytes()))
+        monkeypatch.setattr("sys.stdin", content)
+        status, text, _ = explain(capsys, "-", "--model", model_folder, "--out", tmp_path / "out")
+        assert status == 0
+        assert (tmp_path / "out" / "stdin" / "explanation.npz").exists()
+        expected = explain(capsys, recording, "--model", model_folder)[1]
+        assert text.strip().splitlines()[1:4] == expected.strip().splitlines()[1:4]
 
 
 class TestBundled:
@@ -284,10 +356,28 @@ class TestErrors:
             assert message in error
             assert str(file) in error
 
-    def test_too_long(self, capsys, model_folder, tmp_path):
-        file = tmp_path / "long.wav"
-        soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, 16_000 * 10), 16_000)
-        assert "at most 4.0 s" in fails(capsys, file, "--model", model_folder)
+    def test_a_target_for_more_than_the_model_takes(self, capsys, long_recording, model_folder):
+        error = fails(capsys, long_recording, "--model", model_folder, "--target", "the cat")
+        assert "at most 4.0 s" in error
+
+    def test_parts_of_what_is_given(self, capsys, long_recording, model_folder):
+        arguments = (long_recording, "--model", model_folder)
+        assert "leave --target out" in fails(capsys, *arguments, "--word", "a", "--target", "a")
+        assert "does not hold 'zebra'" in fails(capsys, *arguments, "--word", "zebra")
+        assert "nothing was written from 100" in fails(capsys, *arguments, "--at", "1:40")
+
+    @pytest.mark.parametrize("time", ["noon", "1:2:3:4", "5-3", "", "-", "1e9", "12:34-"])
+    def test_times_that_are_none(self, capsys, recording, time):
+        with pytest.raises(SystemExit, match="2"):
+            run(capsys, "explain", recording, "--model", "demo", f"--at={time}")
+        assert "argument --at" in capsys.readouterr().err
+
+    def test_standard_input_that_is_none(self, capsys, model_folder, monkeypatch):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+        assert "empty" in fails(capsys, "-", "--model", model_folder)
+        assert "can be read once" in fails(capsys, "-", "-", "--model", model_folder)
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        assert "is a terminal" in fails(capsys, "-", "--model", model_folder)
 
     def test_unknown_model(self, capsys, recording, tmp_path):
         assert "no such model folder" in fails(capsys, recording, "--model", tmp_path / "nope")

@@ -19,6 +19,13 @@ from captum_spes.cli.options import (
     print_written,
     settings_of,
 )
+from captum_spes.cli.recordings import (
+    Recording,
+    check_there,
+    clock_times,
+    read_recording,
+    shown_clock,
+)
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
@@ -35,7 +42,14 @@ def add_explain(commands: Any) -> None:
         description="Explain recordings; with none, a bundled one.",
     )
     add = explain.add_argument
-    add("audio", nargs="*", type=Path, metavar="AUDIO", help="wav, flac, mp3 or ogg; any rate")
+    add(
+        "audio",
+        nargs="*",
+        type=Path,
+        metavar="AUDIO",
+        help="recordings of any format, rate and length; - is standard input. One that is longer "
+        "than the model takes at once is explained window by window",
+    )
     add(
         "--method",
         default="spes",
@@ -45,6 +59,22 @@ def add_explain(commands: Any) -> None:
         ),
     )
     add("--target", metavar="TEXT", help="explain this text instead of the model's own output")
+    add(
+        "--word",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="explain only the windows in which this word, or phrase, was written; can be repeated",
+    )
+    add(
+        "--at",
+        action="append",
+        type=clock_times,
+        default=[],
+        metavar="TIME",
+        help="explain only the words that are spoken then: 12:34, or 12:34-12:40, or seconds; can "
+        "be repeated",
+    )
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     add(
         "--return-partial",
@@ -65,37 +95,132 @@ def add_explain(commands: Any) -> None:
 
 def _explain(parsed: argparse.Namespace) -> None:
     _check_model(parsed)
-    for file in parsed.audio:
-        if not file.exists():
-            raise FileNotFoundError(f"no such audio file: {file}")
+    check_there(parsed.audio)
+    if parsed.target is not None and (parsed.word or parsed.at):
+        raise ArgumentError("--word and --at look in what the model writes: leave --target out.")
     method, settings = _method_and_settings(parsed)
-    folders = _output_folders(parsed.audio, parsed.out)
 
     from captum_spes import SpeechToTextAttribution
-    from captum_spes.report import explanation_text, write_explanation
 
     model, processor = load(parsed)
     explainer = SpeechToTextAttribution(method.make(model), processor)
-    recordings = [_checked_audio(explainer, file) for file in parsed.audio]
-    if not parsed.quiet:
-        _tell_cost(parsed, explainer, recordings, method, settings)
-    for file, samples, folder in zip(parsed.audio, recordings, folders, strict=True):
-        result = explainer.attribute(
+    # All are read before the first is explained, so that a bad one costs no time.
+    rate = explainer.adapter.sampling_rate
+    recordings = [read_recording(file, rate) for file in parsed.audio]
+    folders = _output_folders(recordings, parsed.out)
+    task = _Task(parsed, explainer, method, settings)
+    is_whole = [task.takes_whole(recording) for recording in recordings]
+    task.tell_cost([r for r, whole in zip(recordings, is_whole, strict=True) if whole])
+    for recording, folder, whole in zip(recordings, folders, is_whole, strict=True):
+        task.explain_whole(recording, folder) if whole else task.explain_parts(recording, folder)
+
+
+class _Task:
+    """What is done with each recording."""
+
+    def __init__(
+        self, parsed: argparse.Namespace, explainer: Any, method: Any, settings: Any
+    ) -> None:
+        self._parsed, self._explainer = parsed, explainer
+        self._method, self._settings = method, settings
+        self._rate = explainer.adapter.sampling_rate
+
+    def takes_whole(self, recording: Recording) -> bool:
+        """Whether the recording is explained in one piece, or part by part."""
+        if self._parsed.word or self._parsed.at:
+            return False
+        most = self._explainer.adapter.max_seconds
+        return most is None or recording.seconds <= most or self._parsed.target is not None
+
+    def tell_cost(self, recordings: list[Recording]) -> None:
+        """What explaining recordings in one piece will cost."""
+        if recordings and not self._parsed.quiet:
+            self._tell_cost(
+                recordings[0].samples(self._rate),
+                self._parsed.target,
+                len(recordings),
+                sum(recording.seconds for recording in recordings),
+            )
+
+    def _tell_cost(self, samples: Any, target: Any, count: int, seconds: float) -> None:
+        from captum_spes.speech.forecast import forecast
+
+        pairs = [(self._method, self._settings)]
+        found = forecast(self._explainer.adapter, samples, pairs, target=target)
+        _LOGGER.info(found.text(count, seconds))
+
+    def explain_whole(self, recording: Recording, folder: Path | None) -> None:
+        result = self._explainer.attribute(
+            recording.samples(self._rate),
+            sampling_rate=self._rate,
+            target=self._parsed.target,
+            settings=self._settings,
+            seed=self._parsed.seed,
+            return_partial=self._parsed.return_partial,
+            show_progress=not self._parsed.quiet,
+        )
+        _show(result, folder, visible(recording.label), None)
+
+    def explain_parts(self, recording: Recording, folder: Path | None) -> None:
+        """Explain window by window; each is written as soon as it is there."""
+        parsed, names = self._parsed, FileNames()
+        samples = recording.samples(self._rate)
+        transcript = self._explainer.transcribe(
             samples,
-            sampling_rate=explainer.adapter.sampling_rate,
-            target=parsed.target,
-            settings=settings,
+            self._rate,
+            self._settings.gen_args,
+            seed=parsed.seed,
+            show_progress=not parsed.quiet,
+        )
+        asked = {"words": parsed.word or None, "at": parsed.at or None}
+        self._tell_cost_of_parts(samples, transcript, asked)
+
+        def written(result: Any) -> None:
+            window = result.parameters["window"]
+            clock = shown_clock(window["start"])
+            own = (
+                None
+                if folder is None
+                else made_folder(folder / names.new(f"from {clock}".replace(":", "-")))
+            )
+            label = f"{visible(recording.label)}, {clock} to {shown_clock(window['end'])}"
+            rows = [i for word in window["asked_words"] for i in result.words[word].token_indices]
+            _show(result, own, label, sorted(rows) if parsed.word or parsed.at else None)
+
+        self._explainer.attribute_parts(
+            samples,
+            self._rate,
+            **asked,
+            transcript=transcript,
+            settings=self._settings,
             seed=parsed.seed,
             return_partial=parsed.return_partial,
             show_progress=not parsed.quiet,
+            on_result=written,
         )
-        # Files first: what was computed must not be lost to a closed pipe.
-        written = [] if folder is None else write_explanation(result, folder)
-        place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
-        print_report(f"\n{visible(file)}\n{explanation_text(result)}", place)
-        if written:
-            print_text("")
-            print_written(written)
+
+    def _tell_cost_of_parts(self, samples: Any, transcript: Any, asked: dict[str, Any]) -> None:
+        from captum_spes.speech.parts import asked_parts
+
+        windows = [part.window for part in asked_parts(transcript, **asked)]
+        _LOGGER.info(f"{len(windows)} of {len(transcript.windows)} windows are explained")
+        if windows and not self._parsed.quiet:
+            first, last = (round(t * self._rate) for t in (windows[0].start, windows[0].end))
+            seconds = sum(window.end - window.start for window in windows)
+            self._tell_cost(samples[first:last], windows[0].sequence, len(windows), seconds)
+
+
+def _show(result: Any, folder: Path | None, label: str, tokens: list[int] | None) -> None:
+    """Write an explanation into its folder, and print it."""
+    from captum_spes.report import explanation_text, write_explanation
+
+    # Files first: what was computed must not be lost to a closed pipe.
+    written = [] if folder is None else write_explanation(result, folder)
+    place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
+    print_report(f"\n{label}\n{explanation_text(result, tokens)}", place)
+    if written:
+        print_text("")
+        print_written(written)
 
 
 def _check_model(parsed: argparse.Namespace) -> None:
@@ -132,34 +257,9 @@ def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     return method, settings
 
 
-def _tell_cost(
-    parsed: argparse.Namespace, explainer: Any, recordings: list[Any], method: Any, settings: Any
-) -> None:
-    from captum_spes.speech.forecast import forecast
-
-    found = forecast(explainer.adapter, recordings[0], [(method, settings)], target=parsed.target)
-    seconds = sum(map(len, recordings)) / explainer.adapter.sampling_rate
-    _LOGGER.info(found.text(len(recordings), seconds))
-
-
-def _checked_audio(explainer: Any, file: Path) -> Any:
-    """Read every file before explaining the first, so that a bad one costs no time."""
-    from captum_spes.io.audio import check_audio, load_audio
-
-    adapter = explainer.adapter
-    try:
-        samples = load_audio(file, adapter.sampling_rate)
-        check_audio(samples, adapter.sampling_rate, adapter.max_seconds)
-    except ArgumentError as error:
-        raise ArgumentError(
-            str(error) if str(file) in str(error) else f"{file}: {error}"
-        ) from error
-    return samples
-
-
-def _output_folders(files: list[Path], out: Path | None) -> list[Path | None]:
+def _output_folders(recordings: list[Recording], out: Path | None) -> list[Path | None]:
     """One folder per recording, named after it; made now, so that a bad path fails early."""
     if out is None:
-        return [None] * len(files)
+        return [None] * len(recordings)
     names = FileNames()
-    return [made_folder(out / names.new(file.stem)) for file in files]
+    return [made_folder(out / names.new(recording.name)) for recording in recordings]

@@ -318,8 +318,8 @@ def _file(source: Any, stack: ExitStack) -> tuple[IO[bytes], str]:
     if not is_seekable(file):
         pipe, file = file, tempfile.SpooledTemporaryFile(_HELD_BYTES)  # noqa: SIM115
         shutil.copyfileobj(pipe, stack.enter_context(file))
-        if not file.tell():
-            raise ArgumentError(f"{name} is empty (0 bytes).")
+    if not file.seek(0, io.SEEK_END):
+        raise ArgumentError(f"{name} is empty (0 bytes).")
     return file, name
 
 

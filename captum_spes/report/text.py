@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,13 +76,17 @@ def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary
     return summaries
 
 
-def explanation_text(result: SpeechToTextAttributionResult) -> str:
+def explanation_text(
+    result: SpeechToTextAttributionResult, tokens: Sequence[int] | None = None
+) -> str:
     r"""
     Write an explanation as a table, one line per token.
 
     Args:
 
         result (SpeechToTextAttributionResult): An explanation.
+        tokens (sequence of int, optional): Rows to show.
+                    Default: None, all
 
     Returns:
         *str*: several lines, without a newline at the end.
@@ -96,6 +101,8 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
     distinct = result.parameters.get("distinct_levels")
     asked = result.parameters.get("n_samples")
     n_samples = result.parameters.get("n_samples_evaluated", asked)
+    summaries = summarize_tokens(result)
+    shown = summaries if tokens is None else [summaries[row] for row in tokens]
     lines = [
         visible(result.text),
         f"{visible(result.method)}, {visible(result.model_id)}, {result.seconds:.1f} s of speech, "
@@ -104,7 +111,7 @@ def explanation_text(result: SpeechToTextAttributionResult) -> str:
         *_noise(result),
         "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1",
         "",
-        *aligned_lines(_LINE, _HEADER, map(_cells, summarize_tokens(result))),
+        *aligned_lines(_LINE, _HEADER, map(_cells, shown)),
     ]
     return "\n".join(lines)
 

@@ -13,7 +13,13 @@ from captum_spes.masks.scales import requested_patches
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.inputs import Audio, read_speech
 from captum_spes.speech.methods import Extent, Method
-from captum_spes.speech.models import Generates, ReadsPreviousTokens, SpeechInput, can
+from captum_spes.speech.models import (
+    Generates,
+    ReadsPreviousTokens,
+    SpeechInput,
+    TargetSequence,
+    can,
+)
 from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.settings import Settings
 
@@ -63,7 +69,7 @@ def forecast(
         adapter (SpeechModel): The model's adapter, ``explainer.adapter``.
         audio (path, array or Tensor): A recording such as those to explain.
         methods (sequence of tuple): Pairs of a method and its settings.
-        target (str or sequence of int, optional): What is explained.
+        target (str, sequence of int or TargetSequence, optional): What is explained.
                     Default: None, what the model writes
         scored_per_method (int, optional): Transcriptions that scoring an explanation takes.
                     Default: 0
@@ -81,7 +87,9 @@ def forecast(
         speech = read_speech(adapter, audio, adapter.sampling_rate)
         gen_args = methods[0][1].gen_args if methods else {}
         with seeded_draws(0):
-            if target is None and can(adapter, Generates):
+            if isinstance(target, TargetSequence):
+                writing, sequence = 0.0, target
+            elif target is None and can(adapter, Generates):
                 writing, sequence = _timed(lambda: adapter.generate(speech, gen_args))
             else:
                 writing, sequence = _timed(lambda: adapter.force(speech, target, gen_args))

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from captum_spes.alignment import Alignment, align_result
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.io.names import text_of_file_name
 from captum_spes.speech import SpeechToTextAttributionResult
 
@@ -50,7 +50,8 @@ def load_results(
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ArgumentError: there is no explanation, one is damaged, or two have the same name.
+        ArgumentError: there is no explanation, all are damaged, or two have the same name. Where
+            some are damaged a warning names them.
 
     Examples::
 
@@ -64,13 +65,21 @@ def load_results(
     if not files:
         raise ArgumentError(f"{place} holds no saved explanation (.npz).")
     results: dict[str, SpeechToTextAttributionResult] = {}
+    damaged: list[ArgumentError] = []
     for file in files:
         # The folder is named after the recording; a file that stands alone has its own name.
         is_in_own_folder = file.stem == "explanation" and file.parent.name
         name = text_of_file_name(file.parent.name if is_in_own_folder else file.stem)
         if name in results:
             raise ArgumentError(f"{file}: there is an explanation of {name!r} already.")
-        results[name] = SpeechToTextAttributionResult.load(file)
+        try:
+            results[name] = SpeechToTextAttributionResult.load(file)
+        except ArgumentError as error:  # one bad file must not end the analysis of the others
+            damaged.append(error)
+    if not results:
+        raise damaged[0]
+    for error in damaged:
+        warn_caller(f"left out: {error}")
     return results
 
 

@@ -462,12 +462,10 @@ def _mapping(name: str, value: object) -> dict[str, Any]:
 
 def _gen_args(value: object) -> dict[str, Any]:
     """With ids as Tensors, which generate takes; ``get_prompt_ids`` makes arrays."""
-    return {
-        name: torch.from_numpy(own)
-        if isinstance(own, np.ndarray) and own.dtype.kind == "i"
-        else own
-        for name, own in _mapping("gen_args", value).items()
-    }
+    given = _mapping("gen_args", value)
+    arrays = {n: own for n, own in given.items() if isinstance(own, np.ndarray)}
+    ids = {n: torch.from_numpy(own) for n, own in arrays.items() if own.dtype.kind == "i"}
+    return {**given, **ids}
 
 
 def _by_side(method_args: object) -> dict[str, dict[str, Any]]:

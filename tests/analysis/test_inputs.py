@@ -60,3 +60,16 @@ def test_groups(tmp_path):
         read_groups(path, "speaker")
     with pytest.raises(FileNotFoundError):
         read_groups(tmp_path / "x", "speaker")
+
+
+def test_a_damaged_explanation_is_named_and_the_others_are_read(tmp_path):
+    from tests.speech.test_result import make
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make().save(tmp_path / name / "explanation.npz")
+    (tmp_path / "one" / "explanation.npz").write_bytes(b"PK damaged")
+    with pytest.warns(UserWarning, match=r"left out: .*one.explanation\.npz is damaged"):
+        assert list(load_results(tmp_path)) == ["two"]
+    with pytest.raises(ArgumentError, match="is damaged"):
+        load_results(tmp_path / "one")

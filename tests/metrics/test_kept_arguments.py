@@ -15,32 +15,23 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 QUICK = {"n_samples": 6, "n_token_samples": 4, "seed": 0, "patches_per_second": (40,)}
 
 
-@pytest.fixture
-def prompted(tiny_whisper, audio):
-    model, processor = tiny_whisper
+@pytest.mark.parametrize("kind", ["pt", "np"])
+def test_ids_of_a_prompt_are_kept_and_given_back(whisper, speech_clips, tmp_path, kind):
+    model, processor = whisper
+    clip = speech_clips["so-000360314"]
     explainer = SpeechToTextAttribution(SPES(model), processor)
-
-    def explain(ids):
-        gen_args = {"decoder_input_ids": ids, "max_new_tokens": 4}
-        return explainer, explainer.attribute(audio, gen_args=gen_args, **QUICK)
-
-    return explain
-
-
-def ids_of(kind):
-    return kind([[257, 258, 70, 71]])
-
-
-@pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
-def test_ids_of_a_prompt_are_kept_and_given_back(prompted, audio, tmp_path, curve):
-    explainer, result = prompted(ids_of(torch.tensor))
+    ids = processor.get_prompt_ids("Captum, SPES", return_tensors=kind)
+    result = explainer.attribute(clip["path"], gen_args={"prompt_ids": ids}, **QUICK)
+    assert result.parameters["gen_args"] == {"prompt_ids": list(map(int, ids))}
     result.save(tmp_path / "a.npz")
     loaded = SpeechToTextAttributionResult.load(tmp_path / "a.npz")
-    assert torch.equal(loaded.settings.gen_args["decoder_input_ids"], ids_of(torch.tensor))
-    found = [curve(explainer, [(audio, "the cat", r)], step=0.5).y for r in (result, loaded)]
-    assert found[0] == found[1]
-    without = curve(explainer, [(audio, "the cat", result)], step=0.5, gen_args={})
-    assert len(without.y) == 3
+    assert torch.equal(loaded.settings.gen_args["prompt_ids"], torch.as_tensor(ids))
+    for curve in (deletion_curve, insertion_curve):
+        found = [
+            curve(explainer, [(clip["path"], result.text, r)], step=0.5).y for r in (result, loaded)
+        ]
+        assert found[0] == found[1]
+        assert 0.0 in found[0]
 
 
 def test_arrays_of_ids_become_tensors_and_can_be_read():

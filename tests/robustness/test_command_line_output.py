@@ -31,10 +31,10 @@ def everything(folder):
 
 @POSIX
 def test_names_of_recordings_stay_in_the_output_folder(tmp_path, clip, capsys):
-    """Stems that are "..", "." and "-", bytes that are no UTF-8, escape sequences."""
+    """Stems that are "..", "." and "-"; escape sequences, reserved and long names."""
     source, out = tmp_path / "in", tmp_path / "deep" / "out"
     source.mkdir()
-    stems = [b"..", b".", b"-", b"a\nb", b"\x1b[31mred", b"caf\xe9", b"con", b"x" * 240]
+    stems = [b"..", b".", b"-", b"a\nb", b"\x1b[31mred", b"con", b"x" * 240]
     files = [os.path.join(os.fsencode(source), stem + b".flac") for stem in stems]
     for file in files:
         shutil.copy(clip, file)
@@ -48,7 +48,6 @@ def test_names_of_recordings_stay_in_the_output_folder(tmp_path, clip, capsys):
         assert (folder / "explanation.npz").is_file()
     assert "\x1b" not in captured.out + captured.err
     assert "\\x1b[31mred" in captured.out
-    assert "caf\\xe9" in captured.out
     # And analyse finds them again by these names.
     from captum_spes.analysis import load_results
 

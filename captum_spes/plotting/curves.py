@@ -13,6 +13,8 @@ from captum_spes.plotting.figure import as_written, colour, new_figure
 _LABELS = {
     "wer": "word error rate (%)",
     "wer_capped": "word error rate (%), at most 100",
+    "cer": "character error rate (%)",
+    "cer_capped": "character error rate (%), at most 100",
     "bleu": "BLEU",
     "kl": "KL divergence (nats)",
     "token_accuracy": "tokens ranked first (%)",

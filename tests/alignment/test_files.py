@@ -409,6 +409,7 @@ class TestFaultsOfSingleWords:
 
     def test_half_a_character_can_be_written_again(self, tmp_path):
         found = read_alignments(written(tmp_path, "a.json", '{"words": [["a\\ud800", 0, 1]]}'))
+        assert found["a"].words[0].label == "a?"  # as every report can write it
         write_alignments(found, tmp_path / "b.jsonl")
         assert read_alignments(tmp_path / "b.jsonl") == found
         write_alignments({"caf\udce9": found["a"]}, tmp_path / "b.jsonl")

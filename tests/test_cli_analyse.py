@@ -2,11 +2,12 @@
 
 import json
 import shutil
+import unicodedata
 
 import pandas as pd
 import pytest
 
-from captum_spes.alignment import read_alignments
+from captum_spes.alignment import Alignment, Interval, read_alignments
 from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
 from tests.analysis.planted import noise, planted_result
@@ -123,6 +124,42 @@ class TestAlign:
             w.label.lower() for w in example.words
         ]
 
+    @pytest.fixture
+    def planted(self, monkeypatch):
+        """An aligner that finds one word, or raises what a text names."""
+
+        def align(audio, text):
+            errors = {"type": TypeError("samplerate"), "file": FileNotFoundError("gone"),
+                      "stop": KeyboardInterrupt()}  # fmt: skip
+            if text in errors:
+                raise errors[text]
+            return Alignment((Interval(text, 0.1, 0.3),))
+
+        monkeypatch.setattr("captum_spes.alignment.force_align", align)
+
+    def manifest(self, tmp_path, *texts):
+        shutil.copy(load_examples()[0].path, tmp_path / "a.flac")
+        lines = [{"id": f"u{i}", "audio": "a.flac", "text": t} for i, t in enumerate(texts)]
+        (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        return tmp_path / "m.jsonl"
+
+    def test_no_error_of_one_recording_ends_the_run(self, capsys, tmp_path, planted):
+        out = tmp_path / "times.jsonl"
+        manifest = self.manifest(tmp_path, "so", "type", "file", "no")
+        status, printed, errors = run(capsys, "align", manifest, "--out", out, "--quiet")
+        assert status == 0
+        assert "aligned 2 of 4" in printed
+        assert errors.splitlines() == [
+            "captum-spes: u1: TypeError: samplerate", "captum-spes: u2: gone"
+        ]  # fmt: skip
+        assert set(read_alignments(out)) == {"u0", "u3"}
+
+    def test_an_interrupted_run_keeps_what_it_has(self, capsys, tmp_path, planted):
+        out = tmp_path / "times.jsonl"
+        manifest = self.manifest(tmp_path, "so", "stop", "no")
+        assert run(capsys, "align", manifest, "--out", out, "--quiet")[0] == 130
+        assert set(read_alignments(out)) == {"u0"}
+
     def test_nothing_aligned(self, capsys, tmp_path):
         pytest.importorskip("pocketsphinx")
         shutil.copy(load_examples()[0].path, tmp_path / "a.flac")
@@ -194,6 +231,62 @@ class TestPlantedResults:
         return run(
             capsys, "analyse", folder, "--out", folder / "out", "--alignments", folder, *more
         )
+
+    @pytest.mark.filterwarnings("always:.*left out")
+    def test_segments_without_words_say_nothing_of_words(self, capsys, folder):
+        """They are not counted as not said."""
+        transcript = {
+            "text": "so no",
+            "segments": [{"id": 0, "start": 0, "end": 1, "text": "so no"}],
+        }
+        (folder / "u5.json").write_text(json.dumps(transcript))
+        status, printed, errors = self.analyse(capsys, folder)
+        assert status == 0
+        assert "u5.json: segment 1 has no words: transcribe with the times of words" in errors
+        assert "* u5: no alignment" in printed
+        assert "5 utterances have times" in printed
+        assert "every word of the output was matched" in printed
+
+    @pytest.mark.filterwarnings("always:.*left out")
+    def test_one_bad_file_is_named(self, capsys, folder):
+        (folder / "u0.json").write_text("[" * 100_000)
+        (folder / "u1.json").write_text('{"words": [["so", 0.1, 0.3], ["no", 0.7, 0.5]]}')
+        status, printed, errors = self.analyse(capsys, folder)
+        assert status == 0
+        assert "u0.json: no JSON that can be read: it is nested too deeply" in errors
+        assert "u1.json: left out word 2: 'no' from 0.7 to 0.5" in errors
+        assert "* u0: no alignment" in printed
+        assert "* u1: written only: no; spoken only: -" in printed
+
+    @pytest.mark.parametrize("language", ["sv", "vi", "am", "el", "pt-BR"])
+    def test_odd_numbers_in_any_language(self, capsys, folder, language):
+        planted_result([" so", " 1961", " 1.5th", f" {'9' * 5000}"]).save(folder / "u0.npz")
+        assert self.analyse(capsys, folder, "--language", language)[0] == 0
+
+    def test_what_is_no_language_is_told(self, capsys, folder):
+        status, _, errors = self.analyse(capsys, folder, "--language", "German")
+        assert status == 2
+        assert errors == (
+            "captum-spes: error: the language 'German' is no code such as 'en' or 'pt-BR'.\n"
+        )
+
+    def test_names_in_another_form(self, capsys, folder):
+        (folder / "u0.npz").rename(folder / (unicodedata.normalize("NFD", "Zürich") + ".npz"))
+        (folder / "u0.json").rename(folder / (unicodedata.normalize("NFC", "Zürich") + ".json"))
+        status, printed, _ = self.analyse(capsys, folder)
+        assert status == 0
+        assert "6 utterances have times" in printed
+
+    @pytest.mark.filterwarnings("always:no font of this system")
+    def test_a_language_without_spaces(self, capsys, tmp_path):
+        for name in "ab":
+            planted_result(["今", "天", "很", "好", "。"]).save(tmp_path / f"{name}.npz")
+            times = {"words": [["今天", 0.1, 0.3], ["很", 0.4, 0.5], ["冷", 0.5, 0.7]]}
+            (tmp_path / f"{name}.json").write_text(json.dumps(times))
+        assert self.analyse(capsys, tmp_path, "--language", "zh")[0] == 0
+        words = pd.read_csv(tmp_path / "out" / "word_evidence.csv")
+        assert words["word"].tolist() == ["今", "天", "很", "好"] * 2
+        assert words["supported"].tolist() == [True, True, True, False] * 2
 
     @pytest.mark.parametrize("bands", ["bark", "erb", "hz", "voice"])
     def test_every_kind_of_band(self, capsys, folder, bands):

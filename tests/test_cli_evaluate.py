@@ -3,12 +3,14 @@
 import csv
 import json
 import shutil
+import sys
 
 import pytest
 import soundfile
 
 from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
+from captum_spes.metrics.text import METRICS
 
 # Few samples are noise; the command line prints it.
 pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
@@ -71,6 +73,62 @@ def test_a_translation_is_scored_by_bleu(capsys, tmp_path):
     record = json.loads((tmp_path / "out" / "scores.jsonl").read_text())
     assert record["reference"] == load_examples()[0].translations["de"]
     assert json.loads((tmp_path / "out" / "settings.json").read_text())["metric"] == "bleu"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "metric"),
+    [
+        ("the cat", [], "wer_capped"),
+        ("今天天气很好", [], "cer_capped"),
+        ("今天天气很好", ["--metric", "wer"], "wer"),
+        ("the cat", ["--metric", "cer"], "cer"),
+        ("the cat", ["--metric", "bleu-char"], "bleu-char"),
+    ],
+)
+def test_the_metric_fits_the_script(
+    capsys, manifest, model_folder, tmp_path, text, arguments, metric
+):
+    line = {"id": "tone", "audio": "tone.flac", "text": text}
+    manifest.write_text(json.dumps(line))
+    status, printed, _ = evaluate(
+        capsys, manifest, "--model", model_folder, "--out", tmp_path / "out",
+        "--methods", "energy", *arguments,
+    )  # fmt: skip
+    assert status == 0
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["metric"] == metric
+    kind = {"w": "word error rate", "c": "character error rate", "b": "BLEU"}[metric[0]]
+    assert f"by {kind} ({metric})" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "ter"], "metric must be one of wer, wer_capped, cer, "),
+        # The tokenizer for the language of the reference, whose dictionary is not there.
+        (["--metric", "bleu", "--reference", "ja"], "pip install 'sacrebleu[ja]'"),
+        (["--reference", "ja"], "pip install 'sacrebleu[ja]'"),
+    ],
+)
+def test_a_metric_that_cannot_be_had_ends_it_before_the_model(
+    capsys, manifest, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    line = {"id": "a", "audio": "tone.flac", "text": "so", "translations": {"ja": "猫"}}
+    manifest.write_text(json.dumps(line))
+    status, _, errors = evaluate(
+        capsys, manifest, "--model", "missing", "--out", tmp_path / "out", *arguments
+    )
+    assert status == 2
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_help_names_every_metric(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    printed = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    for name in METRICS:
+        assert f" {name}" in printed
 
 
 def test_goes_on(capsys, manifest, model_folder, tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from captum_spes.errors import ArgumentError
+from captum_spes.io.texts import nfc
 
 
 class Interval(NamedTuple):
@@ -53,3 +55,14 @@ class Alignment:
     def phones_of(self, word: Interval) -> tuple[Interval, ...]:
         """The phones whose middle lies within a word."""
         return tuple(p for p in self.phones if word.start <= (p.start + p.end) / 2 < word.end)
+
+
+def alignments_of(
+    names: Iterable[str], alignments: Mapping[str, Alignment]
+) -> dict[str, Alignment]:
+    """The alignments of utterances, by their names as given; those without one are left out.
+
+    Names are compared in Unicode's composed form: macOS decomposes those of files.
+    """
+    known = {nfc(name): alignment for name, alignment in alignments.items()}
+    return {name: known[nfc(name)] for name in names if nfc(name) in known}

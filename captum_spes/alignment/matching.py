@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captum_spes.alignment.intervals import Alignment
 from captum_spes.alignment.spelling import spoken_forms
-from captum_spes.maps import join_inner_punctuation
+from captum_spes.maps import is_unspaced, join_inner_punctuation
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
 
@@ -54,20 +55,23 @@ def match_words(
 
     Case, punctuation, apostrophes and hyphens do not count, and numbers match the words that
     they are spoken as. Only equal words match, and only those that every best alignment of the two
-    texts matches: of "the the cat" against "the cat" both articles stay unmatched.
+    texts matches: of "the the cat" against "the cat" both articles stay unmatched. In scripts
+    without spaces characters are compared, and words that two tools cut differently match if all
+    characters of the spoken word are written: each of them with the whole spoken word.
 
     Args:
 
         written (sequence of str): Words of a hypothesis.
         spoken (sequence of str): Words that were said.
-        language (str, optional): Language of the numbers.
+        language (str, optional): Language of the numbers, a code such as "de"; what cannot be
+                    written out in it stays in digits.
                     Default: "en"
 
     Returns:
         *WordMatches*
 
     Raises:
-        ArgumentError: num2words does not know the language.
+        ArgumentError: the language is no code.
         ImportError: there is a number, and num2words is not installed.
 
     Examples::
@@ -79,7 +83,7 @@ def match_words(
     wrote = _spelled(written, [piece for pieces in said for piece in pieces], language)
     partner = _sure_partners([p for w in wrote for p in w], [p for s in said for p in s])
     owner = [index for index, pieces in enumerate(said) for _ in pieces]
-    first_piece = [owner.index(index) if pieces else 0 for index, pieces in enumerate(said)]
+    ends = list(accumulate(map(len, said)))
     pairs, position = [], 0
     for index, pieces in enumerate(wrote):
         found = {partner.get(position + offset) for offset in range(len(pieces))}
@@ -87,10 +91,13 @@ def match_words(
         if not pieces or None in found:
             continue
         heard = sorted({owner[piece] for piece in found if piece is not None})
-        # A spoken word of which only a part is written here has no time for that part.
-        whole = {first_piece[s] + offset for s in heard for offset in range(len(said[s]))}
-        is_in_one_go = heard == list(range(heard[0], heard[-1] + 1))
-        if whole == found and is_in_one_go:
+        whole = {piece for s in heard for piece in range(ends[s] - len(said[s]), ends[s])}
+        # A spoken word of which only a part is written here has no time for that part, unless its
+        # script has no spaces: there what is a word is up to each tool.
+        is_whole = whole == found or (
+            all(_is_unspaced(said[s]) for s in heard) and _is_written_in_one_go(whole, partner)
+        )
+        if is_whole and heard == list(range(heard[0], heard[-1] + 1)):
             pairs.append((index, tuple(heard)))
     matched = {index for index, _ in pairs}
     reached = {index for _, indices in pairs for index in indices}
@@ -113,7 +120,7 @@ def align_result(
                     has are replaced. (Words of a translation can look like spoken ones, German
                     *so* for example: do not align those.)
         alignment (Alignment): Of the same recording; its text may differ from the output.
-        language (str, optional): Language of the numbers.
+        language (str, optional): Language of the numbers, as for :func:`match_words`.
                     Default: "en"
 
     Returns:
@@ -121,7 +128,7 @@ def align_result(
         listed.
 
     Raises:
-        ArgumentError: num2words does not know the language.
+        ArgumentError: the language is no code.
         ImportError: there is a number, and num2words is not installed.
 
     Examples::
@@ -143,6 +150,15 @@ def align_result(
         tuple(words[i].word for i in matches.written),
         tuple(alignment.words[i].label for i in matches.spoken),
     )
+
+
+def _is_unspaced(pieces: Sequence[str]) -> bool:
+    return any(is_unspaced(piece[0]) for piece in pieces)
+
+
+def _is_written_in_one_go(spoken: set[int], partner: dict[int, int]) -> bool:
+    written = sorted(piece for piece, heard in partner.items() if heard in spoken)
+    return len(written) == len(spoken) == written[-1] - written[0] + 1
 
 
 def _first_pieces(words: Sequence[str], language: str) -> list[str]:

@@ -23,6 +23,7 @@ from captum_spes.analysis.findings import (
     test_row,
 )
 from captum_spes.errors import ArgumentError
+from captum_spes.io.texts import nfc
 from captum_spes.maps import Band, band_mean, frames_within, frequency_bands, is_constant
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
@@ -106,7 +107,7 @@ def frequency_profiles(
             dropped[name] = "its maps are constant over frequency"
             continue
         alignment = None if alignments is None else alignments.get(name)
-        group = None if groups is None else groups.get(name)
+        group = None if groups is None else groups.get(name, groups.get(nfc(name)))
         of_result = [
             {"utterance": name, "group": group, **row}
             for row in _profiles(result, alignment, alignments is None, cut, over_frames)
@@ -172,7 +173,7 @@ def compare_profiles(
         raise ArgumentError(f"by must be 'unit' or 'group', got {by!r}.")
     known = set(frame[by])
     # Words are kept in lower case; phones may not be and are looked up as they are.
-    first, second = (x if x in known else x.casefold() for x in (first, second))
+    first, second = (x if x in known else nfc(x).casefold() for x in (first, second))
     if first == second:
         raise ArgumentError(f"{first!r} cannot be compared with itself.")
     both = frame[frame[by].isin([first, second])]
@@ -299,7 +300,7 @@ def _profiles(
 def _units(word: Word, alignment: Alignment | None, is_of_words: bool) -> Sequence[Interval]:
     assert word.start is not None
     assert word.end is not None
-    spoken = Interval(word.word.casefold(), word.start, word.end)
+    spoken = Interval(nfc(word.word).casefold(), word.start, word.end)
     if is_of_words:
         return (spoken,)
     return () if alignment is None else alignment.phones_of(spoken)

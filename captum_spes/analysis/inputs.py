@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from captum_spes.alignment import Alignment, align_result
+from captum_spes.alignment.intervals import alignments_of
 from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.io.names import text_of_file_name
+from captum_spes.io.texts import nfc, parse_json, read_text
 from captum_spes.speech import SpeechToTextAttributionResult
 
 
@@ -78,8 +79,8 @@ def load_results(
             damaged.append(error)
     if not results:
         raise damaged[0]
-    for error in damaged:
-        warn_caller(f"left out: {error}")
+    for problem in damaged:
+        warn_caller(f"left out: {problem}")
     return results
 
 
@@ -96,14 +97,16 @@ def align_results(
 
         results (mapping of str to SpeechToTextAttributionResult): By utterance.
         alignments (mapping of str to Alignment): Likewise; those of other utterances are ignored.
-        language (str, optional): Language of numbers in the texts.
+                    Names are compared in Unicode's composed form (NFC): macOS decomposes those of
+                    files.
+        language (str, optional): Language of numbers in the texts, a code such as "de".
                     Default: "en"
 
     Returns:
         *AlignedResults*: what could not be aligned or matched is listed, not guessed.
 
     Raises:
-        ArgumentError: no explanation has an alignment.
+        ArgumentError: no explanation has an alignment, or the language is no code.
 
     Examples::
 
@@ -111,10 +114,10 @@ def align_results(
         >>> aligned.unmatched_spoken["speech"]
         ()
     """
+    found = alignments_of(results, alignments)
     aligned = {
-        name: align_result(result, alignments[name], language=language)
-        for name, result in results.items()
-        if name in alignments
+        name: align_result(results[name], alignment, language=language)
+        for name, alignment in found.items()
     }
     if not aligned:
         raise ArgumentError(
@@ -123,11 +126,11 @@ def align_results(
             "id, or the name of the file, of its alignment."
         )
     return AlignedResults(
-        {name: found.result for name, found in aligned.items()},
-        {name: alignments[name] for name in aligned},
-        {name: found.unmatched_written for name, found in aligned.items()},
-        {name: found.unmatched_spoken for name, found in aligned.items()},
-        {name: "no alignment" for name in results if name not in alignments},
+        {name: one.result for name, one in aligned.items()},
+        found,
+        {name: one.unmatched_written for name, one in aligned.items()},
+        {name: one.unmatched_spoken for name, one in aligned.items()},
+        {name: "no alignment" for name in results if name not in found},
     )
 
 
@@ -141,7 +144,8 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         field (str): Which of its fields names the group, for example "gender".
 
     Returns:
-        *dict* of str by utterance, without those that lack the field.
+        *dict* of str by utterance (in Unicode's composed form, NFC), without those that lack the
+        field.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -154,12 +158,14 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
         {'speech': 'female'}
     """
     file = Path(path)
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"no such file of groups: {file}")
+    content = read_text(file)
     try:
-        lines = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
+        lines = [parse_json(line) for line in content.split("\n") if line.strip()]
         groups = {
-            str(line["id"] if "id" in line else line["name"]): line.get(field) for line in lines
+            nfc(str(line["id"] if "id" in line else line["name"])): line.get(field)
+            for line in lines
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArgumentError(f"{file} is no JSONL of objects with an id: {error!r}") from error

@@ -37,12 +37,22 @@ def _align(parsed: argparse.Namespace) -> None:
         raise FileNotFoundError(f"no such folder to write into: {parsed.out.parent}")
     utterances = read_manifest(parsed.manifest)
     alignments = {}
-    for utterance in tqdm(utterances, desc="align", unit="recording", disable=parsed.quiet):
-        try:
-            alignments[utterance.id] = force_align(utterance.audio, utterance.text)
-        except ArgumentError as error:  # one bad recording must not end the run
-            tell(f"{utterance.id}: {error}")
+    try:
+        for utterance in tqdm(utterances, desc="align", unit="recording", disable=parsed.quiet):
+            try:
+                alignments[utterance.id] = force_align(utterance.audio, utterance.text)
+            except ImportError:
+                raise
+            except Exception as error:  # one bad recording must not end the run
+                tell(f"{utterance.id}: {_what(error)}")
+    finally:  # of a run that is interrupted, too
+        if alignments:
+            write_alignments(alignments, parsed.out)
     if not alignments:
         raise ArgumentError("no recording could be aligned.")
-    write_alignments(alignments, parsed.out)
     print_text(f"aligned {len(alignments)} of {len(utterances)}, written: {visible(parsed.out)}")
+
+
+def _what(error: Exception) -> str:
+    is_ours = isinstance(error, ArgumentError | OSError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"

@@ -33,7 +33,7 @@ def add_analyse(commands: Any) -> None:
         type=Path,
         metavar="PATH",
         help="times of the words: what align writes, TextGrid, CTM or JSON, or a folder of such "
-        "files; by the name of the utterance",
+        "files; by the name of the utterance; what cannot be read is named and left out",
     )
     add(
         "--manifest",
@@ -65,7 +65,7 @@ def add_analyse(commands: Any) -> None:
         "--language",
         default="en",
         metavar="CODE",
-        help="of numbers in the texts (default: %(default)s)",
+        help="of numbers in the texts, a code such as de (default: %(default)s)",
     )
     analyse.set_defaults(run=_analyse)
 

@@ -67,7 +67,7 @@ class EvaluationSettings:
         seed: of every random choice.
         method_args: name of a method to arguments of its own ``attribute``.
         language: of the reference translations; None for transcription.
-        metric: "wer_capped", "wer" or "bleu".
+        metric: of texts, one of those of :func:`captum_spes.metrics.corpus_score`.
         batch_size: steps of deletion and insertion per forward pass; None for all. A run can be
             continued in other batches.
     """

@@ -6,10 +6,19 @@ import unicodedata
 from collections.abc import Sequence
 
 # How tokenizers mark the start of a word: sentencepiece, byte-level BPE, plain text.
-_WORD_STARTS = ("▁", "Ġ", " ")
+_WORD_STARTS = ("▁", "Ġ", " ", "\N{IDEOGRAPHIC SPACE}")
 # Punctuation that holds a word, or a number, together.
 _INSIDE_WORDS = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
 _INSIDE_NUMBERS = ".,"
+# Scripts without spaces between words, by how Unicode names their characters.
+_UNSPACED = (
+    "CJK ", "IDEOGRAPHIC ", "HIRAGANA ", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO ", "THAI ",
+    "LAO ", "KHMER ", "MYANMAR ",
+)  # fmt: skip
+# Letters by category that are written onto the one before: vowels AM of Thai and Lao, voiced kana.
+_MARK_LETTERS = "\N{THAI CHARACTER SARA AM}\N{LAO VOWEL SIGN AM}\uff9e\uff9f"
+# Signs that put the letter behind them below the one before.
+_STACKING = "\N{KHMER SIGN COENG}\N{MYANMAR SIGN VIRAMA}\N{ZERO WIDTH JOINER}"
 
 
 def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -18,7 +27,9 @@ def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
 
     A token that starts with a space (or the tokenizer's mark for it) starts a word. A
     token of punctuation alone is a word of its own, and what follows it starts another,
-    as in the paper's analyses, so that "step" and "?" can be told apart.
+    as in the paper's analyses, so that "step" and "?" can be told apart. In scripts without
+    spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) every token is a word,
+    and what combines with the character before belongs to it.
 
     Args:
 
@@ -32,6 +43,8 @@ def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
 
         >>> group_words([" next", " st", "ep", "?"])
         [('next', [0]), ('step', [1, 2]), ('?', [3])]
+        >>> group_words(["我们", "用", "Py", "thon"])
+        [('我们', [0]), ('用', [1]), ('Python', [2, 3])]
     """
     words: list[tuple[str, list[int]]] = []
     is_open = False
@@ -41,7 +54,9 @@ def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
             words.append((text, [index]))
             is_open = False
             continue
-        if not is_open or (token.startswith(_WORD_STARTS) and words[-1][0]):
+        before = words[-1][0] if is_open else ""
+        is_new = token.startswith(_WORD_STARTS) or _is_divided(before, text)
+        if not is_open or (before and is_new):
             words.append((text, [index]))
         else:
             words[-1] = (words[-1][0] + text, [*words[-1][1], index])
@@ -83,6 +98,50 @@ def join_inner_punctuation(
     return joined
 
 
+def split_unspaced(word: str) -> list[str]:
+    r"""
+    Split a word between the characters of scripts without spaces; others stay together.
+
+    Args:
+
+        word (str): Without spaces.
+
+    Returns:
+        *list[str]*: in order; joined they are the word.
+
+    Examples::
+
+        >>> split_unspaced("用Python写")
+        ['用', 'Python', '写']
+    """
+    parts: list[str] = []
+    for character in word:
+        if parts and not _is_divided(parts[-1], character):
+            parts[-1] += character
+        else:
+            parts.append(character)
+    return parts
+
+
+def _is_divided(before: str, after: str) -> bool:
+    """Whether two pieces of text that no space divides are two words all the same."""
+    if not before or not after or _is_mark(after[0]) or before[-1] in _STACKING:
+        return False
+    base = next((character for character in reversed(before) if not _is_mark(character)), "")
+    return is_unspaced(base) or is_unspaced(after[0])
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script without spaces between words."""
+    return bool(character) and unicodedata.name(character, "").startswith(_UNSPACED)
+
+
+def _is_mark(character: str) -> bool:
+    """What has no place of its own: accents, vowel signs, joiners, breaks of no width."""
+    category = unicodedata.category(character)
+    return category[0] == "M" or category == "Cf" or character in _MARK_LETTERS
+
+
 def _is_inside(
     before: str,
     mark: tuple[str, list[int]],
@@ -93,7 +152,7 @@ def _is_inside(
         return False
     left, right = before[-1:], after[0][:1]
     if mark[0] in _INSIDE_WORDS:
-        return left.isalnum() and right.isalnum()
+        return all(side.isalnum() and not is_unspaced(side) for side in (left, right))
     return mark[0] in _INSIDE_NUMBERS and left.isdigit() and right.isdigit()
 
 

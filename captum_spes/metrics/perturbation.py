@@ -144,11 +144,12 @@ def deletion_curve(
         step (float, optional): Share of the cells per step; it must divide 1.
                     Default: 0.05
         metric (str or Score, optional): "wer_capped" (word error rate, each step at most
-                    100), "wer", "bleu"; or graded, "kl" (mean divergence per token, nats),
-                    "token_accuracy" (percent of the tokens that the model ranks
-                    first; it may start below 100 if generation suppresses some tokens), or
-                    by how much another score falls: "probability", "log_probability", or any
-                    :class:`captum_spes.forward.Score`.
+                    100), "wer"; "cer_capped", "cer" (of characters, for languages without
+                    spaces); "bleu", "bleu-zh" and the others of :func:`corpus_score`; or
+                    graded, "kl" (mean divergence per token, nats), "token_accuracy" (percent of
+                    the tokens that the model ranks first; it may start below 100 if generation
+                    suppresses some tokens), or by how much another score falls: "probability",
+                    "log_probability", or any :class:`captum_spes.forward.Score`.
                     Default: "wer_capped", the paper's for recognition
         text_normalizer (Callable, optional): Applied to references and hypotheses, for
                     example transformers' ``BasicTextNormalizer()``.

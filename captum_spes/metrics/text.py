@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
+from captum_spes.io.texts import nfc
+from captum_spes.maps import is_unspaced, split_unspaced
+
+# sacrebleu's tokenizer for languages that its default, 13a, cannot cut into words. It names none
+# that needs no download for the last four.
+_TOKENIZERS = {
+    "zh": "zh", "yue": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char", "lo": "char",
+    "km": "char", "my": "char",
+}  # fmt: skip
 
 
 class TextMetric(NamedTuple):
@@ -33,25 +44,35 @@ def corpus_score(
     references, with case and punctuation kept and words cut at spaces; BLEU is sacrebleu's
     with its defaults (tokenizer 13a, cased). Both as in arXiv 2411.01710, section 5.
 
+    Languages without spaces between words (Chinese, Japanese, Thai, ...) need other scores: the
+    character error rate, which is the same of characters, spaces inside the text among them, or
+    BLEU with another of sacrebleu's tokenizers. Texts are compared in Unicode's composed form
+    (NFC).
+
     Args:
 
         references (sequence of str): What should have been written, at least one.
         hypotheses (sequence of str): What was written, in the same order.
-        metric (str, optional): "wer", "wer_capped" (at most 100) or "bleu".
+        metric (str, optional): "wer", "cer", each also capped ("wer_capped", "cer_capped": at most
+                    100), or "bleu", "bleu-zh", "bleu-ja-mecab", "bleu-ko-mecab", "bleu-char" (the
+                    tokenizer's name behind the hyphen).
                     Default: "wer"
 
     Returns:
-        *float*: percent; the word error rate can exceed 100.
+        *float*: percent; error rates can exceed 100.
 
     Raises:
         ArgumentError: the metric is unknown, the numbers of texts differ or are 0, or the
             references hold no word.
-        ImportError: editdistance or sacrebleu is not installed.
+        ArgumentTypeError: something among the texts is none.
+        ImportError: editdistance or sacrebleu is not installed, or what its tokenizer needs.
 
     Examples::
 
         >>> corpus_score(["the cat sat down"], ["the cat sits down"])
         25.0
+        >>> corpus_score(["今天天气很好"], ["今天天气好"], "cer")
+        16.666...
     """
     counts, score = text_metric(metric)
     if isinstance(references, str) or isinstance(hypotheses, str):
@@ -61,6 +82,9 @@ def corpus_score(
             f"every reference needs one hypothesis: got {len(references)} references and "
             f"{len(hypotheses)} hypotheses."
         )
+    for text in (*references, *hypotheses):
+        if not isinstance(text, str):
+            raise ArgumentTypeError(f"references and hypotheses are texts, got {text!r}.")
     if not any(reference.split() for reference in references):
         raise ArgumentError("the references hold no word.")
     pairs = zip(references, hypotheses, strict=True)
@@ -93,25 +117,58 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
 
 def text_metric(name: str) -> TextMetric:
     """Look up a metric and load the library that it needs."""
-    if name not in _METRICS:
-        raise ArgumentError(f"metric must be one of {', '.join(_METRICS)}, got {name!r}.")
-    _library("sacrebleu" if name == "bleu" else "editdistance")
-    return _METRICS[name]
+    if not isinstance(name, str) or name not in METRICS:
+        raise ArgumentError(f"metric must be one of {', '.join(METRICS)}, got {name!r}.")
+    if name.startswith("bleu"):
+        _bleu_of(_tokenizer(name))
+    else:
+        _library("editdistance")
+    return METRICS[name]
+
+
+def suitable_metric(references: Sequence[str], language: str | None = None) -> str:
+    """The name of the metric that fits a corpus.
+
+    Args:
+        references: what should be written.
+        language: code of the language of translations; None for transcripts.
+
+    Returns:
+        BLEU for translations, with the tokenizer of their language; for transcripts the capped
+        error rate, of characters where most of the text is in scripts without spaces.
+    """
+    if language is not None:
+        tokenizer = _TOKENIZERS.get(re.split("[-_]", language)[0].lower())
+        return "bleu" if tokenizer is None else f"bleu-{tokenizer}"
+    parts = [part for text in references for word in text.split() for part in split_unspaced(word)]
+    n_unspaced = sum(is_unspaced(part[0]) for part in parts)
+    return "cer_capped" if 2 * n_unspaced > len(parts) else "wer_capped"
 
 
 def _word_errors(reference: str, hypothesis: str) -> list[int]:
-    words = reference.split()
-    return [int(_library("editdistance").eval(words, hypothesis.split())), len(words)]
+    return _errors(nfc(reference).split(), nfc(hypothesis).split())
+
+
+def _character_errors(reference: str, hypothesis: str) -> list[int]:
+    return _errors(list(nfc(reference).strip()), list(nfc(hypothesis).strip()))
+
+
+def _errors(reference: list[str], hypothesis: list[str]) -> list[int]:
+    return [int(_library("editdistance").eval(reference, hypothesis)), len(reference)]
 
 
 def _error_rate(sums: ArrayLike) -> float:
-    errors, words = np.asarray(sums)
+    errors, length = np.asarray(sums)
     # References without words have no rate; only a resampled corpus can hold none.
-    return 100 * int(errors) / int(words) if words else 0.0
+    return 100 * int(errors) / int(length) if length else 0.0
 
 
-def _matches(reference: str, hypothesis: str) -> list[int]:
-    score = _library("sacrebleu").corpus_bleu([hypothesis], [[reference]])
+def _capped(sums: ArrayLike) -> float:
+    return min(_error_rate(sums), 100.0)
+
+
+def _matches(tokenizer: str, reference: str, hypothesis: str) -> list[int]:
+    score = _bleu_of(tokenizer).corpus_score([nfc(hypothesis)], [[nfc(reference)]])
     return [*score.counts, *score.totals, score.sys_len, score.ref_len]
 
 
@@ -123,12 +180,33 @@ def _bleu(sums: ArrayLike) -> float:
     return float(bleu.compute_bleu(correct, total, *matches[8:], smooth_method="exp").score)
 
 
-_METRICS = {
-    "wer": TextMetric(_word_errors, _error_rate),
-    "wer_capped": TextMetric(_word_errors, lambda sums: min(_error_rate(sums), 100.0)),
-    "bleu": TextMetric(_matches, _bleu),
-}
+def _tokenizer(name: str) -> str:
+    return name.partition("-")[2] or "13a"
+
+
+@lru_cache
+def _bleu_of(tokenizer: str) -> Any:
+    """sacrebleu's BLEU; its tokenizers of Japanese and Korean need a dictionary."""
+    bleu = _library("sacrebleu.metrics").BLEU
+    try:
+        return bleu(tokenize=tokenizer)
+    except RuntimeError as error:
+        extra = tokenizer.partition("-")[0]
+        raise ImportError(
+            f"BLEU with the tokenizer {tokenizer} needs its dictionary: "
+            f"pip install 'sacrebleu[{extra}]'"
+        ) from error
 
 
 def _library(name: str) -> Any:
     return optional_library(name, "this score", "metrics")
+
+
+_BLEU_NAMES = ("bleu", *(f"bleu-{name}" for name in dict.fromkeys(_TOKENIZERS.values())))
+METRICS = {
+    "wer": TextMetric(_word_errors, _error_rate),
+    "wer_capped": TextMetric(_word_errors, _capped),
+    "cer": TextMetric(_character_errors, _error_rate),
+    "cer_capped": TextMetric(_character_errors, _capped),
+    **{name: TextMetric(partial(_matches, _tokenizer(name)), _bleu) for name in _BLEU_NAMES},
+}

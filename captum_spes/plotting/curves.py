@@ -15,6 +15,8 @@ _MOST_CURVES = 30
 _LABELS = {
     "wer": "word error rate (%)",
     "wer_capped": "word error rate (%), at most 100",
+    "cer": "character error rate (%)",
+    "cer_capped": "character error rate (%), at most 100",
     "bleu": "BLEU",
     "kl": "KL divergence (nats)",
     "token_accuracy": "tokens ranked first (%)",

@@ -131,7 +131,8 @@ def _measure_columns(
 
 def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     shown = [name for name in _TITLES if any(row[name] is not None for row in rows)]
-    better = {**_HIGHER_IS_BETTER, "deletion": comparison.metric != "bleu"}
+    is_bleu = comparison.metric.startswith("bleu")
+    better = {**_HIGHER_IS_BETTER, "deletion": not is_bleu}
     better["insertion"] = not better["deletion"]
     heads = [f"{_TITLES[name]} {'↑' if better[name] else '↓'}" for name in shown]
     header = ["method", *heads, "deletion, difference", "encoder passes", "seconds"]
@@ -144,7 +145,10 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    unit = "BLEU" if comparison.metric == "bleu" else f"word error rate ({comparison.metric})"
+    rate = "character" if comparison.metric.startswith("cer") else "word"
+    unit = "BLEU" if is_bleu else f"{rate} error rate"
+    if comparison.metric != "bleu":
+        unit += f" ({comparison.metric})"
     lines = [
         markdown_table(header, cells),
         "",

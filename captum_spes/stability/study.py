@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_spes.alignment import Alignment
+from captum_spes.alignment.intervals import alignments_of
 from captum_spes.corpus import Utterance
 from captum_spes.errors import (
     ArgumentError,
@@ -162,7 +163,7 @@ def run_study(
     _check_each_once("method", methods)
     _check_each_once("unit", units)
     _check_each_once("utterance", [utterance.id for utterance in utterances])
-    known = alignments or {}
+    known = alignments_of([utterance.id for utterance in utterances], alignments or {})
     explained = [u for u in utterances if _has_times(known.get(u.id), units)]
     if not explained:
         raise ArgumentError(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from captum_spes.corpus import Utterance
 from captum_spes.evaluation.cost import measured_cost
-from captum_spes.metrics import word_error_rate
+from captum_spes.metrics import corpus_score
+from captum_spes.metrics.text import suitable_metric
 from captum_spes.speech import SpeechToTextAttribution
 from captum_spes.speech.inputs import read_speech, removed_value
 from captum_spes.speech.models import adapt
@@ -43,12 +44,13 @@ class TranscriptionModel:
         return View(stage, values, baseline, self._adapter.frame_rate, values, start)
 
     def is_right(self, utterance: Utterance, task: str) -> float:
-        """One minus the word error rate, at least 0."""
+        """One minus the error rate, at least 0; of characters in scripts without spaces."""
         speech = read_speech(self._adapter, utterance.audio, self._adapter.sampling_rate)
         with self._adapter.evaluation_mode():
             written = self._adapter.generate(speech, {})
         text = self._adapter.text(written.explained_ids)
-        return max(0.0, 1 - word_error_rate([utterance.text], [text]) / 100)
+        metric = suitable_metric([utterance.text])
+        return 1 - corpus_score([utterance.text], [text], metric) / 100
 
     def attribute(
         self,

@@ -1,7 +1,11 @@
 """Written words find the spoken ones that they are, and no others."""
 
+import time
+import unicodedata
 from functools import cache
+from itertools import product
 
+import num2words
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +75,41 @@ class TestMatchWords:
             "einundzwanzig"
         )
 
+    @pytest.mark.parametrize(
+        ("written", "spoken", "pairs"),
+        [
+            # Tools cut words of scripts without spaces as they like.
+            ("今天 天气 很 好", "今天 天气 很 好", [(0, (0,)), (1, (1,)), (2, (2,)), (3, (3,))]),
+            ("今天天气很好 ， 我们走", "今天 天气 很 好 我们 走", [(0, (0, 1, 2, 3)), (2, (4, 5))]),
+            ("今 天 天 气", "今天 天气", [(0, (0,)), (1, (0,)), (2, (1,)), (3, (1,))]),
+            ("今 天天 气", "今天 天气", [(0, (0,)), (1, (0, 1)), (2, (1,))]),
+            ("お は よう。", "おはよう", [(0, (0,)), (1, (0,)), (2, (0,))]),
+            ("สวัส ดี ครับ", "สวัสดี ครับ", [(0, (0,)), (1, (0,)), (2, (1,))]),
+            ("我 用 Python 写", "我 用 python 写", [(0, (0,)), (1, (1,)), (2, (2,)), (3, (3,))]),
+            ("用 Python", "用Python", [(0, (0,)), (1, (0,))]),
+            # A part of a spoken word of which the rest was not written, or not in one go.
+            ("今 日", "今天", []),
+            ("今 X 天", "今天", []),
+            # Korean has spaces.
+            ("안녕 하세요", "안녕하세요", []),
+            ("안녕 하세요", "안녕 하세요", [(0, (0,)), (1, (1,))]),
+        ],
+    )
+    def test_scripts_without_spaces(self, written, spoken, pairs):
+        assert match_words(written.split(), spoken.split()).pairs == tuple(pairs)
+
+    @pytest.mark.parametrize("word", ["grün", "Å", "が", "각", "ñ", "ệ"])
+    def test_forms_of_unicode_do_not_matter(self, word):
+        forms = [unicodedata.normalize(form, word) for form in ("NFC", "NFD")]
+        for one, other in product(forms, forms):
+            assert match_words([one], [other]).pairs == ((0, (0,)),)
+
+    def test_an_odd_number_leaves_the_others(self):
+        text = ["in", "9" * 5000, "days", "1.5th"]
+        for language in ("en", "de", "vi", "am", "xx"):
+            found = match_words([*text, "then"], [*text, "now"], language=language)
+            assert found.pairs == tuple((i, (i,)) for i in range(4))
+
     @given(st.lists(st.sampled_from("abcdefgh"), max_size=8))
     def test_a_text_without_repetitions_matches_itself(self, words):
         words = list(dict.fromkeys(words))
@@ -134,9 +173,53 @@ class TestSpokenForms:
         assert spoken_forms("3,5", "de") == [("3", "5")]
         assert spoken_forms("21", "de") == [("einundzwanzig",)]
 
-    def test_unknown_languages(self):
-        with pytest.raises(ArgumentError, match="language 'German'"):
-            spoken_forms("21", "German")
+    @pytest.mark.parametrize("language", ["German", "", "d", None, "en us", 5])
+    def test_what_is_no_code_of_a_language(self, language):
+        for word in ("21", "cat"):
+            with pytest.raises(ArgumentError, match=f"language {language!r}"):
+                spoken_forms(word, language)
+
+    @pytest.mark.parametrize(
+        ("word", "language"),
+        [
+            ("21", "el"),
+            ("1961", "zh"),
+            # num2words would count in Finnish.
+            ("21", "fil"),
+            ("9" * 5000, "en"),
+            ("9" * 310, "en"),
+            ("9" * 400 + ".5", "en"),
+            ("1.5th", "en"),
+            # Here it goes on for ever.
+            ("1234567", "am"),
+        ],
+    )
+    def test_what_cannot_be_written_out_stays_as_it_is(self, word, language):
+        begin = time.perf_counter()
+        (form,) = spoken_forms(word, language)
+        assert "".join(form) == word.replace(".", "")
+        assert time.perf_counter() - begin < 5
+
+    @pytest.mark.parametrize(
+        ("language", "number"),
+        [("vi", "một nghìn"), ("sv", "ett"), ("is", "eitt"), ("pt-BR", "mil"), ("kk", "бір мың")],
+    )
+    def test_a_year_is_a_number_where_it_cannot_be_a_year(self, language, number):
+        assert " ".join(spoken_forms("1961", language)[0]).startswith(number)
+
+    @pytest.mark.parametrize("word", ["1961", "3.5", "21st", "1,000", "0000", "١٩٦١", "１９６１"])
+    def test_no_language_ends_an_analysis(self, word):
+        for language in num2words.CONVERTER_CLASSES:
+            forms = spoken_forms(word, language)
+            assert forms
+            assert all(forms)
+
+    def test_characters_of_scripts_without_spaces(self):
+        assert spoken_forms("“用Python写”。") == [("用", "python", "写")]
+        # A vowel sign is not split from its consonant, nor one written below.
+        assert spoken_forms("น้ำ") == [("น้ำ",)]
+        assert spoken_forms("ខ្មែរ") == [("ខ្មែ", "រ")]
+        assert spoken_forms("안녕하세요") == [("안녕하세요",)]
 
     def test_missing_library_is_named(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "num2words", None)
@@ -187,6 +270,16 @@ class TestAlignResult:
         result = planted_result([" the", " cat"], times=[(0.0, 0.1), (0.1, 0.2)])
         found = align_result(result, Alignment((Interval("cat", 0.3, 0.9),)))
         assert [(w.start, w.end) for w in found.result.words] == [(None, None), (0.3, 0.9)]
+
+    def test_parts_of_a_spoken_word_without_spaces_have_its_time(self):
+        result = planted_result(["今", "天", "‘", "天气", "’", "很", "好", "。"])
+        spoken = Alignment((Interval("今天", 0.1, 0.5), Interval("天气", 0.5, 0.8)))
+        found = align_result(result, spoken)
+        assert [(w.word, w.start, w.end) for w in found.result.words if w.start is not None] == [
+            ("今", 0.1, 0.5), ("天", 0.1, 0.5), ("天气", 0.5, 0.8),
+        ]  # fmt: skip
+        assert found.unmatched_written == ("很", "好")
+        assert found.unmatched_spoken == ()
 
     def test_a_number_spans_its_words(self):
         result = planted_result([" 21", " days"])

@@ -1,9 +1,17 @@
 """Explanations are read, and their words get times."""
 
+import os
+import unicodedata
+
 import pytest
 
 from captum_spes.alignment import Alignment, Interval
-from captum_spes.analysis import align_results, load_results, read_groups
+from captum_spes.analysis import (
+    align_results,
+    frequency_profiles,
+    load_results,
+    read_groups,
+)
 from captum_spes.errors import ArgumentError
 from tests.analysis.planted import planted_result
 
@@ -44,6 +52,44 @@ def test_what_has_no_times_is_named():
     assert found.unmatched_spoken == {"a": (), "b": ("so",)}
     with pytest.raises(ArgumentError, match=r"\(a, b, c\) has an alignment; .* of z\. The name"):
         align_results(results, {"z": SPOKEN})
+
+
+@pytest.mark.parametrize("of_results", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_alignments", ["NFC", "NFD"])
+def test_names_are_compared_in_one_form(of_results, of_alignments):
+    name = unicodedata.normalize(of_results, "Zürich")
+    results = {name: planted_result([" so"]), "b": planted_result([" so"])}
+    found = align_results(results, {unicodedata.normalize(of_alignments, "Zürich"): SPOKEN})
+    assert list(found.results) == list(found.alignments) == [name]
+    assert found.dropped == {"b": "no alignment"}
+
+
+@pytest.mark.parametrize("word", ["21", "1961", "1.5th", "9" * 5000])
+@pytest.mark.parametrize("language", ["en", "sv", "vi", "am", "el"])
+def test_an_odd_number_ends_no_analysis(word, language):
+    results = {"a": planted_result([" so", f" {word}"]), "b": planted_result([" so"])}
+    found = align_results(results, {"a": SPOKEN, "b": SPOKEN}, language=language)
+    assert found.unmatched_written == {"a": (word,), "b": ()}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_groups_of_composed_names(tmp_path, form):
+    path = tmp_path / "m.jsonl"
+    name = unicodedata.normalize(form, "Zürich")
+    path.write_text(f'{{"id": "{name}", "speaker": 3}}', encoding="utf-16")
+    assert read_groups(path, "speaker") == {"Zürich": "3"}
+    result = planted_result([" so"], times=[(0.1, 0.3)])
+    profiles = frequency_profiles({name: result}, groups=read_groups(path, "speaker"))
+    assert profiles.table["group"].tolist() == ["3"]
+
+
+def test_groups_that_cannot_be_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArgumentError, match="no regular file"):
+        read_groups(tmp_path / "pipe", "speaker")
+    (tmp_path / "deep").write_text("[" * 100_000)
+    with pytest.raises(ArgumentError, match="nested too deeply"):
+        read_groups(tmp_path / "deep", "speaker")
 
 
 def test_groups(tmp_path):

@@ -297,7 +297,7 @@ class TestSettings:
             (quick(method_args={"integrated_gradients": {}}), "not among"),
             (quick(method_args={"energy": {"seed": 1}}), "method_args cannot hold 'seed'"),
             (quick(language="fr"), "tone has no translation into 'fr'"),
-            (quick(metric="cer"), "metric must be one of"),
+            (quick(metric="ter"), "metric must be one of"),
         ],
     )
     def test_are_checked_before_any_work(self, compare, tmp_path, settings, message):
@@ -368,8 +368,17 @@ class TestReport:
         assert first["kl_difference"] is None
         assert first["encoder_passes"] > second["encoder_passes"]
 
-    @pytest.mark.parametrize(("metric", "arrow"), [("wer_capped", "↑"), ("bleu", "↓")])
-    def test_arrows_tell_which_direction_is_better(self, compare, metric, arrow):
+    @pytest.mark.parametrize(
+        ("metric", "arrow", "unit"),
+        [
+            ("wer_capped", "↑", "by word error rate (wer_capped)"),
+            ("cer", "↑", "by character error rate (cer)"),
+            ("bleu", "↓", "by BLEU,"),
+            ("bleu-zh", "↓", "by BLEU (bleu-zh)"),
+        ],
+    )
+    def test_arrows_tell_which_direction_is_better(self, compare, metric, arrow, unit):
         table = comparison_table(compare(("energy",), quick(metric=metric)))
+        assert unit in table
         assert f"| deletion {arrow} |" in table
         assert f"| insertion {'↓' if arrow == '↑' else '↑'} |" in table

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import (
     group_words,
+    join_inner_punctuation,
     paired_min_max,
     sentence_mean,
     span_mean,
+    split_unspaced,
     standardize,
     strongest_span,
 )
@@ -139,15 +141,65 @@ class TestWords:
             ([" $", "5"], [("$", [0]), ("5", [1])]),
             ([" caf\N{REPLACEMENT CHARACTER}"], [("caf\N{REPLACEMENT CHARACTER}", [0])]),
             ([], []),
+            # Scripts without spaces: a word per token, as openai/whisper has them.
+            (
+                ["今", "天气", "很好", "。"],
+                [("今", [0]), ("天气", [1]), ("很好", [2]), ("。", [3])],
+            ),
+            (["▁今", "天", ",", "走"], [("今", [0]), ("天", [1]), (",", [2]), ("走", [3])]),
+            (["お", "はよう", "ございます"], [("お", [0]), ("はよう", [1]), ("ございます", [2])]),
+            (["สวัส", "ดี", "ครับ"], [("สวัส", [0]), ("ดี", [1]), ("ครับ", [2])]),
+            (["ສະ", "ບາຍ"], [("ສະ", [0]), ("ບາຍ", [1])]),
+            (["មាន", "ខ្មែរ"], [("មាន", [0]), ("ខ្មែរ", [1])]),
+            (["မြန်", "မာ"], [("မြန်", [0]), ("မာ", [1])]),
+            # Mixed scripts, and numbers.
+            (
+                ["我", "用", " Py", "thon", "写"],
+                [("我", [0]), ("用", [1]), ("Python", [2, 3]), ("写", [4])],
+            ),
+            (["19", "61", "年"], [("1961", [0, 1]), ("年", [2])]),
+            (["caf", "é", "店"], [("café", [0, 1]), ("店", [2])]),
+            # What combines with the character before.
+            (["น", "้", "ำ", "ดี"], [("น้ำ", [0, 1, 2]), ("ดี", [3])]),
+            (["ខ", "្", "មែ", "រ"], [("ខ្មែ", [0, 1, 2]), ("រ", [3])]),
+            (["か", "\u3099", "く"], [("か\u3099", [0, 1]), ("く", [2])]),
+            (["ｶ", "ﾞ"], [("ｶﾞ", [0, 1])]),
+            (["天", "\ufe00", "a"], [("天\ufe00", [0, 1]), ("a", [2])]),
+            (["ไทย", "\u200b", "ดี"], [("ไทย\u200b", [0, 1]), ("ดี", [2])]),
+            # Half a character is a token of its own word, the other half goes with it.
+            (
+                ["今", "\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}", "天"],
+                [("今", [0]), ("\N{REPLACEMENT CHARACTER}" * 2, [1, 2]), ("天", [3])],
+            ),
+            # Korean, Devanagari and Arabic have spaces.
+            ([" 안", "녕", "하", "세요", " 네"], [("안녕하세요", [0, 1, 2, 3]), ("네", [4])]),
+            ([" हि", "न", "्", "दी"], [("हिन्दी", [0, 1, 2, 3])]),
+            ([" مر", "حبا"], [("مرحبا", [0, 1])]),
         ],
     )
     def test_examples(self, tokens, expected):
         assert group_words(tokens) == expected
 
     @given(
-        st.lists(st.sampled_from([" a", "b", " c", ".", ",", " ", "'", "-", " de"]), max_size=12)
+        st.lists(
+            st.sampled_from([" a", "b", " c", ".", ",", " ", "'", "-", " de", "天", " 天气", "ำ"]),
+            max_size=12,
+        )
     )
     def test_every_token_has_one_word_and_no_letter_is_lost(self, tokens):
         words = group_words(tokens)
         assert [i for _, indices in words for i in indices] == list(range(len(tokens)))
         assert "".join(word for word, _ in words) == "".join(tokens).replace(" ", "")
+
+    def test_a_quotation_mark_between_characters_joins_nothing(self):
+        tokens = ["说", "'", "好", "'", "吗"]
+        words = group_words(tokens)
+        assert join_inner_punctuation(words, tokens) == words
+        assert [word for word, _ in words] == tokens
+
+    @given(st.text(alphabet="今天aé 1のกำ\u0e49្ម\u3099.", max_size=12))
+    def test_parts_are_the_word_again_and_begin_with_no_mark(self, word):
+        parts = split_unspaced(word)
+        assert "".join(parts) == word
+        assert all(parts)
+        assert not any(part[0] in "ำ\u0e49្\u3099" for part in parts[1:])

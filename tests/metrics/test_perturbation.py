@@ -80,6 +80,21 @@ class TestKnownAnswers:
         assert curve.y[1] < 60
         assert curve.y[2] == 0
 
+    def test_characters_where_words_have_no_spaces(self):
+        class CharacterPerCell(WordPerCell):
+            def transcribe(self, speech, states, gen_args):
+                texts = super().transcribe(speech, states, gen_args)
+                numbers = {"one": "一", "two": "二", "three": "三", "four": "四"}
+                return ["".join(numbers[word] for word in text.split()) for text in texts]
+
+        given = (torch.ones(4, 1), "一二三四", torch.arange(4.0).reshape(4, 1))
+        for metric in ("cer", "cer_capped"):
+            curve = deletion_curve(CharacterPerCell(), [given], 0.25, metric=metric)
+            assert (curve.metric, curve.y) == (metric, (0, 25, 50, 75, 100))
+        curve = deletion_curve(CharacterPerCell(), [given], 0.5, metric="bleu-zh")
+        assert curve.y[0] == pytest.approx(100)
+        assert curve.y[1] < 60
+
     def test_texts_are_normalised_on_both_sides(self):
         given = (torch.ones(4, 1), "One, TWO three. four", torch.arange(4.0).reshape(4, 1))
         kept = deletion_curve(WordPerCell(), [given], 1.0)
@@ -231,7 +246,7 @@ class TestRealModels:
         explainer = SpeechToTextAttribution(SPES(network), processor)
         adapter = explainer.adapter
         speech = adapter.from_audio(audio)
-        first = adapter._first_timestamp
+        first = adapter.first_timestamp
         prompt = adapter.prompt_ids(speech, {})
         for ids in ([first, 116, 104, first + 5, 256], [116, 104, 101], [116, 116, first, 116]):
             sequence = adapter._sequence(prompt, ids)
@@ -262,7 +277,7 @@ class TestBadInput:
             ([{"sound": 1}], {}, ArgumentTypeError, "an example is"),
             ([example(1.0, 2.0, 3.0, 4.0)], {"step": 0.3}, ArgumentError, "equal parts"),
             ([example(1.0, 2.0, 3.0, 4.0)], {"step": 1 / 30}, ArgumentError, "whole number"),
-            ([example(1.0, 2.0, 3.0, 4.0)], {"metric": "cer"}, ArgumentError, "metric must be"),
+            ([example(1.0, 2.0, 3.0, 4.0)], {"metric": "ter"}, ArgumentError, "metric must be"),
             (
                 [example(1.0, 2.0, 3.0, 4.0)],
                 {"per_token": True},

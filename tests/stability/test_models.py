@@ -254,6 +254,18 @@ def test_right_and_wrong_classes(corpus, classifier, folder):
         assert model.is_right(utterance, "speaker") == (found == utterance.labels["speaker"])
 
 
+@pytest.mark.parametrize(
+    ("text", "written", "rightness"),
+    [("the cat sat down", "the cat sits down", 0.75), ("今天天气很好", "今天天气好", 5 / 6)],
+)
+def test_how_right_a_transcript_is(monkeypatch, text, written, rightness):
+    """By words, or by characters where words have no spaces between them."""
+    explained = load_explained_model(str(MODEL_FOLDER))
+    utterance = Utterance("cat", load_demo()[2][1].path, text)
+    monkeypatch.setattr(type(explained._adapter), "text", lambda self, ids: written)
+    assert explained.is_right(utterance, "transcription") == pytest.approx(rightness)
+
+
 def test_a_speech_to_text_model_is_explained_through_the_wrapper():
     model, processor, examples = load_demo()
     explained = load_explained_model(str(MODEL_FOLDER))

@@ -1,6 +1,7 @@
 """A study finds the agreement, the ceiling and the split that were planted."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -313,6 +314,24 @@ def test_utterances_without_times_are_left_out_of_every_unit(tmp_path):
     assert set(table["utterances"]) == {2}
     assert table.loc["word", "units"] == 3
     assert table.loc["word", "chance"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_times_are_found_whatever_the_form_of_a_name(tmp_path, form):
+    manifest = write_corpus(tmp_path / "corpus", 4)
+    name = unicodedata.normalize(form, "Zürich")
+    manifest.write_text(manifest.read_text().replace("utterance-1", name, 1))
+    utterances = read_manifest(manifest)
+    assert name in [utterance.id for utterance in utterances]
+    found = run_study(
+        {name: PlantedModel(lambda key, seed: drawn(key)) for name in "ab"},
+        utterances,
+        [parse_method("saliency")],
+        [parse_units("word")],
+        tmp_path / "study",
+        alignments=read_alignments(manifest),
+    )
+    assert found.settings["left_out"] == []
 
 
 @pytest.mark.parametrize(

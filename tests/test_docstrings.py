@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
 from captum.attr import Saliency, TextTemplateInput
 
 import captum_spes
@@ -52,14 +51,9 @@ def names(tiny_whisper, audio, tmp_path, monkeypatch):
         audio, target="the cat", n_samples=30, n_token_samples=30, patches_per_second=40, seed=0
     )
     result.save("explanation.npz")
-    monkeypatch.setattr(
-        "captum_spes.speech.models.registry._transformers",
-        lambda: SimpleNamespace(
-            AutoConfig=_pretrained(model.config, transformers.AutoConfig),
-            AutoProcessor=_pretrained(processor, transformers.AutoProcessor),
-            AutoModelForSpeechSeq2Seq=_pretrained(model, transformers.AutoModelForSpeechSeq2Seq),
-        ),
-    )
+    # Where an example loads a model by its name on the hub.
+    for part in (model, processor.feature_extractor, processor.tokenizer):
+        part.save_pretrained("openai/whisper-tiny.en")
     names = {
         "np": np,
         "torch": torch,
@@ -116,14 +110,8 @@ def write_seeds_and_corpora():
     write_recordings(Path("recordings"), takes=10)
 
 
-def _pretrained(value, real=None):
-    """Answers hub names with ``value``; folders, as of the bundled model, are really loaded."""
-
-    def from_pretrained(name, **kwargs):
-        is_folder = real is not None and Path(name).is_dir()
-        return real.from_pretrained(name, **kwargs) if is_folder else value
-
-    return SimpleNamespace(from_pretrained=from_pretrained)
+def _pretrained(value):
+    return SimpleNamespace(from_pretrained=lambda name: value)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -124,8 +124,9 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add(
         "--model",
         metavar="NAME_OR_DIR",
-        help="a Whisper, Speech2Text or Canary model, or demo for the bundled one (the default, "
-        "unless explain is given AUDIO)",
+        help="a Whisper, Speech2Text or Canary model: a hub name, a folder, one of Whisper's short "
+        "names (tiny.en, large-v3, turbo, ...), or demo for the bundled one (the default, unless "
+        "explain is given AUDIO)",
     )
     add(
         "--num-beams",

@@ -249,7 +249,7 @@ class TestRealModels:
         first = adapter.first_timestamp
         prompt = adapter.prompt_ids(speech, {})
         for ids in ([first, 116, 104, first + 5, 256], [116, 104, 101], [116, 116, first, 116]):
-            sequence = adapter._sequence(prompt, ids)
+            sequence = adapter.sequence_of(prompt, ids)
             explainer.adapter.generate = lambda speech, gen_args, s=sequence: s
             result = explainer.attribute(audio, **{**QUICK, "target": None})
             found = explained_sequence(result)

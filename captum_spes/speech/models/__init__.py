@@ -20,7 +20,8 @@ from captum_spes.speech.models.capabilities import (
     require,
 )
 from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel
-from captum_spes.speech.models.registry import FAMILIES, AdapterFactory, adapt, load_model
+from captum_spes.speech.models.loading import load_model
+from captum_spes.speech.models.registry import FAMILIES, AdapterFactory, adapt
 
 __all__ = [
     "CAPABILITIES",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput
+from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
@@ -34,6 +35,13 @@ class CanaryModel(FilterbankModel):
     """
 
     family = "Canary"
+    parts = Parts(
+        model_class="CanaryForConditionalGeneration",
+        processor_class="CanaryProcessor",
+        extractor_names=("preemphasis", "hop_length", "feature_size"),
+        generation_ids=("eos_token_id",),
+        mel_bins=lambda config, own: (config.encoder_config.num_mel_bins, own.feature_size),
+    )
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
@@ -97,7 +105,7 @@ class CanaryModel(FilterbankModel):
             made = self._processor.apply_transcription_request(
                 audio, processor_kwargs={"sampling_rate": self.sampling_rate}, **request
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ArgumentError(f"the model takes no request like {request}: {error}") from error
         prompt = [int(i) for i in made["decoder_input_ids"][0]]
         unknown = self.tokenizer.unk_token_id

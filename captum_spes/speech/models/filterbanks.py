@@ -11,7 +11,11 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
-from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel, check_features
+from captum_spes.speech.models.huggingface import (
+    HuggingFaceSpeechModel,
+    check_features,
+    is_plane,
+)
 
 # Largest deviation within a mel bin of features that hold nothing.
 _SILENCE = 1e-4
@@ -38,12 +42,15 @@ class FilterbankModel(HuggingFaceSpeechModel):
 
     def is_features(self, value: Any) -> bool:
         shape = tuple(getattr(value, "shape", ()))
+        return self._is_layout(shape) or is_plane(shape)
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
         is_batch_of_one = len(shape) == 3 and shape[0] == 1
         return (is_batch_of_one or len(shape) == 2) and shape[-1] == self.n_mel_bins
 
     def from_features(self, features: Tensor) -> SpeechInput:
         expected = f"(1, frames, {self.n_mel_bins}) (batch of 1, frames, mel bins)"
-        features = check_features(features, expected, self.is_features(features))
+        features = check_features(features, expected, self._is_layout(features.shape))
         features = self.without_padding(features.reshape(1, -1, self.n_mel_bins))
         return self.speech_input(features, features.shape[1] / self.frame_rate)
 

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import copy
+import re
+import reprlib
 import threading
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
 from captum_spes.speech.models.attention import attention_reader, head_mean
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
+from captum_spes.speech.models.compatibility import Parts, token_ids, vocabulary_size
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+# Marks at the ends of a text that neither Python nor a tokenizer takes for blanks.
+_INVISIBLE = "\ufeff\u200b\u2060\u180e"
+# An array with fewer rows, or columns, holds the channels of a recording and no frequencies.
+_MOST_CHANNELS = 16
 # These would change the prompt, which the adapter needs to know to read the output.
-_UNSUPPORTED_ARGUMENTS = (
-    "decoder_input_ids",
-    "decoder_start_token_id",
-    "generation_config",
+_OF_PROMPTS = (
+    "decoder_input_ids", "decoder_inputs_embeds", "decoder_start_token_id", "generation_config",
     "num_return_sequences",
-)
+)  # fmt: skip
+# What the adapter gives itself.
+_OF_ADAPTERS = ("inputs", "input_features", "inputs_embeds", "encoder_outputs", "return_dict")
+# Code of a folder or of the hub; settings from a file must not name any.
+_OF_CODE = ("custom_generate", "trust_remote_code")
+_COUNTS = ("num_beams", "max_new_tokens", "max_length")
 # What adapters add to a user's arguments.
 _OUTPUT_FORM = ("force_unique_generate_call", "return_dict_in_generate")
+# What a wrong argument ends in, wherever it is first used. A RuntimeError can be the user's own.
+_OF_ARGUMENTS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 # How many explanations run on a model that was in training mode, and what to restore.
 _MODES: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
 _MODES_LOCK = threading.Lock()
@@ -40,7 +53,12 @@ class HuggingFaceSpeechModel(ABC):
     Args:
         model: the ``...ForConditionalGeneration`` model, on any device, in any dtype.
         processor: its processor, with ``feature_extractor`` and ``tokenizer``.
+
+    Attributes:
+        parts: what a family's own model and processor are; None for a base.
     """
+
+    parts: ClassVar[Parts | None] = None
 
     def __init__(self, model: Any, processor: Any) -> None:
         for part in ("feature_extractor", "tokenizer"):
@@ -87,8 +105,21 @@ class HuggingFaceSpeechModel(ABC):
         return device
 
     def text_ids(self, text: str) -> list[int]:
-        """Tokenise a text as the model would have written it, without special tokens."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+        """Tokenise a text as the model would have written it, without special tokens but those that
+        stand in the text."""
+        special = "|".join(re.escape(token) for token in self._special_tokens())
+        if special:  # the blank before one would become a token of its own
+            text = re.sub(f" ({special})", r"\1", text)
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        except (TypeError, UnicodeError) as error:  # half of a surrogate pair, for example
+            raise ArgumentError(f"target {text!r} is no text that can be encoded.") from error
+
+    def _special_tokens(self) -> list[str]:
+        """Special tokens as they stand in a text, the longest first."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        found = {*self.tokenizer.all_special_tokens, *(str(t) for t in added if t.special)}
+        return sorted(found, key=len, reverse=True)
 
     def is_explained(self, token_id: int) -> bool:
         """Whether an output token is explained; timestamps, for example, are not."""
@@ -101,9 +132,13 @@ class HuggingFaceSpeechModel(ABC):
     # Targets ---------------------------------------------------------------------------
 
     @property
+    def start_id(self) -> int:
+        """The token that the decoder starts with."""
+        return token_ids(self.model, "decoder_start_token_id")[0]
+
+    @property
     def end_of_sentence(self) -> int:
-        ends = self.model.generation_config.eos_token_id
-        return int(ends[0] if isinstance(ends, list) else ends)
+        return token_ids(self.model, "eos_token_id")[0]
 
     @property
     def max_target_tokens(self) -> int:
@@ -130,28 +165,30 @@ class HuggingFaceSpeechModel(ABC):
     ) -> Any:
         """Run the model's own generation from what was ``heard`` or ``encoded``, after a prompt
         where the family has one, and return what it returns."""
-        for name in _UNSUPPORTED_ARGUMENTS:
-            if name in gen_args:
-                raise ArgumentError(
-                    f"gen_args cannot hold {name!r}: it would change which tokens are prompt. "
-                    "Set model.generation_config instead."
-                )
+        check_generation(gen_args)
         if prompt is not None:
             count = len(start["inputs"] if "inputs" in start else start["encoder_outputs"][0])
             ids = torch.tensor([prompt] * count, device=self.model.device)
             start = {**start, "decoder_input_ids": ids}
         with torch.no_grad():
             try:
-                return self.model.generate(**start, **gen_args)
-            except (TypeError, ValueError, ArithmeticError) as error:
+                return self.model.generate(**start, **{"num_return_sequences": 1, **gen_args})
+            except _OF_ARGUMENTS as error:
                 own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
-                raise ArgumentError(f"the model cannot generate with {own}: {error}") from error
+                raise ArgumentError(
+                    f"the model cannot generate with {reprlib.repr(own)}: {error}"
+                ) from error
 
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
     ) -> TargetSequence:
+        check_generation(gen_args)
         prompt = self.prompt_ids(speech, gen_args)
-        ids = self._ids_of_text(target) if isinstance(target, str) else _ids(target)
+        ids = (
+            self._ids_of_text(target)
+            if isinstance(target, str)
+            else as_ids("target", target, "a text or ")
+        )
         if ids[: len(prompt)] == prompt:
             ids = ids[len(prompt) :]
         self._check_ids(ids)
@@ -167,7 +204,8 @@ class HuggingFaceSpeechModel(ABC):
         return [*text, end]
 
     def _ids_of_text(self, text: str) -> list[int]:
-        if not text.strip():
+        text = tidied(text)
+        if not text:
             raise ArgumentError("target is an empty text; give the words to explain.")
         ids = self.text_ids(text)
         unknown = self.tokenizer.unk_token_id
@@ -182,7 +220,7 @@ class HuggingFaceSpeechModel(ABC):
     def _check_ids(self, ids: list[int]) -> None:
         if not ids:
             raise ArgumentError("target has no token ids to explain.")
-        size = int(self.model.config.vocab_size)
+        size = vocabulary_size(self.model)
         if min(ids) < 0 or max(ids) >= size:
             raise ArgumentError(f"target ids must lie in [0, {size}), got {ids}.")
         if any(self.is_prompt(token_id) for token_id in ids):
@@ -212,7 +250,7 @@ class HuggingFaceSpeechModel(ABC):
     def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
         features = self.model_features(speech, spectrograms)
         features = features.to(self.model.device, self.model.dtype)
-        states = self.model.get_encoder()(features).last_hidden_state
+        states = self.model.get_encoder()(features, return_dict=True).last_hidden_state
         assert isinstance(states, Tensor)
         return states
 
@@ -251,6 +289,7 @@ class HuggingFaceSpeechModel(ABC):
         output = self.model.get_decoder()(
             input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
             encoder_hidden_states=states,
+            return_dict=True,
             **caching,
         )
         assert isinstance(output.last_hidden_state, Tensor)
@@ -278,12 +317,13 @@ class HuggingFaceSpeechModel(ABC):
         with torch.no_grad():
             # The encoder's weights grow with the square of its length, for every layer and head.
             encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
-            encoded = encoder(features, output_attentions=with_encoder)
+            encoded = encoder(features, output_attentions=with_encoder, return_dict=True)
             output = reader(
                 encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
                 decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
                 use_cache=False,
                 output_attentions=True,
+                return_dict=True,
             )
         # A token is written from the position before it.
         positions = torch.tensor(target.explained) - 1
@@ -368,7 +408,9 @@ class HuggingFaceSpeechModel(ABC):
     # Text ------------------------------------------------------------------------------
 
     def is_text(self, ids: Tensor) -> list[bool]:
-        special = set(self.tokenizer.all_special_ids) | {self.end_of_sentence}
+        # A tokenizer's own list leaves out special tokens that were added without a name.
+        added = {i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special}
+        special = {*self.tokenizer.all_special_ids, *added, self.end_of_sentence}
         return [i not in special and self.is_explained(i) for i in ids.tolist()]
 
     def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
@@ -402,6 +444,28 @@ def _for_batch(cache: Any, size: int) -> Any:
     return expanded
 
 
+def check_generation(gen_args: Mapping[str, Any]) -> None:
+    """Raise at arguments of generation that an explanation cannot do with."""
+    reasons = {
+        "it would change which tokens are prompt. Set model.generation_config instead": _OF_PROMPTS,
+        "the explanation gives it": _OF_ADAPTERS,
+        "it can run code from elsewhere": _OF_CODE,
+    }
+    for reason, names in reasons.items():
+        for name in names:
+            if name in gen_args:
+                raise ArgumentError(f"gen_args cannot hold {name!r}: {reason}.")
+    for name in _COUNTS:
+        if gen_args.get(name) is not None:
+            whole_number(f"the model cannot generate with this {name}: it", gen_args[name], 1)
+
+
+def tidied(text: str) -> str:
+    """A text as models write it: composed characters, single blanks, none at the ends."""
+    words = unicodedata.normalize("NFC", text).split()
+    return " ".join(words).strip(f" {_INVISIBLE}")
+
+
 def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) -> Tensor:
     """Centre frequencies in Hz of a bank of triangular mel filters."""
     import numpy as np
@@ -415,6 +479,12 @@ def mel_bin_centers(n_bins: int, lowest: float, highest: float, mel_scale: str) 
     return torch.from_numpy(mel_to_hertz(edges, mel_scale=mel_scale)[1:-1]).float()
 
 
+def is_plane(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape holds times and frequencies, as no recording has that many
+    channels."""
+    return len(shape) in (2, 3) and min(shape[-2:]) >= _MOST_CHANNELS
+
+
 def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor:
     """Return features as float32 on the CPU, checked for shape and finite values."""
     if not is_expected:
@@ -425,16 +495,17 @@ def check_features(features: Tensor, expected: str, is_expected: bool) -> Tensor
     return features.detach().to("cpu", torch.float32, copy=True)
 
 
-def _ids(target: Sequence[int] | Tensor) -> list[int]:
+def as_ids(name: str, given: object, otherwise: str = "") -> list[int]:
+    """Token ids as a list, from a sequence, array or Tensor of one dimension."""
     try:
-        ids = torch.as_tensor(target)
+        ids = torch.as_tensor(given, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentTypeError(
-            f"target must be a text or token ids, got {type(target).__name__}: {error}"
+            f"{name} must be {otherwise}token ids, got {type(given).__name__}: {error}"
         ) from error
-    if ids.numel() and (ids.is_floating_point() or ids.dtype == torch.bool):
-        raise ArgumentTypeError(f"target ids must be integers, got {ids.dtype}.")
+    if ids.numel() and (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool):
+        raise ArgumentTypeError(f"{name} ids must be integers, got {ids.dtype}.")
     ids = ids.squeeze(0) if ids.dim() == 2 and len(ids) == 1 else ids
     if ids.dim() != 1:
-        raise ArgumentError(f"target ids must have one dimension, got shape {tuple(ids.shape)}.")
+        raise ArgumentError(f"{name} ids must have one dimension, got shape {tuple(ids.shape)}.")
     return [int(i) for i in ids.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.speech.models.capabilities import SpeechInput
+from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
@@ -24,6 +26,16 @@ class Speech2TextModel(FilterbankModel):
     """Adapter of the Speech2Text family (recognition and translation)."""
 
     family = "Speech2Text"
+    parts = Parts(
+        model_class="Speech2TextForConditionalGeneration",
+        processor_class="Speech2TextProcessor",
+        extractor_names=("num_mel_bins", "do_ceptral_normalize", "normalize_means"),
+        generation_ids=("eos_token_id", "decoder_start_token_id"),
+        mel_bins=lambda config, own: (
+            config.input_feat_per_channel * config.input_channels,
+            own.num_mel_bins,
+        ),
+    )
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
@@ -66,10 +78,31 @@ class Speech2TextModel(FilterbankModel):
 
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         config = self.model.generation_config
-        prompt = [int(config.decoder_start_token_id)]
+        prompt = [self.start_id]
         # Multilingual models are told the language by a forced first token.
         forced = gen_args.get("forced_bos_token_id", config.forced_bos_token_id)
         return prompt if forced is None else [*prompt, int(forced)]
+
+    # The tokenizer drops the blank before a word that was added to it, and neither shows nor
+    # decodes one.
+
+    def _is_added_word(self, token_id: int) -> bool:
+        token = self.tokenizer.added_tokens_decoder.get(token_id)
+        return token is not None and not token.special
+
+    def token_strings(self, ids: Tensor) -> list[str]:
+        strings = super().token_strings(ids)
+        return [
+            f" {string.lstrip()}" if self._is_added_word(i) else string
+            for i, string in zip(ids.tolist(), strings, strict=True)
+        ]
+
+    def text(self, ids: Tensor) -> str:
+        parts: list[str] = []
+        for is_added, group in groupby(ids.tolist(), self._is_added_word):
+            run = torch.tensor(list(group), dtype=torch.int64)
+            parts += self.token_strings(run) if is_added else [super().text(run)]
+        return " ".join(part.strip() for part in parts if part.strip())
 
     def prompt_and_outputs(
         self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.capabilities import DecodedWindow, SpeechInput, TargetSequence
+from captum_spes.speech.models.compatibility import Parts, token_ids, vocabulary_size
 from captum_spes.speech.models.huggingface import (
     HuggingFaceSpeechModel,
+    as_ids,
     check_features,
+    is_plane,
     mel_bin_centers,
 )
-from captum_spes.speech.models.whisper_windows import LongForm
+from captum_spes.speech.models.whisper_windows import TIMESTAMPS, LongForm
 
 # Whisper clips its log-mel 8 decades of power below the loudest cell and then divides by 4.
 _DYNAMIC_RANGE = 2.0
 # What decides the prompt; other generation arguments only decide what is written.
 _PROMPT_ARGUMENTS = ("language", "task", "is_multilingual", "prompt_ids")
+# Timestamps are a token every 20 ms, of a window of 30 seconds.
+_PER_SECOND = 50
+_STAMP = re.compile(r"<\|(\d+\.\d\d)\|>")
 # Long enough for start, language, task, timestamps and a first word.
 _PROBE_LENGTH = 8
 
 
 class WhisperModel(HuggingFaceSpeechModel):
     """Adapter of the Whisper family (Whisper, Distil-Whisper)."""
+
+    parts = Parts(
+        model_class="WhisperForConditionalGeneration",
+        processor_class="WhisperProcessor",
+        extractor_names=("chunk_length", "hop_length", "nb_max_frames", "feature_size"),
+        mel_bins=lambda config, extractor: (config.num_mel_bins, extractor.feature_size),
+        generation_ids=("eos_token_id", "decoder_start_token_id"),
+        optional_ids=("no_timestamps_token_id",),
+        # The encoder halves the rate.
+        frames=lambda config, own: (2 * config.max_source_positions, own.nb_max_frames),
+    )
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
@@ -50,11 +68,14 @@ class WhisperModel(HuggingFaceSpeechModel):
 
     def is_features(self, value: Any) -> bool:
         shape = tuple(getattr(value, "shape", ()))
+        return self._is_layout(shape) or is_plane(shape)
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
         return shape in ((1, self._n_bins, self._n_frames), (self._n_bins, self._n_frames))
 
     def from_features(self, features: Tensor) -> SpeechInput:
         expected = f"(1, {self._n_bins}, {self._n_frames}) (batch of 1, mel bins, frames)"
-        features = check_features(features, expected, self.is_features(features))
+        features = check_features(features, expected, self._is_layout(features.shape))
         features = features.reshape(1, self._n_bins, self._n_frames)
         # Padding is digital silence: every cell has the same, lowest value.
         is_speech = (features[0] > features.min() + 1e-4).any(0)
@@ -99,11 +120,19 @@ class WhisperModel(HuggingFaceSpeechModel):
         """The id that means 0 s."""
         no_timestamps = getattr(self.model.generation_config, "no_timestamps_token_id", None)
         if no_timestamps is None:
-            no_timestamps = self.tokenizer.convert_tokens_to_ids("<|notimestamps|>")
-        return int(no_timestamps) + 1
+            return int(self.tokenizer.convert_tokens_to_ids("<|notimestamps|>")) + 1
+        return token_ids(self.model, "no_timestamps_token_id")[0] + 1
+
+    def is_timestamp(self, token_id: int) -> bool:
+        """Whether a token is one of those from 0 to 30 seconds; words can be added behind them, or
+        in their place where the tokenizer knows no timestamps."""
+        if not 0 <= token_id - self.first_timestamp < TIMESTAMPS:
+            return False
+        known = self.tokenizer.convert_ids_to_tokens(token_id)
+        return known is None or _STAMP.fullmatch(known) is not None
 
     def is_explained(self, token_id: int) -> bool:
-        return token_id < self.first_timestamp
+        return not self.is_timestamp(token_id)
 
     def is_prompt(self, token_id: int) -> bool:
         return self.end_of_sentence < token_id < self.first_timestamp
@@ -111,12 +140,24 @@ class WhisperModel(HuggingFaceSpeechModel):
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         # The model's own generation decides language and task; a few tokens are enough to see.
         chosen = {name: gen_args[name] for name in _PROMPT_ARGUMENTS if name in gen_args}
-        length = _PROBE_LENGTH + len(gen_args.get("prompt_ids", ()))
+        length = _PROBE_LENGTH + len(self.text_prompt(gen_args))
         output = self._generate(speech, {**chosen, "max_length": length})
         prompt = self.split_prompt(output)[0]
         if gen_args.get("return_timestamps"):
             prompt = [i for i in prompt if i != self.first_timestamp - 1]
         return prompt
+
+    def force(
+        self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
+    ) -> TargetSequence:
+        own = getattr(self.model.generation_config, "return_timestamps", False)
+        has_stamps = isinstance(target, str) and _STAMP.search(target) is not None
+        if has_stamps and not gen_args.get("return_timestamps", own):
+            raise ArgumentError(
+                f"target {target!r} has timestamps, which the model does not write: leave them "
+                'out, or give gen_args={"return_timestamps": True}.'
+            )
+        return super().force(speech, target, gen_args)
 
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
         prompt, ids = self.split_prompt(self._generate(speech, gen_args))
@@ -140,8 +181,26 @@ class WhisperModel(HuggingFaceSpeechModel):
         # One call for the whole sequence: with timestamps, windows would be decoded one by
         # one otherwise. Only the dictionary form keeps prompt and end of sentence.
         form = {"force_unique_generate_call": True, "return_dict_in_generate": True}
-        output = self.generated(start, {**gen_args, **form})
+        prompt = self.text_prompt(gen_args)
+        given = {name: value for name, value in gen_args.items() if name != "prompt_ids"}
+        if prompt:
+            given["prompt_ids"] = torch.tensor(prompt, device=self.model.device)
+        output = self.generated(start, {**given, **form})
         return [[int(i) for i in row] for row in output["sequences"]]
+
+    def text_prompt(self, gen_args: Mapping[str, Any]) -> list[int]:
+        """The user's prompt, in whatever form ``get_prompt_ids`` or a file gives it."""
+        given = gen_args.get("prompt_ids")
+        if isinstance(given, str):
+            raise ArgumentTypeError(
+                "gen_args['prompt_ids'] must be token ids, got a text: "
+                f"processor.get_prompt_ids({given!r}) makes them."
+            )
+        ids = [] if given is None else as_ids("gen_args['prompt_ids']", given)
+        size = vocabulary_size(self.model)
+        if ids and not 0 <= min(ids) <= max(ids) < size:
+            raise ArgumentError(f"gen_args['prompt_ids'] must lie in [0, {size}), got {ids}.")
+        return ids
 
     def spoken_language(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> dict[str, Any]:
         """The language of the intact speech; in a perturbed copy the model may hear another."""
@@ -155,7 +214,7 @@ class WhisperModel(HuggingFaceSpeechModel):
 
     def split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""
-        start = int(self.model.generation_config.decoder_start_token_id)
+        start = self.start_id
         end = len(ids) - ids[::-1].index(start)
         while end < len(ids) and self.is_prompt(ids[end]):
             end += 1
@@ -179,7 +238,7 @@ class WhisperModel(HuggingFaceSpeechModel):
     def no_speech_probability(self, states: Tensor, prompt: list[int]) -> float:
         """How likely the model holds it that nobody speaks, after the token that starts a
         transcript."""
-        start = prompt.index(int(self.model.generation_config.decoder_start_token_id))
+        start = prompt.index(self.start_id)
         sequence = TargetSequence(torch.tensor([*prompt, self.end_of_sentence]), (start + 1,))
         with torch.no_grad():
             logits = self.output_layer(self.decode(states, sequence))[0, 0]
@@ -194,18 +253,37 @@ class WhisperModel(HuggingFaceSpeechModel):
         return torch.stack([weights[layer, head] for layer, head in heads])
 
     def text_ids(self, text: str) -> list[int]:
-        # Whisper writes a space before its first word; " ask" and "ask" are different tokens.
-        needs_space = not text.startswith(" ") and not _is_written_without_spaces(text[0])
-        return super().text_ids(" " + text if needs_space else text)
+        ids: list[int] = []
+        # Not every tokenizer knows timestamps.
+        for number, part in enumerate(_STAMP.split(text)):
+            if number % 2:
+                ids.append(self._stamp_id(part))
+            elif words := part.strip():
+                ids += super().text_ids(self._with_blank(words))
+        return ids
+
+    def _with_blank(self, text: str) -> str:
+        """Whisper writes a blank before its first word; " ask" and "ask" are different tokens."""
+        added = (str(token) for token in self.tokenizer.added_tokens_decoder.values())
+        is_bare = _is_written_without_spaces(text[0]) or text.startswith(tuple(added))
+        return text if is_bare else " " + text
+
+    def _stamp_id(self, seconds: str) -> int:
+        number = round(float(seconds) * _PER_SECOND)
+        if number >= TIMESTAMPS or f"{number / _PER_SECOND:.2f}" != seconds:
+            raise ArgumentError(
+                f"target has <|{seconds}|>, and there is no such token: timestamps go from "
+                "<|0.00|> to <|30.00|> in steps of 0.02."
+            )
+        return self.first_timestamp + number
 
     def token_strings(self, ids: Tensor) -> list[str]:
-        strings = []
-        for token_id in ids.tolist():
-            if token_id >= self.first_timestamp:
-                strings.append(f"<|{(token_id - self.first_timestamp) * 0.02:.2f}|>")
-            else:
-                strings.append(self._decoded(torch.tensor([token_id])))
-        return strings
+        return [
+            f"<|{(i - self.first_timestamp) / _PER_SECOND:.2f}|>"
+            if self.is_timestamp(i)
+            else self._decoded(torch.tensor([i]))
+            for i in ids.tolist()
+        ]
 
 
 def _is_written_without_spaces(character: str) -> bool:

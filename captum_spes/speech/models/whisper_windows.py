@@ -32,6 +32,8 @@ _THRESHOLDS = ("compression_ratio_threshold", "logprob_threshold", "no_speech_th
 # From this temperature on an output is no good prompt for the next window.
 _UNRELIABLE = 0.5
 _TIME_STEP = 0.02
+# From 0 to 30 s; ids behind them are words that were added.
+TIMESTAMPS = 1501
 
 
 @dataclass
@@ -76,7 +78,7 @@ class LongForm:
         self._conditions = bool(self._chosen("condition_on_prev_tokens", gen_args))
         self._repeats_prompt = gen_args.get("prompt_condition_type") == "all-segments"
         self._threshold = {name: self._chosen(name, gen_args) for name in _THRESHOLDS}
-        self._prompt = [int(i) for i in gen_args.get("prompt_ids", ())]
+        self._prompt = adapter.text_prompt(gen_args)
         left_out = (*_OF_WINDOWS, *_THRESHOLDS, "prompt_ids")
         others = {name: value for name, value in gen_args.items() if name not in left_out}
         self._gen_args = {**others, "return_timestamps": True}
@@ -198,7 +200,7 @@ def split(
         *tuple* of the segments, and of the second from which the next window has to start; None for
         the window's end. What comes after the last pair was cut off by the window's end.
     """
-    is_time = [i >= first_timestamp for i in ids]
+    is_time = [0 <= i - first_timestamp < TIMESTAMPS for i in ids]
 
     def at(position: int) -> float:
         return min(seconds, max(0, ids[position] - first_timestamp) * _TIME_STEP)

@@ -1,0 +1,147 @@
+"""Whether a model and a processor are of one family and belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
+
+# What an adapter calls.
+_MODEL = ("generate", "get_encoder", "get_decoder", "get_output_embeddings", "generation_config")
+_TOKENIZER = (
+    "encode",
+    "decode",
+    "convert_ids_to_tokens",
+    "added_tokens_decoder",
+    "all_special_ids",
+)
+# Numbers of feature extractors that everything divides by.
+_POSITIVE = (
+    "sampling_rate", "feature_size", "num_mel_bins", "hop_length", "n_fft", "win_length",
+    "chunk_length", "nb_max_frames",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a family consists of.
+
+    Attributes:
+        model_class: name of the class in transformers that hears and writes.
+        processor_class: name of its processor's class.
+        extractor_names: what its feature extractor has and those of other families lack.
+        generation_ids: what ``generation_config`` must name tokens with.
+        optional_ids: what it need not.
+        mel_bins: how many the model's configuration says, and its feature extractor.
+        frames: likewise, where features have one length only.
+    """
+
+    model_class: str
+    processor_class: str
+    extractor_names: tuple[str, ...]
+    generation_ids: tuple[str, ...]
+    mel_bins: Callable[[Any, Any], tuple[int, int]]
+    frames: Callable[[Any, Any], tuple[int, int]] | None = None
+    optional_ids: tuple[str, ...] = ()
+
+
+def check_pair(model: Any, processor: Any, parts: Parts) -> None:
+    """Raise where a model of a known family cannot be explained, or not with this processor.
+
+    A vocabulary may be larger than the tokenizer's (padded, for example), never smaller.
+    """
+    _check_class(model, parts)
+    name, wanted = type(processor).__name__, f"give the model's own, a {parts.processor_class}"
+    for part in ("feature_extractor", "tokenizer"):
+        if getattr(processor, part, None) is None:
+            raise ArgumentTypeError(
+                f"processor has no {part}: give the model's whole processor, a "
+                f"{parts.processor_class}, got {name}."
+            )
+    extractor, tokenizer = processor.feature_extractor, processor.tokenizer
+    for part, names in ((extractor, parts.extractor_names), (tokenizer, _TOKENIZER)):
+        if not all(hasattr(part, own) for own in names):
+            raise ArgumentTypeError(
+                f"the processor's {type(part).__name__} does not belong to a "
+                f"{type(model).__name__}: {wanted}, got {name}."
+            )
+    check_extractor(extractor, "the processor's ")
+    compared = {"mel bins": parts.mel_bins, "frames": parts.frames}
+    for unit, numbers in compared.items():
+        if numbers is None:
+            continue
+        of_model, of_processor = numbers(model.config, extractor)
+        if of_model != of_processor:
+            raise ArgumentTypeError(
+                f"processor and model disagree: it makes features of {of_processor} {unit}, and "
+                f"the model takes {of_model}; {wanted}."
+            )
+    for name in (*parts.generation_ids, *parts.optional_ids):
+        if name in parts.generation_ids or getattr(model.generation_config, name, None) is not None:
+            token_ids(model, name)
+    _check_vocabulary(model, tokenizer, wanted)
+
+
+def vocabulary_size(model: Any) -> int:
+    """How many tokens a model can write, tokens that were added later included."""
+    config = model.config
+    texts = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    return max(int(getattr(own, "vocab_size", 0)) for own in (config, texts))
+
+
+def token_ids(model: Any, name: str) -> list[int]:
+    """Ids that a model's generation needs to be told, such as its ``eos_token_id``."""
+    value = getattr(model.generation_config, name, None)
+    found = value if isinstance(value, list | tuple) else [value]
+    size = vocabulary_size(model)
+    if not found or not all(type(own) is int and 0 <= own < size for own in found):
+        raise ArgumentError(
+            f"model.generation_config.{name} must be the id of a token, in [0, {size}), got "
+            f"{value!r}: set it, or mend generation_config.json."
+        )
+    return list(found)
+
+
+def check_extractor(extractor: Any, where: str) -> None:
+    """Raise where a number of a feature extractor, or of its file, cannot be one."""
+    values = extractor if isinstance(extractor, Mapping) else vars(extractor)
+    for name in _POSITIVE:
+        if name in values:
+            whole_number(f"{where}{name}", values[name], 1)
+
+
+def _check_class(model: Any, parts: Parts) -> None:
+    import transformers
+
+    # As it is without torch.compile and without PEFT.
+    plain = getattr(model, "_orig_mod", model)
+    plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
+    lacking = [name for name in _MODEL if not hasattr(plain, name)]
+    is_another = isinstance(plain, transformers.PreTrainedModel) and not isinstance(
+        plain, getattr(transformers, parts.model_class)
+    )
+    if lacking or is_another:
+        raise ArgumentTypeError(
+            f"cannot explain a {type(plain).__name__}, which does not write text from speech: "
+            f"load the model as {parts.model_class}, for example with "
+            "AutoModelForSpeechSeq2Seq.from_pretrained(...)."
+        )
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, wanted: str) -> None:
+    known = vocabulary_size(model)
+    largest = max([int(tokenizer.vocab_size) - 1, *tokenizer.added_tokens_decoder])
+    if largest >= known:
+        raise ArgumentTypeError(
+            f"processor and model disagree: the tokenizer has ids up to {largest}, and the model "
+            f"knows {known} tokens; {wanted}, or, where tokens were added, make room for them: "
+            "model.resize_token_embeddings(len(processor.tokenizer))."
+        )
+    ends, own = token_ids(model, "eos_token_id"), tokenizer.eos_token_id
+    if own is not None and own not in ends:
+        raise ArgumentTypeError(
+            f"processor and model disagree: the tokenizer ends a text with id {own}, and the model "
+            f"with {ends[0]}; {wanted}."
+        )

@@ -131,10 +131,12 @@ def _lines(manifest: Path) -> Iterator[tuple[int, Any]]:
     """Number and content of the lines, or of the entries where the file is one list."""
     text = _content(manifest)
     if text.lstrip().startswith("["):
-        entries = _json(text)
-        if isinstance(entries, list):
-            yield from enumerate(entries, 1)
-            return
+        try:
+            entries = _json(text)
+        except ArgumentError as error:
+            raise ArgumentError(f"{manifest}: {error}.") from error
+        yield from enumerate(entries, 1)
+        return
     # Not splitlines: JSON may hold other separators of lines inside its texts.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -202,9 +204,10 @@ def _file(name: str, folder: Path) -> Path:
 
 def _part(start: Any, duration: Any, channel: int | None, file: Path) -> Path | Excerpt:
     """The whole recording, or a part of it."""
-    if not start and duration is None and channel is None:
+    start = 0.0 if start is None else start
+    if start == 0 and duration is None and channel is None:
         return file
-    return Excerpt(file, 0.0 if start is None else start, duration, channel)
+    return Excerpt(file, start, duration, channel)
 
 
 def _name(audio: Path | Excerpt, file: Path) -> str:

@@ -216,7 +216,8 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
         )
     if not np.issubdtype(array.dtype, np.floating):
         raise ArgumentTypeError(f"audio must hold numbers, got dtype {array.dtype}.")
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite samples are told with the others
+        return array.astype(np.float32)
 
 
 def one_channel(samples: NDArray[Any]) -> NDArray[Any]:

@@ -186,6 +186,8 @@ def _by_ffmpeg(file: IO[bytes], name: str, header: Header | None, reason: str) -
 
 def _track_of_container(container: Any, name: str, header: Header | None, av: Any) -> Track:
     stream = container.streams.audio[0]
+    if getattr(stream, "codec_context", None) is None:
+        raise ArgumentError(f"{name} is no audio file that can be read: FFmpeg lacks its codec.")
     rate, channels = int(stream.rate or 0), int(stream.channels or 0)
     seconds = None
     if stream.duration is not None:

@@ -95,6 +95,11 @@ def _level_seeds(seed: int, n_levels: int) -> list[int]:
 
 def draw(design: MaskDesign, n_samples: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Draw masks and check their type and shape."""
+    if not hasattr(design, "sample"):
+        raise ArgumentTypeError(
+            "design must be an object with sample(n_samples, n_features, generator), got "
+            f"{design!r}."
+        )
     masks = design.sample(n_samples, n_features, generator)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
         found = masks.dtype if isinstance(masks, Tensor) else type(masks).__name__

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, warn_caller
+from captum_spes.errors import ArgumentError, ArgumentTypeError, warn_caller
 from captum_spes.forward.logits import call_logits, output_logits
 
 _LOG2_E = math.log2(math.e)
@@ -99,6 +99,8 @@ class KLDivergenceForward:
         indexed: bool = False,
         output_layer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        if not callable(logits_func):
+            raise ArgumentTypeError(f"logits_func must be a function, got {logits_func!r}.")
         self.logits_func = logits_func
         self.indexed = indexed
         self.output_layer = output_layer

@@ -36,7 +36,7 @@ def file_name(text: str) -> str:
     Examples::
 
         >>> file_name("Zürich 1"), file_name(".."), file_name("a/b")
-        ('Zürich 1', '%2E.', 'a%2Fb')
+        ('Zürich 1', '%2E%2E', 'a%2Fb')
     """
     text = unicodedata.normalize("NFC", text)
     # A text that looks like one of these names must not be taken for it.

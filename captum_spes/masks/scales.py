@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, positive_number
 
 PAPER_PATCHES_PER_SECOND = (400, 500, 600)
 PAPER_MAX_SECONDS = 7.5
@@ -30,7 +29,7 @@ def requested_patches(
 ) -> list[int]:
     """Return the number of patches to ask for, one per level, at least 1 each."""
     if n_patches is not None:
-        counts = [int(_positive(count, "n_patches")) for count in _as_list(n_patches)]
+        counts = [int(positive_number("n_patches", count)) for count in _as_list(n_patches)]
     else:
         _check_durations(seconds, frame_rate, max_seconds)
         # Exact decimals, because halves are rounded to even as in the reference
@@ -40,7 +39,7 @@ def requested_patches(
         if max_seconds is not None:
             frames = min(frames, _exact(max_seconds) * rate_of_frames)
         counts = [
-            round(_exact(_positive(rate, "patches_per_second")) * frames / rate_of_frames)
+            round(_exact(positive_number("patches_per_second", rate)) * frames / rate_of_frames)
             for rate in _as_list(patches_per_second)
         ]
     if not counts:
@@ -50,7 +49,9 @@ def requested_patches(
 
 def _as_list(scales: float | Sequence[float]) -> list[float]:
     """One scale or several, NumPy's numbers included."""
-    return list(scales) if isinstance(scales, Iterable) else [scales]
+    return (
+        list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str) else [scales]
+    )
 
 
 def _exact(value: float) -> Fraction:
@@ -59,16 +60,10 @@ def _exact(value: float) -> Fraction:
 
 
 def _check_durations(seconds: float | None, frame_rate: float, max_seconds: float | None) -> None:
-    _positive(frame_rate, "frame_rate")
+    positive_number("frame_rate", frame_rate)
     for name, value in (("seconds", seconds), ("max_seconds", max_seconds)):
         if value is not None:
-            _positive(value, name)
-
-
-def _positive(value: float, name: str) -> float:
-    if not 0 < value < math.inf:
-        raise ArgumentError(f"{name} must be positive and finite, got {value}.")
-    return value
+            positive_number(name, value)
 
 
 def as_time_major_batch(spectrogram: Tensor, time_dim: int) -> Tensor:
@@ -78,6 +73,8 @@ def as_time_major_batch(spectrogram: Tensor, time_dim: int) -> Tensor:
         spectrogram (Tensor): ``(time, freq)`` or ``(batch, time, freq)``, or transposed.
         time_dim (int): Which of the last two dimensions is time, -2 or -1.
     """
+    if not isinstance(spectrogram, Tensor):
+        raise ArgumentTypeError(f"spectrogram must be a Tensor, got {type(spectrogram).__name__}.")
     if spectrogram.dim() not in (2, 3):
         raise ArgumentError(
             "spectrogram must be (time, freq) or (batch, time, freq), got shape "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, real_number
 from captum_spes.masks.scales import (
     PAPER_MAX_SECONDS,
     PAPER_PATCHES_PER_SECOND,
@@ -81,7 +81,7 @@ def slic_feature_mask(  # noqa: PLR0913
         >>> [tuple(mask.shape) for mask in masks]
         [(200, 80), (200, 80)]
     """
-    if not compactness > 0 or not sigma >= 0:
+    if not real_number("compactness", compactness) > 0 or not real_number("sigma", sigma) >= 0:
         raise ArgumentError(
             f"compactness must be positive and sigma not negative, got {compactness}, {sigma}."
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, open_share
 from captum_spes.metrics.curves import Interval
 from captum_spes.speech import SpeechToTextAttributionResult
 
@@ -236,8 +236,7 @@ def inter_seed_agreement(
         >>> agreement.chance
         0.2
     """
-    if not 0 < top < 1:
-        raise ArgumentError(f"top must lie between 0 and 1, got {top}.")
+    top = open_share("top", top)
     if measure not in _MEASURES:
         raise ArgumentError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}.")
     names, maps = _checked(attributions, absolute)
@@ -312,6 +311,8 @@ _BOUNDS |= dict.fromkeys(("pearson", "spearman"), (-1.0, 1.0))
 
 def _checked(attributions: Any, absolute: bool) -> tuple[list[Any], list[list[_Values]]]:
     """Names of the seeds, and for each seed a flat array per utterance."""
+    if isinstance(attributions, str | bytes):
+        raise ArgumentTypeError("attributions must be those of several seeds, got a text.")
     is_named = isinstance(attributions, Mapping)
     names = list(attributions) if is_named else list(range(len(attributions)))
     if len(names) < 2:

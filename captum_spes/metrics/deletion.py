@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 
 def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 101, 5)) -> Tensor:
@@ -39,11 +39,18 @@ def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 1
                 [[False, False],
                  [ True,  True]]])
     """
+    if not isinstance(saliency_map, Tensor):
+        raise ArgumentTypeError(
+            f"saliency_map must be a Tensor, got {type(saliency_map).__name__}."
+        )
     if saliency_map.dim() != 2 or not bool(torch.isfinite(saliency_map).all()):
         raise ArgumentError(
             f"saliency_map must be (time, freq) and finite, got shape {tuple(saliency_map.shape)}."
         )
-    steps = torch.as_tensor(list(percentages), device="cpu")
+    try:
+        steps = torch.as_tensor(list(percentages), device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(f"percentages must be numbers: {error}.") from error
     if len(steps) and not bool(((steps >= 0) & (steps <= 100)).all()):
         raise ArgumentError(f"percentages must lie in [0, 100], got {list(percentages)}.")
     flat = saliency_map.reshape(-1)

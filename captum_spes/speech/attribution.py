@@ -15,7 +15,7 @@ from torch import Tensor
 from captum_spes.attr import SPES, Estimator, GaussianProcess, MaskDesign, MaskedMean
 from captum_spes.attr.designs import resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import Score
 from captum_spes.io.samples import read_samples
 from captum_spes.speech.ambient import ordinary_torch
@@ -252,7 +252,8 @@ class SpeechToTextAttribution:
         """
         require(self.adapter, Generates, "a transcript")
         samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
-        return self._transcribed(samples, dict(gen_args or {}), chunk_seconds, seed, show_progress)
+        own = Settings(gen_args={} if gen_args is None else gen_args).gen_args
+        return self._transcribed(samples, own, chunk_seconds, seed, show_progress)
 
     def attribute_parts(  # noqa: PLR0913
         self,
@@ -324,6 +325,10 @@ class SpeechToTextAttribution:
         chosen = self._settings(settings, scheme, changes)
         samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
         drawn = resolve_seed(seed)
+        if transcript is not None and not isinstance(transcript, Transcript):
+            raise ArgumentTypeError(
+                f"transcript must be what transcribe returned, got {type(transcript).__name__}."
+            )
         if transcript is None:
             require(self.adapter, Generates, "an explanation of parts")
             own = dict(chosen.gen_args)
@@ -384,6 +389,11 @@ class SpeechToTextAttribution:
             raise ArgumentError(f"scheme must be one of {tuple(SCHEMES)}, got {scheme!r}.")
         if scheme is not None and settings is not None:
             raise ArgumentError("scheme and settings both say how to explain: give one of them.")
+        if settings is not None and not isinstance(settings, Settings):
+            raise ArgumentTypeError(
+                f"settings must be Settings, got {type(settings).__name__}; Settings.from_dict "
+                "reads a dictionary."
+            )
         if settings is None:
             if has_own:
                 changes.setdefault("estimator", own)

@@ -45,6 +45,8 @@ def asked_parts(
     if words is None and at is None:
         return [Part(window, None) for window in transcript.windows if window.kept]
     asked: list[TranscriptWord] = []
+    if not isinstance(words, str | list | tuple | None):
+        raise ArgumentTypeError(f"words must be a text or several, got {words!r}.")
     for phrase in [words] if isinstance(words, str) else words or ():
         if not isinstance(phrase, str):
             raise ArgumentTypeError(f"words must be texts, got {phrase!r}.")

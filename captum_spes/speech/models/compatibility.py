@@ -119,9 +119,8 @@ def _check_class(model: Any, parts: Parts) -> None:
     plain = getattr(model, "_orig_mod", model)
     plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
     lacking = [name for name in _MODEL if not hasattr(plain, name)]
-    is_another = isinstance(plain, transformers.PreTrainedModel) and not isinstance(
-        plain, getattr(transformers, parts.model_class)
-    )
+    names = {kind.__name__ for kind in type(plain).__mro__}
+    is_another = isinstance(plain, transformers.PreTrainedModel) and parts.model_class not in names
     if lacking or is_another:
         raise ArgumentTypeError(
             f"cannot explain a {type(plain).__name__}, which does not write text from speech: "

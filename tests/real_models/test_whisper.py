@@ -1,5 +1,6 @@
 """Whisper tiny.en on real speech: the maps mean something."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -109,3 +110,14 @@ def test_command_line(whisper_folder, speech_clips, tmp_path, capsys):
     assert clip["whisper_tiny_en"] in shown.out
     assert (tmp_path / clip["id"] / "tokens.png").stat().st_size > 10_000
     assert "Traceback" not in shown.err
+
+
+def test_words_of_a_transcript_are_where_they_are_spoken(whisper, speech_clips):
+    """Beside times of an aligner; borders are off by a seventh of a second in the median."""
+    known = speech_clips["jfk"]["words"]
+    words = explainer(whisper).transcribe(speech_clips["jfk"]["path"]).words
+    assert [w.word.lower().strip(",.") for w in words] == [w["word"] for w in known]
+    for name in ("start", "end"):
+        errors = [abs(getattr(w, name) - k[name]) for w, k in zip(words, known, strict=True)]
+        assert np.median(errors) < 0.25
+        assert max(errors) < 0.8

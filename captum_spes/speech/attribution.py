@@ -133,8 +133,11 @@ class SpeechToTextAttribution:
         r"""
         Args:
 
-            audio (path, array or Tensor): A file (any rate, channels are averaged), the
-                        samples of one channel, or the model's input features
+            audio (path, file, array, Tensor, ...): A recording of any format and rate (a path, an
+                        open file, bytes, or an :class:`captum_spes.io.audio.Excerpt`), whose
+                        channels are averaged; the samples of one channel, also with their rate as
+                        a pair or a dictionary with "array" and "sampling_rate"; or the model's
+                        input features
                         (``(1, 80, 3000)`` for Whisper, ``(1, frames, mel bins)``
                         for Speech2Text and Canary), also as the processor returns them.
             sampling_rate (int, optional): Rate of samples given as an array, in Hz; it must
@@ -171,8 +174,8 @@ class SpeechToTextAttribution:
             frequencies and everything needed to run it again.
 
         Raises:
-            ArgumentError: the audio is unusable (NaN, silence, too short, too long, more
-                than one channel, wrong rate), the target is empty, untokenisable or too
+            ArgumentError: the audio is unusable (NaN, too short, too long, more than one
+                channel, wrong rate, wrong scale), the target is empty, untokenisable or too
                 long, or an argument is out of range.
             ArgumentTypeError: an argument has the wrong type, or the model cannot do what is
                 asked.

@@ -120,4 +120,5 @@ def test_words_of_a_transcript_are_where_they_are_spoken(whisper, speech_clips):
     for name in ("start", "end"):
         errors = [abs(getattr(w, name) - k[name]) for w, k in zip(words, known, strict=True)]
         assert np.median(errors) < 0.25
-        assert max(errors) < 0.8
+        # A word before a pause can be given the pause.
+        assert np.quantile(errors, 0.8) < 0.4

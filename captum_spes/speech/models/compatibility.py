@@ -78,14 +78,17 @@ def check_pair(model: Any, processor: Any, parts: Parts) -> None:
                 f"processor and model disagree: it makes features of {of_processor} {unit}, and "
                 f"the model takes {of_model}; {wanted}."
             )
+    _check_vocabulary(model, tokenizer, wanted)
     for name in (*parts.generation_ids, *parts.optional_ids):
         if name in parts.generation_ids or getattr(model.generation_config, name, None) is not None:
             token_ids(model, name)
-    _check_vocabulary(model, tokenizer, wanted)
 
 
 def vocabulary_size(model: Any) -> int:
     """How many tokens a model can write, tokens that were added later included."""
+    size = getattr(model.get_output_embeddings(), "out_features", None)
+    if isinstance(size, int):
+        return size
     config = model.config
     texts = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
     return max(int(getattr(own, "vocab_size", 0)) for own in (config, texts))

@@ -110,10 +110,7 @@ class HuggingFaceSpeechModel(ABC):
         special = "|".join(re.escape(token) for token in self._special_tokens())
         if special:  # the blank before one would become a token of its own
             text = re.sub(f" ({special})", r"\1", text)
-        try:
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        except (TypeError, UnicodeError) as error:  # half of a surrogate pair, for example
-            raise ArgumentError(f"target {text!r} is no text that can be encoded.") from error
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def _special_tokens(self) -> list[str]:
         """Special tokens as they stand in a text, the longest first."""
@@ -166,6 +163,11 @@ class HuggingFaceSpeechModel(ABC):
         """Run the model's own generation from what was ``heard`` or ``encoded``, after a prompt
         where the family has one, and return what it returns."""
         check_generation(gen_args)
+        if getattr(self.model.config, "return_dict", True) is False:
+            raise ArgumentError(
+                "model.config.return_dict is False, with which transformers generates nothing: set "
+                "it to True."
+            )
         if prompt is not None:
             count = len(start["inputs"] if "inputs" in start else start["encoder_outputs"][0])
             ids = torch.tensor([prompt] * count, device=self.model.device)
@@ -462,6 +464,12 @@ def check_generation(gen_args: Mapping[str, Any]) -> None:
 
 def tidied(text: str) -> str:
     """A text as models write it: composed characters, single blanks, none at the ends."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            f"target {text!r} holds half of a character: {error.reason}."
+        ) from error
     words = unicodedata.normalize("NFC", text).split()
     return " ".join(words).strip(f" {_INVISIBLE}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import print_text, tell
+from captum_spes.cli.recordings import what_happened
 from captum_spes.errors import ArgumentError
 from captum_spes.text import visible
 
@@ -44,15 +45,10 @@ def _align(parsed: argparse.Namespace) -> None:
             except ImportError:
                 raise
             except Exception as error:  # one bad recording must not end the run
-                tell(f"{utterance.id}: {_what(error)}")
+                tell(f"{utterance.id}: {what_happened(error)}")
     finally:  # of a run that is interrupted, too
         if alignments:
             write_alignments(alignments, parsed.out)
     if not alignments:
         raise ArgumentError("no recording could be aligned.")
     print_text(f"aligned {len(alignments)} of {len(utterances)}, written: {visible(parsed.out)}")
-
-
-def _what(error: Exception) -> str:
-    is_ours = isinstance(error, ArgumentError | OSError)
-    return str(error) if is_ours else f"{type(error).__name__}: {error}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from captum_spes.cli.options import (
     print_text,
     print_written,
     settings_of,
+    tell,
 )
 from captum_spes.cli.recordings import (
     Recording,
@@ -25,11 +27,15 @@ from captum_spes.cli.recordings import (
     clock_times,
     read_recording,
     shown_clock,
+    what_happened,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
 from captum_spes.text import visible
+
+# Recordings whose cost is asked for, until one tells.
+_TRIED = 3
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -111,8 +117,21 @@ def _explain(parsed: argparse.Namespace) -> None:
     task = _Task(parsed, explainer, method, settings)
     is_whole = [task.takes_whole(recording) for recording in recordings]
     task.tell_cost([r for r, whole in zip(recordings, is_whole, strict=True) if whole])
+    n_explained = 0
     for recording, folder, whole in zip(recordings, folders, is_whole, strict=True):
-        task.explain_whole(recording, folder) if whole else task.explain_parts(recording, folder)
+        explain = task.explain_whole if whole else task.explain_parts
+        try:
+            explain(recording, folder)
+        except (OSError, ImportError):
+            raise
+        except Exception as error:  # one bad recording must not end the run
+            if len(recordings) == 1:
+                raise
+            tell(f"{visible(recording.label)}: {what_happened(error)}")
+            continue
+        n_explained += 1
+    if not n_explained:
+        raise ArgumentError("no recording could be explained.")
 
 
 class _Task:
@@ -134,13 +153,15 @@ class _Task:
 
     def tell_cost(self, recordings: list[Recording]) -> None:
         """What explaining recordings in one piece will cost."""
-        if recordings and not self._parsed.quiet:
-            self._tell_cost(
-                recordings[0].samples(self._rate),
-                self._parsed.target,
-                len(recordings),
-                sum(recording.seconds for recording in recordings),
-            )
+        if self._parsed.quiet:
+            return
+        seconds = sum(recording.seconds for recording in recordings)
+        for recording in recordings[:_TRIED]:
+            # What is wrong with a recording, or its text, is told when its turn comes.
+            with suppress(ArgumentError, RuntimeError):
+                samples = recording.samples(self._rate)
+                self._tell_cost(samples, self._parsed.target, len(recordings), seconds)
+                return
 
     def _tell_cost(self, samples: Any, target: Any, count: int, seconds: float) -> None:
         from captum_spes.speech.forecast import forecast

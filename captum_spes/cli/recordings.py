@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 STDIN = Path("-")
 # Longer ones are read again when their turn comes, so that only one of them is held.
@@ -63,6 +63,12 @@ def read_recording(file: Path, sampling_rate: int) -> Recording:
     is_held = seconds <= _HELD_SECONDS or not file.is_file()
     name = "stdin" if file == STDIN else file.stem
     return Recording(name, str(file), seconds, samples if is_held else file)
+
+
+def what_happened(error: Exception) -> str:
+    """Why one recording of several was left out."""
+    is_ours = isinstance(error, ArgumentError | ArgumentTypeError | OSError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _source(file: Path) -> Any:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from captum_spes.errors import (
     ArgumentError,
     ArgumentTypeError,
     optional_library,
+    positive_number,
     real_number,
     warn_caller,
 )
@@ -116,12 +116,16 @@ def load_audio(
     Raises:
         FileNotFoundError: there is no such file.
         ArgumentError: the file is empty, is no audio that can be read, or is too long.
+        ArgumentTypeError: it is none of these, or is open as text.
         ImportError: a library that reads it is not installed.
 
     Examples::
 
         >>> audio = load_audio("speech.flac", 16_000)
     """
+    sampling_rate = check_rate(sampling_rate)
+    if max_seconds is not None:
+        max_seconds = positive_number("max_seconds", max_seconds)
     with _open(source) as (track, excerpt):
         part = _Part.of(track, excerpt)
         if part.seconds is not None and max_seconds is not None and part.seconds > max_seconds:
@@ -186,13 +190,11 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
         >>> as_audio(np.array([0, 16384], dtype=np.int16))
         array([0. , 0.5], dtype=float32)
     """
-    if isinstance(samples, Tensor):
-        samples = samples.detach().cpu()
-        samples = samples.float() if samples.dtype == torch.bfloat16 else samples
-        samples = samples.numpy()
+    if np.ma.is_masked(samples):
+        raise ArgumentError("audio holds masked samples: fill them first, for example with 0.")
     try:
-        array = np.asarray(samples)
-    except ValueError as error:  # lists of different lengths
+        array = _as_array(samples)
+    except Exception as error:  # lists of different lengths, tensors without data, users' objects
         raise ArgumentTypeError(f"audio must be an array of samples: {error}") from error
     if array.ndim == 0 and array.dtype == object:
         raise ArgumentTypeError(
@@ -218,6 +220,16 @@ def as_audio(samples: ArrayLike | Tensor) -> NDArray[np.float32]:
         raise ArgumentTypeError(f"audio must hold numbers, got dtype {array.dtype}.")
     with np.errstate(over="ignore"):  # infinite samples are told with the others
         return array.astype(np.float32)
+
+
+def _as_array(samples: ArrayLike | Tensor) -> NDArray[Any]:
+    if not isinstance(samples, Tensor):
+        return np.asarray(samples)
+    samples = samples.detach().cpu()
+    # NumPy has no floating point numbers as short as some of torch's.
+    is_short = samples.is_floating_point() and samples.dtype.itemsize <= 2
+    array: NDArray[Any] = (samples.float() if is_short else samples).numpy()
+    return array
 
 
 def one_channel(samples: NDArray[Any]) -> NDArray[Any]:
@@ -285,8 +297,10 @@ def check_duration(seconds: float, max_seconds: float | None) -> None:
     if seconds < MIN_SECONDS:
         raise ArgumentError(f"audio lasts {seconds:.3f} s, less than {MIN_SECONDS} s.")
     if max_seconds is not None and seconds > max_seconds:
+        shown = f"{seconds:.1f}"
+        shown = shown if float(shown) > max_seconds else f"{seconds:.9g}"
         raise ArgumentError(
-            f"audio lasts {seconds:.1f} s and this model takes at most {max_seconds:.1f} s at "
+            f"audio lasts {shown} s and this model takes at most {max_seconds:.1f} s at "
             "once; cut it into shorter pieces, or explain it window by window (attribute_parts; "
             "captum-spes explain --word or --at)."
         )
@@ -310,15 +324,25 @@ def _file(source: Any, stack: ExitStack) -> tuple[IO[bytes], str]:
         raise ArgumentError(f"{source} is an address and no file: download it first.")
     if isinstance(source, str | PathLike):
         file, name = stack.enter_context(open_file(Path(source))), str(source)
-    elif isinstance(source, bytes | bytearray):
+    elif isinstance(source, bytes | bytearray | memoryview):
         file, name = io.BytesIO(source), "audio"
+    elif not hasattr(source, "read"):
+        raise ArgumentTypeError(
+            "audio must be the path of a file, a file opened for reading bytes, or its content, got "
+            f"{type(source).__name__}."
+        )
     else:
         file, name = source, str(getattr(source, "name", "audio"))
+    if getattr(file, "closed", False):
+        raise ArgumentError(f"{name} is closed; open it again.")
     if isinstance(file, io.TextIOBase):
         raise ArgumentTypeError(f"{name} is open as text; open it with mode 'rb'.")
     if not is_seekable(file):
         pipe, file = file, tempfile.SpooledTemporaryFile(_HELD_BYTES)  # noqa: SIM115
-        shutil.copyfileobj(pipe, stack.enter_context(file))
+        try:
+            shutil.copyfileobj(pipe, stack.enter_context(file))
+        except Exception as error:  # a user's object reads in its own way
+            raise ArgumentError(f"{name} cannot be read: {error}.") from error
     if not file.seek(0, io.SEEK_END):
         raise ArgumentError(f"{name} is empty (0 bytes).")
     return file, name

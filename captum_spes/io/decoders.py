@@ -23,7 +23,8 @@ _BLOCK_SECONDS = 1
 # More than a century of samples: what headers say that do not know.
 _MOST_FRAMES = 2**48
 _MOST_CHANNELS = 1024
-_RATES = (1_000, 1_000_000)
+# Samples per second.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 # First bytes of what FFmpeg reads and libsndfile does not, at their place in the file.
 _MEDIA = (
     (4, b"ftyp"),
@@ -240,7 +241,7 @@ def _frames(container: Any, stream: Any, problems: list[str], av: Any) -> Iterat
 
 
 def _checked(track: Track) -> Track:
-    if not _RATES[0] <= track.rate <= _RATES[1]:
+    if not LOWEST_RATE <= track.rate <= HIGHEST_RATE:
         raise ArgumentError(
             f"{track.name}: {track.rate} samples per second are none that speech is recorded with."
         )

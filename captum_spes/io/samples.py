@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Real
 from os import PathLike
 from typing import IO, Any, TypeAlias
 
@@ -16,10 +16,12 @@ from captum_spes.io.audio import (
     Excerpt,
     as_audio,
     check_audio,
+    check_duration,
     check_rate,
     load_audio,
     one_channel,
 )
+from captum_spes.io.decoders import HIGHEST_RATE, LOWEST_RATE
 
 Recording: TypeAlias = (
     str
@@ -49,10 +51,12 @@ def read_samples(
         max_seconds: what the model takes at most.
     """
     given = _unpacked(audio)
-    if isinstance(given, str | PathLike | bytes | bytearray | Excerpt) or hasattr(given, "read"):
+    if isinstance(given, str | PathLike | bytes | bytearray | memoryview | Excerpt) or hasattr(
+        given, "read"
+    ):
         samples = load_audio(given, wanted, max_seconds=max_seconds)
     elif isinstance(given, _Rated):
-        samples = given.resampled(wanted)
+        samples = given.resampled(wanted, max_seconds)
     else:
         samples = as_audio(given)
         if check_rate(sampling_rate) != wanted:
@@ -69,11 +73,14 @@ class _Rated:
 
     def __init__(self, samples: Any, rate: Any) -> None:
         self._samples, self._rate = samples, check_rate(rate)
+        if not LOWEST_RATE <= self._rate <= HIGHEST_RATE:
+            raise ArgumentError(f"{rate} samples per second are none that speech is recorded with.")
 
-    def resampled(self, rate: int) -> NDArray[np.float32]:
+    def resampled(self, rate: int, max_seconds: float | None) -> NDArray[np.float32]:
         samples = as_audio(self._samples)
         if self._rate == rate:
             return samples
+        check_duration(len(samples) / self._rate, max_seconds)
         soxr = optional_library("soxr", "resampling audio", "transformers")
         converted: NDArray[np.float32] = soxr.resample(samples, self._rate, rate)
         return converted
@@ -89,7 +96,7 @@ def _unpacked(audio: Any) -> Any:
     if isinstance(audio, tuple) and len(audio) == 2:
         first, second = audio
         for rate, samples in ((first, second), (second, first)):
-            if isinstance(rate, Integral) and not isinstance(samples, Integral):
+            if isinstance(rate, Real) and not isinstance(samples, Real):
                 return _Rated(samples, rate)
     return audio
 
@@ -100,7 +107,7 @@ def _of_mapping(audio: Mapping[str, Any]) -> Any:
         rate = next((audio[name] for name in _RATES if audio.get(name) is not None), None)
         if rate is None:
             raise ArgumentError(
-                f"audio is a dictionary without {_RATES[0]!r}: it has {', '.join(audio)}."
+                f"audio is a dictionary without {_RATES[0]!r}: it has {', '.join(map(str, audio))}."
             )
         return _Rated(samples, rate)
     for name in ("bytes", "path"):  # an audio column of datasets that is not decoded

@@ -30,6 +30,8 @@ from captum_spes.speech.settings import Settings
 from captum_spes.speech.transcript import Transcript, Window
 from captum_spes.speech.windows import transcribe
 
+# Seconds by which the same recording differs between formats.
+_MOST_DIFFERENCE = 0.1
 SCHEMES = {"paper": Settings.paper, "efficient": Settings.efficient}
 
 
@@ -332,10 +334,18 @@ class SpeechToTextAttribution:
             raise ArgumentTypeError(
                 f"transcript must be what transcribe returned, got {type(transcript).__name__}."
             )
+        if on_result is not None and not callable(on_result):
+            raise ArgumentTypeError(f"on_result must be a function, got {on_result!r}.")
         if transcript is None:
             require(self.adapter, Generates, "an explanation of parts")
             own = dict(chosen.gen_args)
             transcript = self._transcribed(samples, own, None, drawn, show_progress)
+        seconds = len(samples) / self.adapter.sampling_rate
+        if abs(seconds - transcript.seconds) > _MOST_DIFFERENCE:
+            raise ArgumentError(
+                f"the transcript is of another recording: it lasts {transcript.seconds:.2f} s, and "
+                f"the audio {seconds:.2f} s."
+            )
         parts = asked_parts(transcript, words, at)
 
         def explain(part: Any, window: Window) -> SpeechToTextAttributionResult:

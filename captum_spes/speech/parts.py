@@ -45,6 +45,9 @@ def asked_parts(
     if words is None and at is None:
         return [Part(window, None) for window in transcript.windows if window.kept]
     asked: list[TranscriptWord] = []
+    for name, given in {"words": words, "at": at}.items():
+        if isinstance(given, list | tuple) and not given:
+            raise ArgumentError(f"{name} is empty: leave it out, and everything is explained.")
     if not isinstance(words, str | list | tuple | None):
         raise ArgumentTypeError(f"words must be a text or several, got {words!r}.")
     for phrase in [words] if isinstance(words, str) else words or ():

@@ -63,9 +63,13 @@ def encoded(value: Any) -> Any:
     if isinstance(value, Tensor):
         return {"tensor": _of_tensor(value.detach().cpu().contiguous())}
     if isinstance(value, Mapping):
-        return {"items": {str(key): encoded(own) for key, own in value.items()}}
-    if isinstance(value, list | tuple):
+        if all(isinstance(key, str) for key in value):
+            return {"items": {key: encoded(own) for key, own in value.items()}}
+        return {"pairs": [[encoded(key), encoded(own)] for key, own in value.items()]}
+    if isinstance(value, tuple):
         return [encoded(own) for own in value]
+    if isinstance(value, list):
+        return {"list": [encoded(own) for own in value]}
     if isinstance(value, Unsaved):
         return {"unsaved": value.name, "text": value.text}
     kind = type(value)
@@ -77,11 +81,15 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """Return what :func:`encoded` was given; lists come back as tuples."""
+    """Return what :func:`encoded` was given: ``generate`` tells lists from tuples."""
     if isinstance(value, list):
         return tuple(decoded(own) for own in value)
     if not isinstance(value, Mapping):
         return value
+    if set(value) == {"list"} and isinstance(value["list"], list):
+        return [decoded(own) for own in value["list"]]
+    if set(value) == {"pairs"}:
+        return {decoded(key): decoded(own) for key, own in value["pairs"]}
     if "items" in value and isinstance(value["items"], Mapping):
         return {key: decoded(own) for key, own in value["items"].items()}
     if "tensor" in value:

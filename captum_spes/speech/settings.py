@@ -461,8 +461,10 @@ def _mapping(name: str, value: object) -> dict[str, Any]:
 
 
 def _gen_args(value: object) -> dict[str, Any]:
-    """With ids as Tensors, which generate takes; ``get_prompt_ids`` makes arrays."""
+    """With ids as Tensors, which generate takes; ``get_prompt_ids`` makes arrays. NumPy's single
+    values become Python's, as a file keeps them: to generate ``numpy.True_`` is not True."""
     given = _mapping("gen_args", value)
+    given = {n: own.item() if isinstance(own, np.generic) else own for n, own in given.items()}
     arrays = {n: own for n, own in given.items() if isinstance(own, np.ndarray)}
     ids = {n: torch.from_numpy(own) for n, own in arrays.items() if own.dtype.kind == "i"}
     return {**given, **ids}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number
+from captum_spes.maps.words import is_unspaced, split_unspaced
 from captum_spes.speech.models import TargetSequence
 
 _SHOWN = 3
@@ -100,7 +101,8 @@ class Transcript:
 
     def find(self, phrase: str) -> list[tuple[TranscriptWord, ...]]:
         r"""
-        Find where a word or a phrase was written; case and punctuation do not matter.
+        Find where a word or a phrase was written; case and punctuation do not matter, nor, in
+        scripts without spaces, how the model divided it.
 
         Args:
 
@@ -111,6 +113,7 @@ class Transcript:
 
         Raises:
             ArgumentError: the transcript does not hold it; words like it are named.
+            ArgumentTypeError: it is no text.
 
         Examples::
 
@@ -118,18 +121,25 @@ class Transcript:
             Traceback (most recent call last):
             captum_spes.errors.ArgumentError: the transcript does not hold 'no such word'...
         """
-        wanted = [form for form in map(_plain, phrase.split()) if form]
+        if not isinstance(phrase, str):
+            raise ArgumentTypeError(f"the words to find must be a text, got {phrase!r}.")
+        wanted = _units(phrase)
         if not wanted:
             raise ArgumentError(f"there is no word to find in {phrase!r}.")
         words = self.words
-        forms = [_plain(word.word) for word in words]
-        found = [
-            tuple(words[start : start + len(wanted)])
-            for start in range(len(words) - len(wanted) + 1)
-            if forms[start : start + len(wanted)] == wanted
-        ]
+        units = [(unit, i) for i, word in enumerate(words) for unit in _units(word.word)]
+        spelled = [unit for unit, _ in units]
+        spans = dict.fromkeys(
+            (units[start][1], units[start + len(wanted) - 1][1])
+            for start in range(len(units) - len(wanted) + 1)
+            if spelled[start : start + len(wanted)] == wanted
+            and _is_border(units, start)
+            and _is_border(units, start + len(wanted))
+        )
+        found = [tuple(words[first : last + 1]) for first, last in spans]
         if not found:
-            near = get_close_matches(wanted[0], sorted(set(forms)), _SHOWN, 0.5)
+            forms = {_plain(word.word) for word in words}
+            near = get_close_matches(_plain(phrase.split()[0]), sorted(forms), _SHOWN, 0.5)
             hint = f"; it holds {', '.join(near)}" if near else ""
             raise ArgumentError(f"the transcript does not hold {phrase!r}{hint}.")
         return found
@@ -149,6 +159,7 @@ class Transcript:
 
         Raises:
             ArgumentError: no word was written there.
+            ArgumentTypeError: a time is no number.
 
         Examples::
 
@@ -156,6 +167,7 @@ class Transcript:
             Traceback (most recent call last):
             captum_spes.errors.ArgumentError: nothing was written from 100 to 101 s...
         """
+        start, end = real_number("start", start), real_number("end", end)
         found: list[TranscriptWord] = []
         for segment in self.segments:
             for word in segment.words:
@@ -176,6 +188,21 @@ def _plain(word: str) -> str:
     text = unicodedata.normalize("NFKC", word).casefold()
     kept = [i for i, c in enumerate(text) if unicodedata.category(c)[0] in "LNM"]
     return text[kept[0] : kept[-1] + 1] if kept else ""
+
+
+def _units(text: str) -> list[str]:
+    """What stays together however a text is divided into words: runs of letters and digits, and
+    each character of scripts without spaces."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    runs = "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in text).split()
+    return [unit for run in runs for unit in split_unspaced(run)]
+
+
+def _is_border(units: Sequence[tuple[str, int]], place: int) -> bool:
+    """Whether a word may begin or end before a unit: *don* is no word of *don't*."""
+    if place in (0, len(units)) or units[place - 1][1] != units[place][1]:
+        return True
+    return is_unspaced(units[place - 1][0][0]) or is_unspaced(units[place][0][0])
 
 
 def rows_of(words: Sequence[TranscriptWord], window: int) -> set[int]:

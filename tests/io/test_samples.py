@@ -108,7 +108,7 @@ def test_channels_of_a_decoder_that_cancel_each_other(speech):
         ({}, ArgumentTypeError, "it has nothing"),
         ({"array": [0.0] * 4000, "sampling_rate": "16000"}, ArgumentTypeError, "the text '16000'"),
         ({"array": [0.0] * 4000, "sampling_rate": 0}, ArgumentError, "whole number above 0"),
-        ((16_000.5, [0.0] * 4000), ArgumentTypeError, "array of samples"),
+        ((16_000.5, [0.0] * 4000), ArgumentError, "whole number above 0"),
         ((16_000, [[0.0] * 4000] * 2), ArgumentError, "one dimension"),
         ("https://example.org/a.wav", ArgumentError, "is an address"),
         (io.StringIO("a"), ArgumentTypeError, "mode 'rb'"),

@@ -8,6 +8,7 @@ either habit catches them, and unlike ``assert`` they survive ``python -O``.
 import math
 import sys
 import warnings
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
@@ -52,6 +53,16 @@ def real_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
     return float(value)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return one value or several as a list; texts, bytes and dictionaries are one value, and so is
+    an array or Tensor without a dimension."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | bytearray | Mapping):
+        return [value]
+    if getattr(value, "ndim", 1) == 0:
+        return [value]
+    return list(value.tolist() if hasattr(value, "tolist") else value)
 
 
 def warn_caller(message: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, positive_number
+from captum_spes.errors import ArgumentError, ArgumentTypeError, listed, positive_number
 
 PAPER_PATCHES_PER_SECOND = (400, 500, 600)
 PAPER_MAX_SECONDS = 7.5
@@ -29,7 +29,7 @@ def requested_patches(
 ) -> list[int]:
     """Return the number of patches to ask for, one per level, at least 1 each."""
     if n_patches is not None:
-        counts = [int(positive_number("n_patches", count)) for count in _as_list(n_patches)]
+        counts = [int(positive_number("n_patches", count)) for count in listed(n_patches)]
     else:
         _check_durations(seconds, frame_rate, max_seconds)
         # Exact decimals, because halves are rounded to even as in the reference
@@ -40,18 +40,11 @@ def requested_patches(
             frames = min(frames, _exact(max_seconds) * rate_of_frames)
         counts = [
             round(_exact(positive_number("patches_per_second", rate)) * frames / rate_of_frames)
-            for rate in _as_list(patches_per_second)
+            for rate in listed(patches_per_second)
         ]
     if not counts:
         raise ArgumentError("no segmentation level asked for: give at least one scale.")
     return [max(1, count) for count in counts]
-
-
-def _as_list(scales: float | Sequence[float]) -> list[float]:
-    """One scale or several, NumPy's numbers included."""
-    return (
-        list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str) else [scales]
-    )
 
 
 def _exact(value: float) -> Fraction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from captum_spes.attr.reliability import check_tolerance
 from captum_spes.errors import (
     ArgumentError,
     ArgumentTypeError,
+    listed,
     open_share,
     positive_number,
     real_number,
@@ -499,8 +500,7 @@ def _with_side(
 
 
 def _scales(name: str, value: Any) -> tuple[float, ...]:
-    is_many = isinstance(value, Iterable) and not isinstance(value, str)
-    numbers = list(value) if is_many else [value]
+    numbers = listed(value)
     if not numbers:
         raise ArgumentError("no segmentation level asked for: give at least one scale.")
     checked = [positive_number(name, number) for number in numbers]

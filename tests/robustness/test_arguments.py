@@ -79,6 +79,19 @@ ROWS = [
     *((lambda **a: grid_feature_mask(SPECTROGRAM, **a), name, value)
       for name in ("patches_per_second", "frame_rate", "n_patches")
       for value in ("40", True, NAN, -1, {})),
+    # Numbers in boxes, and bytes, which are iterables of numbers.
+    *((call, name, value)
+      for call in (Settings, lambda **a: slic_feature_mask(SPECTROGRAM, **a),
+                   lambda **a: grid_feature_mask(SPECTROGRAM, **a))
+      for name in ("patches_per_second", "n_patches", "max_seconds")
+      for value in (torch.tensor(40), np.array(40), b"40", bytearray(b"4"))),
+    *((Settings, name, value)
+      for name in ("n_samples", "n_token_samples", "perturb_prob", "token_perturb_prob",
+                   "tolerance", "perturbations_per_eval", "perturb_jointly")
+      for value in (torch.tensor(1), np.array(1), b"1", [1])),
+    *((with_spes, name, value)
+      for name in ("n_samples", "perturb_prob", "seed", "perturbations_per_eval")
+      for value in (torch.tensor(1), np.array(1), b"1", [1])),
 ]  # fmt: skip
 
 

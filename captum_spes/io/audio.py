@@ -328,8 +328,8 @@ def _file(source: Any, stack: ExitStack) -> tuple[IO[bytes], str]:
         file, name = io.BytesIO(source), "audio"
     elif not hasattr(source, "read"):
         raise ArgumentTypeError(
-            "audio must be the path of a file, a file opened for reading bytes, or its content, got "
-            f"{type(source).__name__}."
+            "audio must be the path of a file, a file opened for reading bytes, or its content, "
+            f"got {type(source).__name__}."
         )
     else:
         file, name = source, str(getattr(source, "name", "audio"))

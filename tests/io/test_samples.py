@@ -143,3 +143,16 @@ def test_rates_of_arrays(speech, rate, message):
     with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
         read_samples(speech, rate, RATE)
     assert len(read_samples(speech, 16_000.0, RATE)) == len(speech)
+
+
+def test_a_closed_file_is_told(file):
+    with file.open("rb") as opened:
+        pass
+    with pytest.raises(ArgumentError, match="is closed; open it again"):
+        read_samples(opened, RATE, RATE)
+
+
+@pytest.mark.parametrize("rate", [1, 500, 10**7])
+def test_rates_that_speech_does_not_have(speech, rate):
+    with pytest.raises(ArgumentError, match="none that speech is recorded with"):
+        read_samples((rate, speech), RATE, RATE)

@@ -370,6 +370,12 @@ class TestEveryFamily:
         )
         assert torch.equal(again.spectrogram_attr, result.spectrogram_attr)
 
+    def test_a_transcript_of_another_recording_is_told(self, tiny_model, long_audio, audio):
+        explainer = explainer_of(tiny_model)
+        transcript = explainer.transcribe(audio)
+        with pytest.raises(ArgumentError, match=r"of another recording: it lasts 0\.60 s"):
+            explainer.attribute_parts(long_audio, transcript=transcript, settings=QUICK)
+
     def test_silence_is_explained_and_nothing_in_it_matters(self, tiny_model):
         for samples in (np.zeros(RATE, np.float32), np.zeros(RATE, np.int16)):
             result = explainer_of(tiny_model).attribute(samples, settings=QUICK, seed=0)

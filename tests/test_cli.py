@@ -110,6 +110,21 @@ class TestLongRecordings:
         assert status == 0
         assert "00:02.5 to 00:06.5" in again
 
+    def test_one_without_the_word_does_not_end_the_others(
+        self, capsys, recording, long_recording, model_folder, tmp_path
+    ):
+        """The short one lasts 0.6 s: nothing is spoken in it at 6 s."""
+        out, given = tmp_path / "out", ("--model", model_folder, "--at", "6")
+        status, text, error = explain(capsys, recording, long_recording, *given, "--out", out)
+        assert status == 0
+        assert f"captum-spes: {recording}: nothing was written from 6 " in error
+        assert "Traceback" not in error
+        assert [file.parts[-3] for file in out.rglob("explanation.npz")] == ["long"]
+        assert str(long_recording) in text
+        status, _, error = explain(capsys, recording, recording, *given)
+        assert status == 2
+        assert error.strip().endswith("captum-spes: error: no recording could be explained.")
+
     def test_the_cost_of_the_parts_is_told(self, capsys, long_recording, model_folder):
         arguments = [argument for argument in QUICK if argument != "--quiet"]
         status, _, error = run(

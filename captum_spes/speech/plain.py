@@ -89,7 +89,10 @@ def decoded(value: Any) -> Any:
     if set(value) == {"list"} and isinstance(value["list"], list):
         return [decoded(own) for own in value["list"]]
     if set(value) == {"pairs"}:
-        return {decoded(key): decoded(own) for key, own in value["pairs"]}
+        try:
+            return {decoded(key): decoded(own) for key, own in value["pairs"]}
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"damaged pairs in saved settings: {error}.") from error
     if "items" in value and isinstance(value["items"], Mapping):
         return {key: decoded(own) for key, own in value["items"].items()}
     if "tensor" in value:

@@ -156,3 +156,63 @@ def test_a_closed_file_is_told(file):
 def test_rates_that_speech_does_not_have(speech, rate):
     with pytest.raises(ArgumentError, match="none that speech is recorded with"):
         read_samples((rate, speech), RATE, RATE)
+
+
+def test_content_in_memory(file, speech):
+    content = file.read_bytes()
+    whole = read_samples(content, RATE, RATE)
+    for form in (bytearray(content), memoryview(content)):
+        assert np.array_equal(read_samples(form, RATE, RATE), whole)
+
+
+def test_short_floats_of_torch(speech):
+    for dtype in (torch.float16, torch.bfloat16, torch.float8_e5m2):
+        found = read_samples(torch.as_tensor(speech).to(dtype), RATE, RATE)
+        assert np.abs(found - speech).max() < 0.2
+
+
+class Failing:
+    """An object whose samples, or bytes, cannot be had."""
+
+    def __array__(self, *args, **kwargs):
+        raise ZeroDivisionError("none here")
+
+
+class FailingFile:
+    def read(self, size=-1):
+        raise RuntimeError("none here")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (Failing(), "none here"),
+        (FailingFile(), "cannot be read: none here"),
+        (np.ma.masked_array(np.zeros(4000), mask=[True] * 4000), "masked"),
+        (torch.zeros(4000, device="meta"), "array of samples"),
+        (torch.zeros(4000).to_sparse(), "array of samples"),
+        ({"array": np.zeros(4000), 1: 2}, "without 'sampling_rate'"),
+        ((RATE, np.zeros((3, 4000))), "one dimension"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_samples_that_cannot_be_had_are_an_error_of_ours(form, message):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+        read_samples(form, RATE, RATE)
+
+
+def test_samples_with_a_rate_are_not_converted_before_they_are_refused(monkeypatch):
+    """Converting hours takes gigabytes."""
+    import soxr
+
+    monkeypatch.setattr(soxr, "resample", lambda *args: pytest.fail("converted"))
+    with pytest.raises(ArgumentError, match=r"lasts 60\.0 s .* at most 30\.0 s"):
+        read_samples((8000, np.zeros(480_000)), RATE, RATE, 30.0)
+
+
+@pytest.mark.parametrize("seconds", [30.05, 30 + 1 / RATE])
+def test_a_little_too_long_is_told_with_all_digits(seconds):
+    audio = np.zeros(round(seconds * RATE), np.float32)
+    with pytest.raises(ArgumentError) as told:
+        read_samples(audio, RATE, RATE, 30.0)
+    assert float(str(told.value).split()[2]) > 30.0

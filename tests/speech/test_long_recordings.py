@@ -15,6 +15,7 @@ from captum_spes.speech.models import SpeechInput, TargetSequence
 from captum_spes.speech.models.whisper import WhisperModel
 from captum_spes.speech.models.whisper_windows import split
 from captum_spes.speech.timing import token_times
+from captum_spes.speech.transcript import Segment, Transcript, TranscriptWord
 
 RATE = 16_000
 QUICK = Settings.paper(n_samples=24, n_token_samples=24, patches_per_second=40)
@@ -376,6 +377,18 @@ class TestEveryFamily:
         with pytest.raises(ArgumentError, match=r"of another recording: it lasts 0\.60 s"):
             explainer.attribute_parts(long_audio, transcript=transcript, settings=QUICK)
 
+    @pytest.mark.parametrize("asked", [{"words": []}, {"at": []}, {"words": (), "at": 1.0}])
+    def test_nothing_asked_for_is_told(self, tiny_whisper, audio, asked):
+        with pytest.raises(ArgumentError, match="is empty: leave it out"):
+            explainer_of(tiny_whisper).attribute_parts(audio, settings=QUICK, **asked)
+
+    def test_a_callback_is_checked_before_the_model_runs(self, tiny_whisper, audio):
+        counted, handle = count_passes(tiny_whisper[0])
+        with pytest.raises(ArgumentTypeError, match="on_result must be a function"):
+            explainer_of(tiny_whisper).attribute_parts(audio, settings=QUICK, on_result="save")
+        handle.remove()
+        assert not counted
+
     def test_silence_is_explained_and_nothing_in_it_matters(self, tiny_model):
         for samples in (np.zeros(RATE, np.float32), np.zeros(RATE, np.int16)):
             result = explainer_of(tiny_model).attribute(samples, settings=QUICK, seed=0)
@@ -407,6 +420,42 @@ class TestAsking:
         assert len(found) == 8
         assert len(explainer.transcript.find("The NEW budget")) == 3
         assert explainer.transcript.find("re\N{COMBINING ACUTE ACCENT}el")
+
+    @pytest.mark.parametrize(
+        ("written", "phrase", "found"),
+        [
+            (["今", "天", "天气", "很", "好"], "今天", [["今", "天"]]),
+            (["今", "天", "天气", "很", "好"], "天气很", [["天气", "很"]]),
+            (["我们", "走"], "们", [["我们"]]),
+            (["们们", "走"], "们", [["们们"]]),
+            (["สวัสดี", "ครับ"], "สวัสดีครับ", [["สวัสดี", "ครับ"]]),
+            (["用", "Python", "写"], "python写", [["Python", "写"]]),
+            (["it", "s", "fine"], "it's", [["it", "s"]]),
+            (["it's"], "it\N{RIGHT SINGLE QUOTATION MARK}s", [["it's"]]),
+            (["twenty", "one"], "Twenty-one", [["twenty", "one"]]),
+            (["twenty-one"], "twenty one", [["twenty-one"]]),
+            (["3.5"], "3,5", [["3.5"]]),
+            (["the", "the", "the"], "the the", [["the", "the"], ["the", "the"]]),
+            (["don't"], "don", None),
+            (["don't"], "t", None),
+            (["the", "rapist"], "therapist", None),
+        ],
+    )
+    def test_words_are_found_however_the_model_divided_them(self, written, phrase, found):
+        words = tuple(TranscriptWord(word, i, i + 1, 0, (i,)) for i, word in enumerate(written))
+        transcript = Transcript("", (Segment(0, len(written), "", words),), (), len(written))
+        if found is None:
+            with pytest.raises(ArgumentError, match="does not hold"):
+                transcript.find(phrase)
+            return
+        assert [[word.word for word in own] for own in transcript.find(phrase)] == found
+
+    @pytest.mark.parametrize("phrase", [None, 5, b"budget", ["budget"]])
+    def test_what_is_no_text_is_not_looked_for(self, explainer, phrase):
+        with pytest.raises(ArgumentTypeError, match="must be a text"):
+            explainer.transcript.find(phrase)
+        with pytest.raises(ArgumentTypeError, match="must be a number"):
+            explainer.transcript.between(0, "3")
 
     def test_what_is_not_there_is_told_with_what_is_near(self, explainer):
         with pytest.raises(ArgumentError, match="does not hold 'buget'; it holds budget"):

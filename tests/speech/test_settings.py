@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import pickle
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,11 +63,60 @@ MANY = {
         n_samples=np.int64(7), perturb_prob=np.float32(0.25),
         patches_per_second=np.array([40, 60]), perturb_jointly=np.bool_(True),
     ),
+    # generate tells lists from tuples, and wants tuples as keys.
+    "lists": lambda: Settings(
+        gen_args={"bad_words_ids": [[1, 2], [3]], "temperature": (0.0, 0.2), "lengths": []},
+        method_args={"sliding_window_shapes": (3, 4), "layers": [1]},
+    ),
+    "keys": lambda: Settings(gen_args={"sequence_bias": {(10,): -1.0, (4, 5): 2.0}}),
     "words": lambda: Settings(
         feature_mask="cells", baselines="mean", perturbations_per_eval="auto"
     ),
 }  # fmt: skip
 every_kind = pytest.mark.parametrize("make", MANY.values(), ids=MANY)
+
+
+def kinds(value):
+    """The types inside, which ``==`` of settings does not tell apart."""
+    if isinstance(value, dict):
+        return {key: kinds(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value), [kinds(own) for own in value]
+    return type(value)
+
+
+@every_kind
+def test_arguments_of_generation_keep_their_types(make):
+    settings = make()
+    for again in (
+        Settings.from_dict(json.loads(json.dumps(settings.to_dict()))),
+        pickle.loads(pickle.dumps(settings)),
+    ):
+        assert kinds(again.gen_args) == kinds(settings.gen_args)
+        assert kinds(again.method_args) == kinds(settings.method_args)
+
+
+def test_single_values_of_numpy_are_those_of_python():
+    """To generate, ``numpy.True_`` is not True: the record would say what did not run."""
+    given = {"return_timestamps": np.bool_(True), "num_beams": np.int64(2), "top_p": np.float32(1)}
+    settings = Settings(gen_args=given)
+    assert settings.gen_args["return_timestamps"] is True
+    assert kinds(settings.gen_args) == {
+        "return_timestamps": bool,
+        "num_beams": int,
+        "top_p": float,
+    }
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [{"pairs": 5}, {"pairs": [1]}, {"pairs": [[1]]}, {"pairs": [[{"list": []}, 1]]}],
+    ids=str,
+)
+def test_damaged_arguments_are_an_error_of_ours(saved):
+    kept = {**Settings.paper().to_dict(), "gen_args": {"items": {"x": saved}}}
+    with pytest.raises(ArgumentError, match="damaged pairs in saved settings"):
+        Settings.from_dict(kept)
 
 
 class TestValues:

@@ -29,7 +29,12 @@ class NotebookFigure(Figure):
     """
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it, with letters of other fonts where its own lacks them."""
+        """Draw it, with letters of other fonts where its own lacks them.
+
+        LaTeX, which matplotlib can be set to, is another program, and would read texts as code.
+        """
+        for text in self.findobj(Text):
+            text.set_usetex(False)
         prepare_texts(self)
         super().draw(renderer)
 

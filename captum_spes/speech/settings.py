@@ -502,7 +502,7 @@ def _with_side(
 def _scales(name: str, value: Any) -> tuple[float, ...]:
     numbers = listed(value)
     if not numbers:
-        raise ArgumentError("no segmentation level asked for: give at least one scale.")
+        raise ArgumentError(f"{name}: no segmentation level asked for: give at least one scale.")
     checked = [positive_number(name, number) for number in numbers]
     return tuple(int(n) if n == int(n) else n for n in checked)
 

@@ -204,3 +204,14 @@ class TestManyOfOthers:
         found = [condition(reported=f"{n}ms") for n in range(1, 101)]
         figure = plotting.cost_figure(found, "speaker")
         assert "the first 8 of 100 inputs and units" in [t.get_text() for t in figure.findobj(Text)]
+
+
+@pytest.mark.filterwarnings("ignore:no font")
+def test_figures_need_no_latex(monkeypatch, tmp_path):
+    """Where a style asks for LaTeX, texts of users would be its code, and it may be missing."""
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    figure = make().plot_spectrogram_attr()
+    assert drawn(figure)
+    assert not any(text.get_usetex() for text in figure.findobj(Text))
+    assert write_explanation(make(), tmp_path)
+    assert matplotlib.rcParams["text.usetex"] is True

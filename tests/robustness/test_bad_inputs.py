@@ -3,6 +3,7 @@
 
 import io
 import json
+import re
 import struct
 import zipfile
 
@@ -27,6 +28,7 @@ def place(tmp_path_factory):
 
 def fails(capsys, arguments, *words):
     """Run the command line, and check what it says."""
+    capsys.readouterr()  # what making the model printed
     try:
         status = main([str(argument) for argument in arguments])
     except SystemExit as error:  # argparse
@@ -36,9 +38,11 @@ def fails(capsys, arguments, *words):
     assert status == 2, said
     assert len(errors) == 1, said
     assert said[-1] == errors[0]
+    assert all(line.startswith("captum-spes: ") for line in said), said
     assert "Traceback" not in "".join(said)
     for word in words:
         assert str(word) in errors[0]
+    return errors[0]
 
 
 # Audio ----------------------------------------------------------------------------------
@@ -182,13 +186,25 @@ OPTIONS = {
 }
 
 
+# Options that messages name by what they set.
+NAMED_BY = {
+    "--samples": "samples",
+    "--token-samples": "samples",
+    "--batch-size": "batch|perturbations_per_eval",
+    "--num-beams": "beams",
+    "--scheme": "scheme",
+}
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [(option, value) for option, values in OPTIONS.items() for value in values]
 )
 def test_options_of_explain(capsys, place, model_folder, tmp_path, option, value):
     out = tmp_path / "out"
     arguments = ["explain", place / "good.wav", "--model", model_folder, "--quiet", "--out", out]
-    fails(capsys, [*arguments, f"{option}={value}"])
+    name = option.removeprefix("--").replace("-", "[-_ ]")
+    message = fails(capsys, [*arguments, f"{option}={value}"])
+    assert re.search(NAMED_BY.get(option, name), message, re.IGNORECASE), message
     assert not list(tmp_path.rglob("*.npz"))
 
 
@@ -212,6 +228,67 @@ def test_models(capsys, place, monkeypatch, name):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(place)
     fails(capsys, ["explain", "good.wav", "--model", name, *QUIET])
+
+
+def edited(name, **changes):
+    def edit(folder):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, **changes}))
+
+    return edit
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+BROKEN_MODELS = {
+    "no config": without("config.json"),
+    "empty config": written("config.json", b""),
+    "config no json": written("config.json", b"{"),
+    "config null": written("config.json", b"null"),
+    "config list": written("config.json", b"[1]"),
+    "config nested": written("config.json", b"[" * 100_000),
+    "config no text": written("config.json", b"\xff\xfe\x00"),
+    "config empty object": written("config.json", b"{}"),
+    "family unknown": edited("config.json", model_type="zebra"),
+    "family of text": edited("config.json", model_type="bert"),
+    "family number": edited("config.json", model_type=5),
+    "wider": edited("config.json", d_model=32),
+    "more words": edited("config.json", vocab_size=400),
+    "more layers": edited("config.json", encoder_layers=3),
+    "no width": edited("config.json", d_model=0),
+    "text as width": edited("config.json", d_model="wide"),
+    "no weights": without("model.safetensors"),
+    "empty weights": written("model.safetensors", b""),
+    "weights no tensors": written("model.safetensors", b"nonsense " * 100),
+    "weights cut": cut,
+    "weights lfs": written("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n"),
+    "no tokens": without("vocab.json"),
+    "tokens no json": written("vocab.json", b"{"),
+    "tokens null": written("vocab.json", b"null"),
+    "no pieces": without("sentencepiece.bpe.model"),
+    "empty pieces": written("sentencepiece.bpe.model", b""),
+    "pieces nonsense": written("sentencepiece.bpe.model", b"nonsense"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_MODELS)
+def test_broken_models(capsys, place, model_folder, tmp_path, kind):
+    BROKEN_MODELS[kind](model_folder)
+    out = tmp_path / "out"
+    arguments = ["explain", place / "good.wav", "--model", model_folder, *QUIET, "--out", out]
+    fails(capsys, arguments, model_folder)
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 @pytest.mark.parametrize("command", ["explain", "evaluate", "align", "analyse"])
@@ -368,3 +445,40 @@ def test_saved_explanations(capsys, explained, tmp_path, kind):
 def test_commands(capsys, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     fails(capsys, arguments)
+
+
+@pytest.mark.parametrize("kind", BAD_AUDIO)
+def test_audio_that_is_aligned(capsys, tmp_path, kind):
+    (tmp_path / "a.wav").write_bytes(BAD_AUDIO[kind])
+    (tmp_path / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "a.wav", "text": "hello"}))
+    out = tmp_path / "out.jsonl"
+    fails(capsys, ["align", tmp_path / "m.jsonl", "--out", out, "--quiet"], "could be aligned")
+    assert not out.exists()
+
+
+RELIABILITY = {
+    "--models": ("missing", "https://example.org/model", "good.wav"),
+    "--manifest": ("missing.jsonl", "/dev/null", ".", "good.wav"),
+    "--methods": ("", "spess", "spes,spes", "spes,,lime", "lime@", "lime@0", "lime@x", "spes@-5",
+                  "lime@1.5", "lime@nan"),
+    "--units": ("", "10", "ms", "-20ms", "0ms", "nanms", "20 s", "word,word", "20ms:", ":word",
+                "20ms:word:cell", "syllable"),
+    "--inputs": ("", "sound", "waveform,waveform"),
+    "--runs": NUMBERS,
+    "--limit": NUMBERS,
+    "--seed": ("nan", "x", "", "1.5"),
+    "--top": ("nan", "inf", "-1", "0", "1", "x", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(option, value) for option, values in RELIABILITY.items() for value in values],
+)
+def test_options_of_reliability(capsys, place, tmp_path, monkeypatch, option, value):
+    monkeypatch.chdir(place)
+    (place / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "good.wav", "text": "hello"}))
+    given = {"--models": "no/model", "--manifest": "m.jsonl", "--out": str(tmp_path / "out")}
+    given[option] = value
+    fails(capsys, ["reliability", *(f"{name}={own}" for name, own in given.items())])
+    assert not list(tmp_path.rglob("*.csv"))

@@ -60,7 +60,7 @@ def real_number(name: str, value: object) -> float:
 
 def dimension(name: str, value: object, n_dims: int) -> int:
     """Return ``value`` as the index of one of ``n_dims`` dimensions, negative from the end."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not -n_dims <= value < n_dims:
+    if isinstance(value, bool) or not isinstance(value, Integral) or abs(int(value) + 0.5) > n_dims:
         raise ArgumentError(
             f"{name} must be the number of one of the {n_dims} dimensions, got {value!r}."
         )

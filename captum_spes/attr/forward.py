@@ -55,6 +55,8 @@ class Forward:
             output = torch.tensor(output, dtype=torch.float64, device="cpu")
         if target is None:
             return output
+        if isinstance(target, bool):
+            raise ArgumentTypeError(f"target must be an int, a tuple or a Tensor, got {target}.")
         try:
             return _select_targets(output, target)
         except (AssertionError, IndexError, TypeError) as error:

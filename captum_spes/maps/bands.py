@@ -106,7 +106,7 @@ def frequency_bands(
                 f"scale must be one of {', '.join([*_SCALES, 'voice'])}, edges in Hz, or names "
                 f"with (low, high), got {scale!r}."
             )
-        return _SCALES[scale](*_edges([low, high]))
+        return _SCALES[scale](*_edges([real_number("low", low), real_number("high", high)]))
     if isinstance(scale, Mapping):
         ends = {name: _edges(edges) for name, edges in scale.items()}
         for name, edges in ends.items():

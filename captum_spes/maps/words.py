@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from captum_spes.errors import ArgumentError, instance_of, texts
+from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of, several, texts
 
 # How tokenizers mark the start of a word: sentencepiece, byte-level BPE, plain text.
 _WORD_STARTS = ("▁", "Ġ", " ", "\N{IDEOGRAPHIC SPACE}")
@@ -91,7 +91,10 @@ def join_inner_punctuation(
         [("it's", [0, 1, 2]), ('3.5', [3, 4, 5]), ('.', [6])]
     """
     tokens = texts("tokens", tokens)
-    for word, indices in words:
+    for entry in several("words", words, "a sequence of (word, token indices)"):
+        if not isinstance(entry, tuple) or len(entry) != 2:
+            raise ArgumentTypeError(f"words must hold (word, token indices), got {entry!r}.")
+        word, indices = entry
         instance_of("each word of words", word, str, "a text")
         if any(not 0 <= index < len(tokens) for index in indices):
             raise ArgumentError(f"words must have indices of the {len(tokens)} tokens.")
@@ -142,6 +145,9 @@ def _is_divided(before: str, after: str) -> bool:
 
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script without spaces between words."""
+    instance_of("character", character, str, "a text of one character")
+    if len(character) > 1:
+        raise ArgumentError(f"character must be a single one, got {character!r}.")
     return bool(character) and unicodedata.name(character, "").startswith(_UNSPACED)
 
 

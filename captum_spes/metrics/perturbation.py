@@ -39,6 +39,7 @@ from captum_spes.speech.models import (
 )
 from captum_spes.speech.plain import first_unsaved
 from captum_spes.speech.randomness import seeded_draws
+from captum_spes.speech.settings import check_baselines
 
 # What comparisons of methods measure besides texts.
 GRADED = ("kl", "token_accuracy")
@@ -120,6 +121,7 @@ class CurveOptions:
 
     def __post_init__(self) -> None:
         truth("normalized", self.normalized)
+        check_baselines(self.baselines)
         truth("per_token", self.per_token)
         if self.gen_args is not None:
             instance_of("gen_args", self.gen_args, Mapping, "a dictionary")

@@ -413,39 +413,46 @@ def test_one_wrong_argument(row):
 
 
 OTHERS = [
-    lambda: slic_feature_mask("speech"),
-    lambda: slic_feature_mask(None),
-    lambda: slic_feature_mask(torch.rand(3)),
-    lambda: slic_feature_mask(torch.rand(0, 4)),
-    lambda: slic_feature_mask(torch.full((4, 4), NAN)),
-    lambda: grid_feature_mask(torch.rand(2, 2, 2, 2)),
-    lambda: deletion_masks("map"),
-    lambda: deletion_masks(torch.rand(3)),
-    lambda: deletion_masks(torch.rand(3, 3), percentages=["a"]),
-    lambda: deletion_masks(torch.rand(3, 3), percentages=[-1]),
-    lambda: deletion_masks(torch.rand(3, 3), percentages=[101]),
-    lambda: corpus_score("a", ["a"]),
-    lambda: corpus_score(["a"], "a"),
-    lambda: corpus_score(["a"], ["a", "b"]),
-    lambda: corpus_score([], []),
-    lambda: corpus_score(["a"], [None]),
-    lambda: corpus_score([1], ["a"]),
-    lambda: corpus_score(["a"], ["a"], metric="nothing"),
-    lambda: corpus_score(["a"], ["a"], metric=None),
-    lambda: inter_seed_agreement([torch.rand(3, 3)]),
-    lambda: inter_seed_agreement([torch.rand(3, 3), torch.rand(4, 3)]),
-    lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top=0),
-    lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top="x"),
-    lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top=True),
-    lambda: inter_seed_agreement("maps"),
-    lambda: KLDivergenceForward(None, torch.rand(1, 3)),
+    (lambda: slic_feature_mask("speech"), "spectrogram"),
+    (lambda: slic_feature_mask(None), "spectrogram"),
+    (lambda: slic_feature_mask(torch.rand(3)), "spectrogram"),
+    (lambda: slic_feature_mask(torch.rand(0, 4)), "spectrogram"),
+    (lambda: slic_feature_mask(torch.full((4, 4), NAN)), "spectrogram"),
+    (lambda: grid_feature_mask(torch.rand(2, 2, 2, 2)), "spectrogram"),
+    (lambda: deletion_masks("map"), "saliency_map"),
+    (lambda: deletion_masks(torch.rand(3)), "saliency_map"),
+    (lambda: deletion_masks(torch.rand(3, 3), percentages=["a"]), "percentages"),
+    (lambda: deletion_masks(torch.rand(3, 3), percentages=[-1]), "percentages"),
+    (lambda: deletion_masks(torch.rand(3, 3), percentages=[101]), "percentages"),
+    (lambda: corpus_score("a", ["a"]), "references"),
+    (lambda: corpus_score(["a"], "a"), "references"),
+    (lambda: corpus_score(["a"], ["a", "b"]), "every reference"),
+    (lambda: corpus_score([], []), "every reference"),
+    (lambda: corpus_score(["a"], [None]), "hypotheses"),
+    (lambda: corpus_score([1], ["a"]), "references"),
+    (lambda: corpus_score(["a"], ["a"], metric="nothing"), "metric"),
+    (lambda: corpus_score(["a"], ["a"], metric=None), "metric"),
+    (lambda: inter_seed_agreement([torch.rand(3, 3)]), "two seeds"),
+    (lambda: inter_seed_agreement([torch.rand(3, 3), torch.rand(4, 3)]), "one shape"),
+    (lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top=0), "top"),
+    (lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top="x"), "top"),
+    (lambda: inter_seed_agreement([torch.rand(3, 3)] * 2, top=True), "top"),
+    (lambda: inter_seed_agreement("maps"), "attributions"),
+    (lambda: KLDivergenceForward(None, torch.rand(1, 3)), "logits_func"),
 ]
 
 
-@pytest.mark.parametrize("number", range(len(OTHERS)))
-def test_other_calls(number):
-    with pytest.raises(OURS):
-        OTHERS[number]()
+@pytest.mark.parametrize(("call", "words"), OTHERS)
+def test_other_calls(call, words):
+    with pytest.raises(OURS, match=words):
+        call()
+
+
+def assert_named(arguments, error):
+    """The message names the argument; of what ``generate`` refuses, and of no word, it says so."""
+    name = next(iter(arguments))
+    words = {"gen_args": ("gen_args", "cannot generate"), "words": ("words", "no word to find")}
+    assert any(word in str(error) for word in words.get(name, (name,)))
 
 
 class TestExplainer:
@@ -466,14 +473,15 @@ class TestExplainer:
             {"gen_args": 5}, {"gen_args": {"num_beams": 0}}, {"gen_args": {"nonsense": 1}},
             {"gen_args": {"num_return_sequences": 2}}, {"method_args": {"nonsense": 1}},
             {"method_args": {"return_partial": True}}, {"audio": None}, {"audio": 3 + 4j},
-            {"audio": {}}, {"audio": "missing\0.wav"},
+            {"audio": {}},
         ],
         ids=str,
     )  # fmt: skip
     def test_attribute(self, explainer, audio, arguments):
         given = {"n_samples": 4, "n_token_samples": 2, "patches_per_second": 40, **arguments}
-        with pytest.raises((*OURS, FileNotFoundError)):
+        with pytest.raises(OURS) as raised:
             explainer.attribute(given.pop("audio", audio), **given)
+        assert_named(arguments, raised.value)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -486,8 +494,9 @@ class TestExplainer:
         ids=str,
     )  # fmt: skip
     def test_attribute_parts(self, explainer, audio, arguments):
-        with pytest.raises(OURS):
+        with pytest.raises(OURS) as raised:
             explainer.attribute_parts(audio, **arguments)
+        assert_named(arguments, raised.value)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -497,8 +506,13 @@ class TestExplainer:
         ids=str,
     )  # fmt: skip
     def test_transcribe(self, explainer, audio, arguments):
-        with pytest.raises(OURS):
+        with pytest.raises(OURS) as raised:
             explainer.transcribe(audio, **arguments)
+        assert_named(arguments, raised.value)
+
+    def test_a_file_that_cannot_be(self, explainer):
+        with pytest.raises(FileNotFoundError, match="no such audio file"):
+            explainer.attribute("missing\0.wav", n_samples=4, n_token_samples=2)
 
     def test_constructor(self, tiny_speech2text):
         network, processor = tiny_speech2text

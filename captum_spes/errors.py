@@ -52,7 +52,74 @@ def real_number(name: str, value: object) -> float:
     """Return ``value`` as a float; truth values and texts do not count as numbers."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:  # an int of hundreds of digits
+        raise ArgumentError(f"{name} must be a number that a float can hold.") from error
+
+
+def dimension(name: str, value: object, n_dims: int) -> int:
+    """Return ``value`` as the index of one of ``n_dims`` dimensions, negative from the end."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or abs(int(value) + 0.5) > n_dims:
+        raise ArgumentError(
+            f"{name} must be the number of one of the {n_dims} dimensions, got {value!r}."
+        )
+    return int(value)
+
+
+def truth(name: str, value: object) -> bool:
+    """Return ``value``, which must be True or False; other values do not stand for either."""
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be True or False, got {value!r}.")
+    return value
+
+
+def instance_of(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raise where ``value`` is not of a kind, which ``expected`` says in words."""
+    if not isinstance(value, kind):
+        raise ArgumentTypeError(f"{name} must be {expected}, got {type(value).__name__}.")
+
+
+def one_or_tuple(name: str, value: Any, kind: type, expected: str) -> tuple[Any, ...]:
+    """Return one value or a tuple of them as a tuple, each of a kind."""
+    values = value if isinstance(value, tuple) else (value,)
+    for one in values:
+        instance_of(name, one, kind, expected)
+    return values
+
+
+def function(name: str, value: object) -> None:
+    """Raise where ``value`` cannot be called."""
+    if not callable(value):
+        raise ArgumentTypeError(f"{name} must be a function, got {value!r}.")
+
+
+def several(name: str, value: Any, expected: str) -> list[Any]:
+    """Return a sequence as a list; a text, bytes or a dictionary is none of what is expected."""
+    is_one = isinstance(value, str | bytes | bytearray | Mapping)
+    if is_one or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        raise ArgumentTypeError(f"{name} must be {expected}, got {value!r}.")
+    return list(value)
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """Return a sequence of texts as a list; one text is no sequence of them."""
+    found = several(name, value, "a sequence of texts")
+    for text in found:
+        if not isinstance(text, str):
+            raise ArgumentTypeError(f"{name} must be a sequence of texts, got {text!r} in it.")
+    return found
+
+
+def time_spans(name: str, value: Any) -> list[tuple[float, float]]:
+    """Return pairs of start and end in seconds as a list of floats."""
+    pairs = []
+    for span in several(name, value, "a sequence of (start, end) in seconds"):
+        ends = several(name, span, "pairs of start and end in seconds")
+        if len(ends) != 2:
+            raise ArgumentError(f"{name} must be pairs of start and end, got {span!r}.")
+        pairs.append((real_number(name, ends[0]), real_number(name, ends[1])))
+    return pairs
 
 
 def listed(value: Any) -> list[Any]:

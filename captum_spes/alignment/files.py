@@ -14,7 +14,7 @@ from captum_spes.alignment.entries import alignment_of
 from captum_spes.alignment.intervals import Alignment
 from captum_spes.alignment.tiers import from_textgrid
 from captum_spes.alignment.transcripts import from_json
-from captum_spes.errors import ArgumentError, warn_caller
+from captum_spes.errors import ArgumentError, instance_of, warn_caller
 from captum_spes.io.texts import check_regular, nfc, parse_json, read_text
 
 _SUFFIXES = (".textgrid", ".ctm", ".json", ".jsonl")
@@ -69,6 +69,7 @@ def read_alignments(path: str | PathLike[str]) -> dict[str, Alignment]:
         >>> read_alignments("speech.ctm")["speech"].words[1]
         Interval(label='cat', start=0.3, end=0.55)
     """
+    instance_of("path", path, (str, PathLike), "a path")
     place = Path(path)
     if not place.exists():
         raise FileNotFoundError(f"no such alignment: {place}")
@@ -109,6 +110,11 @@ def write_alignments(alignments: Mapping[str, Alignment], path: str | PathLike[s
         >>> read_alignments("times.jsonl")["speech"].words[0].label
         'cat'
     """
+    instance_of("path", path, (str, PathLike), "a path")
+    instance_of("alignments", alignments, Mapping, "a dictionary of names to Alignment")
+    for name, found in alignments.items():
+        instance_of("each name of alignments", name, str, "a text")
+        instance_of(f"alignments of {name!r}", found, Alignment, "an Alignment")
     lines = [
         json.dumps({"id": name, "words": found.words, "phones": found.phones}, ensure_ascii=False)
         for name, found in alignments.items()

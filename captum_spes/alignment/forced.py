@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from captum_spes.alignment.intervals import Alignment, Interval
 from captum_spes.alignment.spelling import spoken_forms
-from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.errors import ArgumentError, instance_of, optional_library
 from captum_spes.io.samples import Recording, read_samples
 
 # What the English model of pocketsphinx was trained on.
@@ -64,6 +64,12 @@ def force_align(
         >>> force_align(clip.path, clip.text).words[0].label
         'the'
     """
+    instance_of("text", text, str, "a text")
+    if pronunciations is not None:
+        instance_of("pronunciations", pronunciations, Mapping, "a dictionary of words to phones")
+        for word, phones in pronunciations.items():
+            instance_of("each word of pronunciations", word, str, "a text")
+            instance_of(f"pronunciations of {word!r}", phones, str, "a text of phones")
     samples = read_samples(audio, sampling_rate, _SAMPLING_RATE)
     decoder = _decoder()
     readings = _readings(text)

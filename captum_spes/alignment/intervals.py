@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, instance_of, real_number, several
 from captum_spes.io.texts import nfc
 
 
@@ -44,7 +44,13 @@ class Alignment:
     def __post_init__(self) -> None:
         for kind, intervals in (("word", self.words), ("phone", self.phones)):
             last = 0.0
-            for label, start, end in intervals:
+            for interval in several(f"{kind}s", intervals, "a sequence of Interval"):
+                fields = several(f"each of {kind}s", interval, "(label, start, end)")
+                if len(fields) != 3:
+                    raise ArgumentError(f"each of {kind}s must be (label, start, end).")
+                label, start, end = fields
+                instance_of(f"the label of each of {kind}s", label, str, "a text")
+                start, end = (real_number(f"a time of {kind}s", time) for time in (start, end))
                 if not (math.isfinite(start) and math.isfinite(end) and last <= start <= end):
                     raise ArgumentError(
                         f"{kind} {label!r} from {start} to {end} s does not follow {last} s; "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from captum_spes.alignment.intervals import Alignment
 from captum_spes.alignment.spelling import spoken_forms
+from captum_spes.errors import instance_of, texts
 from captum_spes.maps import is_unspaced, join_inner_punctuation
 from captum_spes.speech import SpeechToTextAttributionResult, Word
 
@@ -79,6 +80,7 @@ def match_words(
         >>> match_words(["In", "21", "days", ",", "he", "came"], "in twenty one days she".split())
         WordMatches(pairs=((0, (0,)), (1, (1, 2)), (2, (3,))), written=(4, 5), spoken=(4,))
     """
+    written, spoken = texts("written", written), texts("spoken", spoken)
     said = _spelled(spoken, _first_pieces(written, language), language)
     wrote = _spelled(written, [piece for pieces in said for piece in pieces], language)
     partner = _sure_partners([p for w in wrote for p in w], [p for s in said for p in s])
@@ -137,6 +139,8 @@ def align_result(
         >>> align_result(result, alignment).result.words[1].end
         0.5
     """
+    instance_of("result", result, SpeechToTextAttributionResult, "a SpeechToTextAttributionResult")
+    instance_of("alignment", alignment, Alignment, "an Alignment")
     words = joined_words(result)
     matches = match_words(
         [word.word for word in words], [w.label for w in alignment.words], language=language

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
-from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.errors import ArgumentError, instance_of, optional_library
 from captum_spes.maps import split_unspaced
 
 _APOSTROPHES = "'’ʼ"
@@ -52,6 +52,7 @@ def spoken_forms(word: str, language: str = "en") -> list[tuple[str, ...]]:
     """
     if not isinstance(language, str) or not _LANGUAGE_CODE.fullmatch(language):
         raise ArgumentError(f"the language {language!r} is no code such as 'en' or 'pt-BR'.")
+    instance_of("word", word, str, "a text")
     as_it_is = _pieces(word)
     number = _NUMBER.fullmatch(word.strip('.,;:!?"“”«»()[]'))
     if number is None:

@@ -53,7 +53,16 @@ class Forward:
             )
         if not isinstance(output, Tensor):
             output = torch.tensor(output, dtype=torch.float64, device="cpu")
-        return output if target is None else _select_targets(output, target)
+        if target is None:
+            return output
+        if isinstance(target, bool):
+            raise ArgumentTypeError(f"target must be an int, a tuple or a Tensor, got {target}.")
+        try:
+            return _select_targets(output, target)
+        except (AssertionError, IndexError, TypeError) as error:
+            raise ArgumentError(
+                f"target {target!r} does not fit the output of shape {tuple(output.shape)}: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from captum_spes.errors import open_share
+from captum_spes.errors import ArgumentError, instance_of, open_share, positive_number
 
 
 def split_half_reliability(first: Tensor, second: Tensor, odds_exponent: float = 1.0) -> Tensor:
@@ -44,6 +44,13 @@ def split_half_reliability(first: Tensor, second: Tensor, odds_exponent: float =
         >>> round(float(split_half_reliability(first, second)), 2)
         0.86
     """
+    for name, half in (("first", first), ("second", second)):
+        instance_of(name, half, Tensor, "a Tensor")
+        if half.dim() < 2 or half.shape != first.shape:
+            raise ArgumentError(
+                f"{name} must be (rows, elements) like the other half, got {tuple(half.shape)}."
+            )
+    odds_exponent = positive_number("odds_exponent", odds_exponent)
     # Row by row: float64 copies of the maps of many outputs would take much memory.
     rows = zip(first, second, strict=True)
     return torch.tensor(

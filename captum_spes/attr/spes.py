@@ -43,7 +43,7 @@ from captum_spes.attr.segmentation import (
     perturb,
     segmentation_levels,
 )
-from captum_spes.errors import warn_caller
+from captum_spes.errors import ArgumentTypeError, function, one_or_tuple, warn_caller
 
 
 class SPES(PerturbationAttribution):
@@ -96,6 +96,7 @@ class SPES(PerturbationAttribution):
         Raises:
             ArgumentTypeError: ``estimator`` has no method ``estimate``.
         """
+        function("forward_func", forward_func)
         super().__init__(forward_func)
         self.estimator: Estimator = MaskedMean() if estimator is None else estimator
         check_estimator(self.estimator, 1)
@@ -249,7 +250,11 @@ class SPES(PerturbationAttribution):
             ...                       feature_mask=[squares, halves])
         """
         is_inputs_tuple = _is_tuple(inputs)
-        tensors, baseline_values = _format_input_baseline(inputs, baselines)
+        one_or_tuple("inputs", inputs, Tensor, "a Tensor or a tuple of Tensors")
+        try:
+            tensors, baseline_values = _format_input_baseline(inputs, baselines)
+        except AssertionError as error:
+            raise ArgumentTypeError(f"baselines {baselines!r} cannot be used: {error}") from error
         plan = Plan(n_samples, perturbations_per_eval, tolerance, return_partial, show_progress)
         estimator = self.estimator if estimator is None else estimator
         check_estimator(estimator, int(n_samples))

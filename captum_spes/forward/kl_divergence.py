@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, warn_caller
+from captum_spes.errors import ArgumentError, function, one_or_tuple, warn_caller
 from captum_spes.forward.logits import call_logits, output_logits
 
 _LOG2_E = math.log2(math.e)
@@ -99,13 +99,12 @@ class KLDivergenceForward:
         indexed: bool = False,
         output_layer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        if not callable(logits_func):
-            raise ArgumentTypeError(f"logits_func must be a function, got {logits_func!r}.")
+        function("logits_func", logits_func)
         self.logits_func = logits_func
         self.indexed = indexed
         self.output_layer = output_layer
         _warn_in_training_mode(logits_func)
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        tensors = one_or_tuple("inputs", inputs, Tensor, "a Tensor or a tuple of Tensors")
         arguments = (
             ()
             if additional_forward_args is None

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, function
 
 
 def call_logits(logits_func: Callable[..., Any], args: tuple[Any, ...]) -> Tensor:
     """Return ``logits_func(*args)``, checked to be ``(batch, [tokens,] vocab)``."""
+    function("logits_func", logits_func)
     logits = logits_func(*args)
     if not isinstance(logits, Tensor):
         kind = f"{type(logits).__module__}.{type(logits).__qualname__}"
@@ -29,4 +30,7 @@ def call_logits(logits_func: Callable[..., Any], args: tuple[Any, ...]) -> Tenso
 
 def output_logits(output_layer: Callable[[Tensor], Tensor] | None, states: Tensor) -> Tensor:
     """Turn hidden states into logits; without an output layer they are logits already."""
-    return states if output_layer is None else output_layer(states)
+    if output_layer is None:
+        return states
+    function("output_layer", output_layer)
+    return output_layer(states)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, function, instance_of, one_or_tuple
 from captum_spes.forward.kl_divergence import KLDivergenceForward, divergence_scores
 from captum_spes.forward.logits import call_logits, output_logits
 from captum_spes.forward.token_probability import TokenProbabilityForward
@@ -177,8 +177,10 @@ class ScoreForward:
         token_ids: Tensor,
         output_layer: OutputLayer | None = None,
     ) -> None:
+        function("score", score)
+        instance_of("token_ids", token_ids, Tensor, "a Tensor")
         self._score, self._logits_func, self._output_layer = score, logits_func, output_layer
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        tensors = one_or_tuple("inputs", inputs, Tensor, "a Tensor or a tuple of Tensors")
         with torch.no_grad():
             reference = output_logits(output_layer, call_logits(logits_func, tensors))
         if len(reference) != 1:

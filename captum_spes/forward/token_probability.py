@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, function
 from captum_spes.forward.logits import call_logits, output_logits
 
 
@@ -56,9 +56,15 @@ class TokenProbabilityForward:
         *,
         output_layer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        function("logits_func", logits_func)
         self.logits_func = logits_func
         self.output_layer = output_layer
-        ids = tokens if isinstance(tokens, Tensor) else torch.as_tensor(tokens, device="cpu")
+        try:
+            ids = tokens if isinstance(tokens, Tensor) else torch.as_tensor(tokens, device="cpu")
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ArgumentTypeError(
+                f"tokens must be integer ids, at least one, got {tokens!r}: {error}."
+            ) from error
         if ids.numel() == 0 or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ArgumentError(f"tokens must be integer ids, at least one, got {tokens!r}.")
         self.tokens = ids.to(torch.int64)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
-from captum_spes.maps.normalize import Maps
+from captum_spes.errors import ArgumentError, several, whole_number
+from captum_spes.maps.normalize import Maps, check_maps
 
 
 def sentence_mean(spectrogram_attr: Tensor, token_attr: Tensor | None = None) -> Maps:
@@ -32,6 +32,7 @@ def sentence_mean(spectrogram_attr: Tensor, token_attr: Tensor | None = None) ->
         >>> sentence_mean(torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]])).spectrogram_attr
         tensor([[0.5000, 1.0000]])
     """
+    check_maps(spectrogram_attr, token_attr)
     tokens = None if token_attr is None else torch.nan_to_num(token_attr, nan=0.0).mean(0)
     return Maps(spectrogram_attr.mean(0), tokens)
 
@@ -66,12 +67,18 @@ def span_mean(
         <BLANKLINE>
                 [[2.]]])
     """
+    check_maps(spectrogram_attr, token_attr)
     n_tokens = len(spectrogram_attr)
+    spans = [
+        [
+            whole_number("one of the token indices", index, 0)
+            for index in several("each of spans", span, "a sequence of token indices")
+        ]
+        for span in several("spans", spans, "a sequence of sequences of token indices")
+    ]
     for span in spans:
-        if len(span) == 0 or not all(0 <= index < n_tokens for index in span):
-            raise ArgumentError(
-                f"every span needs token indices in [0, {n_tokens}), got {list(span)}."
-            )
+        if not span or max(span) >= n_tokens:
+            raise ArgumentError(f"every span needs token indices in [0, {n_tokens}), got {span}.")
     if not spans:
         tokens = None if token_attr is None else token_attr[:0]
         return Maps(spectrogram_attr[:0], tokens)

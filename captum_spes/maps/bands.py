@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, dimension, instance_of, real_number, several
 
 
 class Band(NamedTuple):
@@ -98,22 +98,22 @@ def frequency_bands(
         >>> len(frequency_bands("bark"))
         22
     """
-    if scale == "voice":
-        return list(_VOICE_REGIONS)
     if isinstance(scale, str):
+        if scale == "voice":
+            return list(_VOICE_REGIONS)
         if scale not in _SCALES:
             raise ArgumentError(
                 f"scale must be one of {', '.join([*_SCALES, 'voice'])}, edges in Hz, or names "
                 f"with (low, high), got {scale!r}."
             )
-        _check_edges([low, high])
-        return _SCALES[scale](low, high)
+        return _SCALES[scale](*_edges([real_number("low", low), real_number("high", high)]))
     if isinstance(scale, Mapping):
-        for edges in scale.values():
-            _check_edges(edges)
-        return [Band(name, *edges) for name, edges in scale.items()]
-    _check_edges(scale)
-    return _between(np.array(scale, dtype=float), "{:g}-{:g} Hz")
+        ends = {name: _edges(edges) for name, edges in scale.items()}
+        for name, edges in ends.items():
+            if len(edges) != 2:
+                raise ArgumentError(f"the band {name!r} needs edges (low, high), got {edges}.")
+        return [Band(name, *edges) for name, edges in ends.items()]
+    return _between(np.array(_edges(scale)), "{:g}-{:g} Hz")
 
 
 def band_mean(
@@ -143,6 +143,14 @@ def band_mean(
         >>> band_mean(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([50.0, 150.0, 900.0]), bands)
         tensor([2., 8.])
     """
+    instance_of("maps", maps, Tensor, "a Tensor")
+    instance_of("mel_frequencies", mel_frequencies, Tensor, "a Tensor")
+    dim = dimension("dim", dim, maps.dim())
+    bands = several("bands", bands, "a sequence of Band")
+    for band in bands:
+        instance_of("each of bands", band, Band, "a Band")
+    if not bands:
+        raise ArgumentError("bands must hold at least one Band.")
     if mel_frequencies.shape != (maps.shape[dim],):
         raise ArgumentError(
             f"maps have {maps.shape[dim]} mel bins, mel_frequencies has shape "
@@ -156,7 +164,12 @@ def band_mean(
     return torch.stack(means, dim)
 
 
-def _check_edges(edges: Sequence[float]) -> None:
-    values = np.asarray(edges, dtype=float)
-    if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all() or values[0] < 0:
-        raise ArgumentError(f"edges of bands must ascend from 0 Hz or above, got {list(edges)}.")
+def _edges(given: Sequence[float]) -> list[float]:
+    values = [
+        real_number("an edge of bands", edge)
+        for edge in several("edges of bands", given, "a sequence of numbers in Hz")
+    ]
+    rises = len(values) > 1 and all(low < high for low, high in pairwise(values))
+    if not rises or not 0 <= values[0] <= values[-1] < np.inf:
+        raise ArgumentError(f"edges of bands must ascend from 0 Hz or above, got {values}.")
+    return values

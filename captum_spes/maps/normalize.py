@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, instance_of
 
 
 class Maps(NamedTuple):
@@ -50,7 +50,7 @@ def standardize(spectrogram_attr: Tensor, token_attr: Tensor | None = None) -> M
         tensor([[[-1.1619, -0.3873],
                  [ 0.3873,  1.1619]]])
     """
-    _check(spectrogram_attr, token_attr)
+    check_maps(spectrogram_attr, token_attr)
     standardized = _z_score(spectrogram_attr.flatten(1)).reshape(spectrogram_attr.shape)
     return Maps(standardized, None if token_attr is None else _z_score(token_attr))
 
@@ -79,7 +79,7 @@ def paired_min_max(spectrogram_attr: Tensor, token_attr: Tensor | None = None) -
         >>> maps.spectrogram_attr, maps.token_attr
         (tensor([[[0.0000, 0.2500]]]), tensor([[1.]]))
     """
-    _check(spectrogram_attr, token_attr)
+    check_maps(spectrogram_attr, token_attr)
     sides = [spectrogram_attr.flatten(1)] + ([] if token_attr is None else [token_attr])
     low = torch.stack([_valid(side, torch.inf).amin(1) for side in sides]).amin(0)
     high = torch.stack([_valid(side, -torch.inf).amax(1) for side in sides]).amax(0)
@@ -90,7 +90,11 @@ def paired_min_max(spectrogram_attr: Tensor, token_attr: Tensor | None = None) -
     return Maps(spectrogram, None if token_attr is None else scaled[1])
 
 
-def _check(spectrogram_attr: Tensor, token_attr: Tensor | None) -> None:
+def check_maps(spectrogram_attr: Tensor, token_attr: Tensor | None) -> None:
+    """Raise where the two sides of an explanation are no Tensors, or do not fit each other."""
+    instance_of("spectrogram_attr", spectrogram_attr, Tensor, "a Tensor (tokens, time, freq)")
+    if token_attr is not None:
+        instance_of("token_attr", token_attr, Tensor, "a Tensor (tokens, previous tokens) or None")
     if spectrogram_attr.dim() != 3 or 0 in spectrogram_attr.shape:
         raise ArgumentError(
             "spectrogram_attr must be (tokens, time, freq) and not empty, got shape "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, instance_of, real_number, time_spans
 
 
 def frames_within(frame_times: Tensor, start: float, end: float) -> Tensor:
@@ -33,6 +33,8 @@ def frames_within(frame_times: Tensor, start: float, end: float) -> Tensor:
         >>> frames_within(torch.tensor([0.0, 0.01, 0.02]), 0.01, 0.02)
         tensor([False,  True, False])
     """
+    instance_of("frame_times", frame_times, Tensor, "a Tensor")
+    start, end = real_number("start", start), real_number("end", end)
     if not start <= end:
         raise ArgumentError(f"a span needs start <= end, got {start} and {end}.")
     inside = (frame_times >= start) & (frame_times < end)
@@ -64,6 +66,11 @@ def time_mean(maps: Tensor, frame_times: Tensor, spans: Sequence[tuple[float, fl
         >>> time_mean(torch.tensor([[1.0], [3.0], [8.0]]), times, [(0.0, 0.015)])
         tensor([[2.]])
     """
+    instance_of("maps", maps, Tensor, "a Tensor")
+    instance_of("frame_times", frame_times, Tensor, "a Tensor")
+    if maps.dim() < 2:
+        raise ArgumentError(f"maps must be (..., time, freq), got shape {tuple(maps.shape)}.")
+    spans = time_spans("spans", spans)
     if frame_times.shape != (maps.shape[-2],):
         raise ArgumentError(
             f"maps have {maps.shape[-2]} frames, frame_times has shape {tuple(frame_times.shape)}."

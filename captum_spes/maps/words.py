@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of, several, texts
+
 # How tokenizers mark the start of a word: sentencepiece, byte-level BPE, plain text.
 _WORD_STARTS = ("▁", "Ġ", " ", "\N{IDEOGRAPHIC SPACE}")
 # Punctuation that holds a word, or a number, together.
@@ -46,6 +48,7 @@ def group_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
         >>> group_words(["我们", "用", "Py", "thon"])
         [('我们', [0]), ('用', [1]), ('Python', [2, 3])]
     """
+    tokens = texts("tokens", tokens)
     words: list[tuple[str, list[int]]] = []
     is_open = False
     for index, token in enumerate(tokens):
@@ -87,6 +90,14 @@ def join_inner_punctuation(
         >>> join_inner_punctuation(group_words(tokens), tokens)
         [("it's", [0, 1, 2]), ('3.5', [3, 4, 5]), ('.', [6])]
     """
+    tokens = texts("tokens", tokens)
+    for entry in several("words", words, "a sequence of (word, token indices)"):
+        if not isinstance(entry, tuple) or len(entry) != 2:
+            raise ArgumentTypeError(f"words must hold (word, token indices), got {entry!r}.")
+        word, indices = entry
+        instance_of("each word of words", word, str, "a text")
+        if any(not 0 <= index < len(tokens) for index in indices):
+            raise ArgumentError(f"words must have indices of the {len(tokens)} tokens.")
     joined: list[tuple[str, list[int]]] = []
     left = [(word, list(indices)) for word, indices in words]
     while left:
@@ -114,6 +125,7 @@ def split_unspaced(word: str) -> list[str]:
         >>> split_unspaced("用Python写")
         ['用', 'Python', '写']
     """
+    instance_of("word", word, str, "a text")
     parts: list[str] = []
     for character in word:
         if parts and not _is_divided(parts[-1], character):
@@ -133,6 +145,9 @@ def _is_divided(before: str, after: str) -> bool:
 
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script without spaces between words."""
+    instance_of("character", character, str, "a text of one character")
+    if len(character) > 1:
+        raise ArgumentError(f"character must be a single one, got {character!r}.")
     return bool(character) and unicodedata.name(character, "").startswith(_UNSPACED)
 
 

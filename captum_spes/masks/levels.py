@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, instance_of, several
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ def describe_levels(feature_masks: Sequence[Tensor]) -> LevelSummary:
         >>> print(describe_levels(masks))
         3 levels of 4, 4, 16 patches, 2 distinct
     """
-    masks = [mask.cpu() for mask in feature_masks]
+    masks = several("feature_masks", feature_masks, "a sequence of Tensors")
+    for mask in masks:
+        instance_of("each of feature_masks", mask, Tensor, "a Tensor")
+    masks = [mask.cpu() for mask in masks]
     if not masks or any(mask.shape != masks[0].shape for mask in masks):
         raise ArgumentError("give at least one level, and levels of one shape.")
     canonical = [_in_order_of_appearance(mask) for mask in masks]

@@ -73,6 +73,8 @@ def as_time_major_batch(spectrogram: Tensor, time_dim: int) -> Tensor:
             "spectrogram must be (time, freq) or (batch, time, freq), got shape "
             f"{tuple(spectrogram.shape)}."
         )
+    if isinstance(time_dim, bool) or time_dim not in range(-2, spectrogram.dim()):
+        raise ArgumentError(f"time_dim must name one of the last two dimensions, got {time_dim!r}.")
     dimension = time_dim if time_dim < 0 else time_dim - spectrogram.dim()
     if dimension not in (-2, -1):
         raise ArgumentError(f"time_dim must name one of the last two dimensions, got {time_dim}.")

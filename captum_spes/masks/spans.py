@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import (
+    ArgumentError,
+    dimension,
+    instance_of,
+    positive_number,
+    time_spans,
+)
 
 
 def window_feature_mask(
@@ -40,9 +46,7 @@ def window_feature_mask(
         tensor([0, 0, 1, 1, 2])
     """
     _check(inputs, time_dim, frame_rate)
-    if not 0 < width < float("inf"):
-        raise ArgumentError(f"width must be a positive number of seconds, got {width}.")
-    frames = max(1, round(width * frame_rate))
+    frames = max(1, round(positive_number("width", width) * frame_rate))
     return _like(torch.arange(inputs.shape[time_dim], device="cpu") // frames, inputs, time_dim)
 
 
@@ -86,7 +90,7 @@ def span_feature_mask(
         tensor([2, 0, 0, 1, 3, 3])
     """
     _check(inputs, time_dim, frame_rate)
-    last = 0.0
+    spans, last = time_spans("spans", spans), 0.0
     for start, end in spans:
         if not last <= start <= end:
             raise ArgumentError(
@@ -107,12 +111,13 @@ def span_feature_mask(
 
 
 def _check(inputs: Tensor, time_dim: int, frame_rate: float) -> None:
-    if inputs.dim() == 0 or not -inputs.dim() <= time_dim < inputs.dim() or inputs.numel() == 0:
+    instance_of("inputs", inputs, Tensor, "a Tensor")
+    if inputs.numel() == 0:
         raise ArgumentError(
             f"an input of shape {tuple(inputs.shape)} has no frames in dimension {time_dim}."
         )
-    if not 0 < frame_rate < float("inf"):
-        raise ArgumentError(f"frame_rate must be positive, got {frame_rate}.")
+    dimension("time_dim", time_dim, inputs.dim())
+    positive_number("frame_rate", frame_rate)
 
 
 def _like(labels: Tensor, inputs: Tensor, time_dim: int) -> Tensor:

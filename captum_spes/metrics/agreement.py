@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, open_share
+from captum_spes.errors import ArgumentError, ArgumentTypeError, open_share, several, whole_number
 from captum_spes.metrics.curves import Interval
 from captum_spes.speech import SpeechToTextAttributionResult
 
@@ -121,8 +121,7 @@ class Agreement:
             >>> low < 0.2 < high
             True
         """
-        if not 0 < confidence < 1:
-            raise ArgumentError(f"confidence must lie between 0 and 1, got {confidence}.")
+        confidence = open_share("confidence", confidence)
         if method == "bootstrap":
             return self._bootstrap(confidence, n_resamples, seed)
         if method != "jackknife":
@@ -161,7 +160,8 @@ class Agreement:
         return float(((means - fitted) ** 2).sum()) / (len(ends) - n_seeds) / len(ends)
 
     def _bootstrap(self, confidence: float, n_resamples: int, seed: int) -> Interval:
-        generator = np.random.default_rng(seed)
+        n_resamples = whole_number("n_resamples", n_resamples, 1)
+        generator = np.random.default_rng(whole_number("seed", seed, 0))
         ends, n_seeds = self._ends()
         means = []
         for _ in range(n_resamples):
@@ -237,7 +237,7 @@ def inter_seed_agreement(
         0.2
     """
     top = open_share("top", top)
-    if measure not in _MEASURES:
+    if not isinstance(measure, str) or measure not in _MEASURES:
         raise ArgumentError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}.")
     names, maps = _checked(attributions, absolute)
     compare, chance = _MEASURES[measure]
@@ -311,15 +311,16 @@ _BOUNDS |= dict.fromkeys(("pearson", "spearman"), (-1.0, 1.0))
 
 def _checked(attributions: Any, absolute: bool) -> tuple[list[Any], list[list[_Values]]]:
     """Names of the seeds, and for each seed a flat array per utterance."""
-    if isinstance(attributions, str | bytes):
-        raise ArgumentTypeError("attributions must be those of several seeds, got a text.")
     is_named = isinstance(attributions, Mapping)
-    names = list(attributions) if is_named else list(range(len(attributions)))
+    entries = (
+        list(attributions.values())
+        if is_named
+        else several("attributions", attributions, "those of several seeds")
+    )
+    names = list(attributions) if is_named else list(range(len(entries)))
     if len(names) < 2:
         raise ArgumentError(f"agreement needs the attributions of two seeds, got {len(names)}.")
-    of_seeds = [
-        _utterances(entry) for entry in (attributions.values() if is_named else attributions)
-    ]
+    of_seeds = [_utterances(entry) for entry in entries]
     first = of_seeds[0]
     for name, entry in zip(names, of_seeds, strict=True):
         if entry.keys() != first.keys() or not first:
@@ -356,7 +357,10 @@ def _utterances(entry: Any) -> dict[Any, _Values]:
             maps |= {(name, token): saliency for token, saliency in of_tokens}
         else:
             maps[name] = values
-    return {name: np.asarray(values, dtype=np.float64) for name, values in maps.items()}
+    try:
+        return {name: np.asarray(values, dtype=np.float64) for name, values in maps.items()}
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"attributions must be arrays of numbers: {error}.") from error
 
 
 def _weighted_mean(values: _Values, weights: NDArray[Any]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, several
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
 
 
@@ -222,8 +222,15 @@ def shares_of(between: float, within: float) -> tuple[float, float, float]:
 
 
 def _models(attributions: Any) -> dict[Any, list[Any]]:
-    named = attributions if isinstance(attributions, Mapping) else dict(enumerate(attributions))
-    models = {name: list(runs) for name, runs in named.items()}
+    named = (
+        attributions
+        if isinstance(attributions, Mapping)
+        else dict(enumerate(several("attributions", attributions, "those of several models")))
+    )
+    models = {
+        name: several(f"attributions of model {name!r}", runs, "a sequence of runs")
+        for name, runs in named.items()
+    }
     if len(models) < 2:
         raise ArgumentError(f"a ceiling needs two models, got {len(models)}.")
     for name, runs in models.items():

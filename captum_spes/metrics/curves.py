@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import (
+    ArgumentError,
+    instance_of,
+    open_share,
+    real_number,
+    several,
+    whole_number,
+)
 from captum_spes.plotting import plot_curves
 
 if TYPE_CHECKING:
@@ -46,6 +54,8 @@ class Curve:
     ids: tuple[str, ...] = field(repr=False, default=())
 
     def __post_init__(self) -> None:
+        instance_of("counts", self.counts, np.ndarray, "an array (utterances, steps, n)")
+        several("x", self.x, "a sequence of steps")
         if self.counts.ndim != 3 or 0 in self.counts.shape or len(self.x) != self.counts.shape[1]:
             raise ArgumentError(
                 f"a curve of {len(self.x)} steps needs counts (utterances, steps, n), none of "
@@ -117,6 +127,7 @@ class Curve:
             >>> curve.difference(curve)
             (0.0, Interval(low=0.0, high=0.0))
         """
+        instance_of("other", other, Curve, "a Curve")
         mismatch = self.x != other.x or self.ids != other.ids or self.metric != other.metric
         if mismatch or len(self.counts) != len(other.counts):
             raise ArgumentError(
@@ -175,12 +186,17 @@ def auc(x: Curve | Sequence[float], y: Sequence[float] | None = None) -> float:
     """
     if isinstance(x, Curve):
         return x.auc
-    if y is None or len(x) != len(y) or len(x) < 2:
+    steps, values = (
+        [real_number(f"each of {name}", value) for value in several(name, given, "numbers")]
+        for name, given in (("x", x), ("y", () if y is None else y))
+    )
+    if len(steps) != len(values) or len(steps) < 2:
         raise ArgumentError("auc needs a curve, or x and y of the same length, at least 2.")
+    if not all(low < high for low, high in pairwise(steps)):
+        raise ArgumentError(f"x must ascend, got {steps}.")
     from scipy.integrate import trapezoid
 
-    scale = 100 if max(x) > 1 else 1
-    return float(trapezoid(np.asarray(y, dtype=float), np.asarray(x, dtype=float)) / scale)
+    return float(trapezoid(values, steps) / (100 if steps[-1] > 1 else 1))
 
 
 def mean_counts(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -200,8 +216,8 @@ def _bootstrap(
     n_resamples: int,
     seed: int,
 ) -> Interval:
-    if not 0 < confidence < 1:
-        raise ArgumentError(f"confidence must lie in (0, 1), got {confidence}.")
+    confidence = open_share("confidence", confidence)
+    n_resamples, seed = whole_number("n_resamples", n_resamples, 1), whole_number("seed", seed, 0)
     rows = np.arange(count)
     if count < 2:
         return Interval(float("nan"), float("nan"))

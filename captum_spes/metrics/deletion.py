@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number, several
 
 
 def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 101, 5)) -> Tensor:
@@ -47,12 +47,11 @@ def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 1
         raise ArgumentError(
             f"saliency_map must be (time, freq) and finite, got shape {tuple(saliency_map.shape)}."
         )
-    try:
-        steps = torch.as_tensor(list(percentages), device="cpu")
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(f"percentages must be numbers: {error}.") from error
-    if len(steps) and not bool(((steps >= 0) & (steps <= 100)).all()):
-        raise ArgumentError(f"percentages must lie in [0, 100], got {list(percentages)}.")
+    given = several("percentages", getattr(percentages, "tolist", lambda: percentages)(), "numbers")
+    for percent in given:
+        if not 0 <= real_number("each of percentages", percent) <= 100:
+            raise ArgumentError(f"percentages must lie in [0, 100], got {given}.")
+    steps = torch.as_tensor(given, device="cpu")
     flat = saliency_map.reshape(-1)
     ascending = torch.argsort(flat, stable=True)
     rank_from_top = torch.empty_like(ascending)

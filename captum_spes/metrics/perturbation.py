@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
+from captum_spes.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    function,
+    instance_of,
+    several,
+    truth,
+    whole_number,
+)
 from captum_spes.forward import KL, SCORES, Score, as_score, score_name
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.deletion import deletion_masks
@@ -31,6 +39,7 @@ from captum_spes.speech.models import (
 )
 from captum_spes.speech.plain import first_unsaved
 from captum_spes.speech.randomness import seeded_draws
+from captum_spes.speech.settings import check_baselines
 
 # What comparisons of methods measure besides texts.
 GRADED = ("kl", "token_accuracy")
@@ -111,6 +120,11 @@ class CurveOptions:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        truth("normalized", self.normalized)
+        check_baselines(self.baselines)
+        truth("per_token", self.per_token)
+        if self.gen_args is not None:
+            instance_of("gen_args", self.gen_args, Mapping, "a dictionary")
         if self.batch_size is not None:
             whole_number("batch_size", self.batch_size, 1)
 
@@ -370,7 +384,10 @@ def _curve(
         raise ArgumentError(
             f"per_token=True needs a metric of {GRADED}, or a score, got {measure.name!r}."
         )
-    utterances = [_example(example, measure) for example in examples]
+    if text_normalizer is not None:
+        function("text_normalizer", text_normalizer)
+    given = several("examples", examples, "a sequence of Example")
+    utterances = [_example(example, measure) for example in given]
     if not utterances:
         raise ArgumentError(f"{name}_curve needs at least one example.")
     if settings.attribute_args and all(e.attribution is not None for e in utterances):

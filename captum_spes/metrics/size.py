@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, instance_of, real_number, several
 from captum_spes.maps import Maps
+from captum_spes.maps.normalize import check_maps
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.speech import SpeechToTextAttributionResult
 
@@ -53,13 +54,18 @@ def size_curve(
 
         >>> size = size_curve(result).auc
     """
-    if side not in _SIDES:
+    if not isinstance(side, str) or side not in _SIDES:
         raise ArgumentError(f"side must be one of {_SIDES}, got {side!r}.")
-    several = [results] if isinstance(results, SpeechToTextAttributionResult | Maps) else results
-    if not several:
+    kinds = (SpeechToTextAttributionResult, Maps)
+    given = [results] if isinstance(results, kinds) else several("results", results, "explanations")
+    if not given:
         raise ArgumentError("size_curve needs at least one explanation.")
+    for one in given:
+        instance_of("each of results", one, kinds, "a SpeechToTextAttributionResult or Maps")
+        if isinstance(one, Maps):
+            check_maps(*one)
     thresholds = steps_of(step)
-    shares = np.stack([size_shares(_normalized(r), thresholds, side) for r in several])
+    shares = np.stack([size_shares(_normalized(r), thresholds, side) for r in given])
     return Curve(f"size, {side}", "cells", tuple(thresholds), mean_counts(shares), mean_score)
 
 
@@ -74,6 +80,7 @@ def size_shares(maps: Maps, thresholds: Sequence[float], side: str) -> NDArray[n
 
 def steps_of(step: float, full: float = 1.0) -> list[float]:
     """0, step, ..., full; multiples, since sums of 0.05 drift."""
+    step = real_number("step", step)
     if not 0 < step <= 1 or abs(round(1 / step) - 1 / step) > 1e-9:
         raise ArgumentError(f"step must divide 1 into equal parts, got {step}.")
     count = round(1 / step)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
+from captum_spes.errors import ArgumentError, optional_library, texts
 from captum_spes.io.texts import nfc
 from captum_spes.maps import is_unspaced, split_unspaced
 
@@ -77,14 +77,12 @@ def corpus_score(
     counts, score = text_metric(metric)
     if isinstance(references, str) or isinstance(hypotheses, str):
         raise ArgumentError("references and hypotheses are sequences of texts, not one text.")
+    references, hypotheses = texts("references", references), texts("hypotheses", hypotheses)
     if len(references) != len(hypotheses) or not references:
         raise ArgumentError(
             f"every reference needs one hypothesis: got {len(references)} references and "
             f"{len(hypotheses)} hypotheses."
         )
-    for text in (*references, *hypotheses):
-        if not isinstance(text, str):
-            raise ArgumentTypeError(f"references and hypotheses are texts, got {text!r}.")
     if not any(reference.split() for reference in references):
         raise ArgumentError("the references hold no word.")
     pairs = zip(references, hypotheses, strict=True)

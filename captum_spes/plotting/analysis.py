@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy.special import stdtrit
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.plotting.figure import TICKS_HZ, as_written, axes_in_a_row, first_of, label
 
 if TYPE_CHECKING:
@@ -248,6 +248,8 @@ def plot_positions(findings: FindingsLike) -> Figure:
 
 
 def _rows(findings: FindingsLike) -> DataFrame:
+    if not hasattr(findings, "table"):
+        raise ArgumentTypeError(f"findings must be those of an analysis, got {findings!r}.")
     if not len(findings.table):
         raise ArgumentError("there is nothing to draw: the table has no rows.")
     return findings.table

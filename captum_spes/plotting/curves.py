@@ -7,7 +7,7 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
 from captum_spes.plotting.figure import as_written, colour, first_of, label, new_figure
 
 # As many styles of lines are told apart.
@@ -59,6 +59,10 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
 
         >>> plot_curves({"SPES": size_curve(result)}).savefig("size.png")
     """
+    instance_of("curves", curves, Mapping, "a dictionary of names to curves")
+    for name, curve in curves.items():
+        if not hasattr(curve, "auc"):
+            raise ArgumentTypeError(f"curves must hold a Curve for {name!r}, got {curve!r}.")
     if not curves:
         raise ArgumentError("there is no curve to draw.")
     figure = new_figure(7, 4.5)

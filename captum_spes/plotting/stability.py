@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from captum_spes.errors import several
 from captum_spes.plotting.figure import Colour, as_written, colour, first_of, label, new_figure
 
 # Boxes and gaps in a row of a picture.
@@ -84,7 +85,7 @@ def agreement_figure(
         A figure, not shown, with a row per input. A box spans the quartiles over utterances; the
         dashed line is chance, the diamond the agreement of one model with itself.
     """
-    found, note = first_of(found, _MOST_BOXES, "conditions")
+    found, note = first_of(several("found", found, "conditions"), _MOST_BOXES, "conditions")
     methods = list(dict.fromkeys(one.condition.method for one in found))
     colours = {name: colour(number) for number, name in enumerate(methods)}
     rows = [
@@ -124,6 +125,7 @@ def cost_figure(found: Sequence[ConditionAgreementLike], title: str) -> Figure:
         A figure, not shown, with a panel per input and unit: agreement with its 95 % interval,
         dashed the agreement of each model with itself, dotted chance.
     """
+    found = several("found", found, "conditions")
     names = list(dict.fromkeys(_method(one) for one in found))[:_MOST_NAMES]
     panels: dict[tuple[str, str], list[ConditionAgreementLike]] = {}
     for one in found:

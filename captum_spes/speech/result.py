@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
@@ -150,6 +150,7 @@ class SpeechToTextAttributionResult:
 
             >>> saliency_map = result.sentence_attr().spectrogram_attr
         """
+        truth("normalized", normalized)
         maps = self.normalized() if normalized else Maps(self.spectrogram_attr, self.token_attr)
         return sentence_mean(*maps)
 
@@ -267,6 +268,10 @@ class SpeechToTextAttributionResult:
         """
         from captum_spes.plotting.spectrograms import spectrogram_figure
 
+        truth("normalized", normalized)
+        truth("over_spectrogram", over_spectrogram)
+        if title is not None:
+            instance_of("title", title, str, "a text or None")
         saliency, default_title = self._map_to_draw(token, normalized)
         return spectrogram_figure(
             saliency,
@@ -349,6 +354,7 @@ class SpeechToTextAttributionResult:
         """
         from captum_spes.plotting.spectrograms import token_figure
 
+        truth("normalized", normalized)
         matrix = self.token_attr
         if matrix is None:
             raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
@@ -369,7 +375,8 @@ class SpeechToTextAttributionResult:
                 raise ArgumentError("a sentence has normalised maps only; name a token.")
             return self.sentence_attr().spectrogram_attr, self.text
         n_tokens = len(self.output_tokens)
-        if not isinstance(token, Integral) or not -n_tokens <= token < n_tokens:
+        is_index = isinstance(token, Integral) and not isinstance(token, bool)
+        if not is_index or not -n_tokens <= token < n_tokens:
             raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token!r}.")
         maps = self.normalized().spectrogram_attr if normalized else self.spectrogram_attr
         return maps[token], _visible(self.output_tokens[token])
@@ -394,6 +401,7 @@ class SpeechToTextAttributionResult:
 
             >>> result.save("explanation.npz")
         """
+        instance_of("path", path, (str, os.PathLike), "a path")
         arrays = {name: value for name in ARRAYS if (value := getattr(self, name)) is not None}
         texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
         texts["words"] = [asdict(word) for word in self.words]

@@ -267,7 +267,7 @@ class Settings:
         self._set("perturb_jointly", bool(self.perturb_jointly))
         self._set("dtype", _dtype(self.dtype))
         self._set("gen_args", _gen_args(self.gen_args))
-        _check_baselines(self.baselines)
+        check_baselines(self.baselines)
         self._check_together()
 
     def _set(self, name: str, value: Any) -> None:
@@ -517,7 +517,8 @@ def _dtype(dtype: object) -> torch.dtype | None:
     return dtype
 
 
-def _check_baselines(baselines: object) -> None:
+def check_baselines(baselines: object) -> None:
+    """Raise where ``baselines`` is no name, number, Tensor or None."""
     if baselines is None or isinstance(baselines, str | Tensor | plain.Unsaved):
         return
     if not math.isfinite(real_number("baselines", baselines)):

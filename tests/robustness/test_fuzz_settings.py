@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 NAMES = list(Settings().to_dict())
 LIKELY = st.sampled_from(
     ["kl", "probability", "slic", "grid", "cells", "mean", "auto", 0.5, 0.3, 1, 4, 100, (40, 60),
-     [60.0], {"n_steps": 5}, {"spectrogram": {"n_steps": 5}}, {"num_beams": 2}]
+     [60.0], {"n_steps": 5}, {"spectrogram": {"n_steps": 5}}, {"num_beams": 2},
+     10**400, -(10**400), 2**70, b"5", np.float32(0.5), np.int64(5), np.array(5)]
 )  # fmt: skip
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | LIKELY
 VALUES = st.recursive(
@@ -45,7 +47,7 @@ def test_read_from_anything(values):
         found = Settings.from_dict(values)
     except (ArgumentError, ArgumentTypeError):
         return
-    assert Settings.from_dict(found.to_dict()) == found
+    assert Settings.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 @QUICK

@@ -262,3 +262,16 @@ def model_folder(tiny_speech2text, tmp_path):
 def tiny_model(request):
     """Each family in turn: model and processor."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def adapter(tiny_model):
+    """That of each family in turn."""
+    from captum_spes.speech.models import adapt
+
+    return adapt(*tiny_model)
+
+
+@pytest.fixture
+def speech(adapter, audio):
+    return adapter.from_audio(audio)

@@ -15,7 +15,8 @@ from captum_spes.alignment.intervals import Alignment
 from captum_spes.alignment.tiers import from_textgrid
 from captum_spes.alignment.transcripts import from_json
 from captum_spes.errors import ArgumentError, instance_of, warn_caller
-from captum_spes.io.texts import check_regular, nfc, parse_json, read_text
+from captum_spes.io.files import check_regular
+from captum_spes.io.texts import nfc, parse_json, read_text
 
 _SUFFIXES = (".textgrid", ".ctm", ".json", ".jsonl")
 # A list of everything that is wrong would bury the first.
@@ -139,8 +140,11 @@ def _read(file: Path) -> dict[str, Alignment]:
     suffix = file.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ArgumentError(f"{file}: expected one of {', '.join(_SUFFIXES)}.")
-    check_regular(file)
-    text = "" if suffix == ".textgrid" else read_text(file)  # praatio opens TextGrids itself
+    if suffix == ".textgrid":  # praatio opens these itself
+        if not file.exists():
+            raise ArgumentError(f"{file} is a broken link.")
+        check_regular(file, "an alignment")
+    text = "" if suffix == ".textgrid" else read_text(file, "an alignment")
     try:
         if suffix == ".ctm":
             found, faults = from_ctm(text)

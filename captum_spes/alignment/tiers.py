@@ -8,7 +8,6 @@ from reprlib import repr as shortened
 from typing import Any
 
 from captum_spes.errors import ArgumentError, optional_library
-from captum_spes.io.texts import check_regular
 
 _WORD_TIERS = ("words", "word", "ort", "ort-mau")
 _PHONE_TIERS = ("phones", "phone", "phonemes", "mau", "segments")
@@ -17,7 +16,6 @@ _PHONE_TIERS = ("phones", "phone", "phonemes", "mau", "segments")
 def from_textgrid(file: Path) -> tuple[list[Any], list[Any]]:
     """Words and phones of a Praat TextGrid, as label, start and end."""
     textgrid = optional_library("praatio.textgrid", "reading TextGrids", "alignment")
-    check_regular(file)
     try:
         grid = textgrid.openTextgrid(
             str(file), includeEmptyIntervals=False, duplicateNamesMode="rename"

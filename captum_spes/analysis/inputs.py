@@ -160,7 +160,7 @@ def read_groups(path: str | PathLike[str], field: str) -> dict[str, str]:
     file = Path(path)
     if not file.exists():
         raise FileNotFoundError(f"no such file of groups: {file}")
-    content = read_text(file)
+    content = read_text(file, "a file of groups")
     try:
         lines = [parse_json(line) for line in content.split("\n") if line.strip()]
         groups = {

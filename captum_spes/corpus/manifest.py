@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from captum_spes.corpus.lhotse import fields_of_cut, is_of_lhotse
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.io.audio import Excerpt
+from captum_spes.io.texts import decoded, parse_json, read_text
 
 # What other tools call these fields: NeMo, Lhotse, and our own recordings.
 _ID, _AUDIO = ("id", "name"), ("audio", "file", "audio_filepath")
@@ -132,7 +132,7 @@ def _lines(manifest: Path) -> Iterator[tuple[int, Any]]:
     text = _content(manifest)
     if text.lstrip().startswith("["):
         try:
-            entries = _json(text)
+            entries = parse_json(text)
         except ArgumentError as error:
             raise ArgumentError(f"{manifest}: {error}.") from error
         yield from enumerate(entries, 1)
@@ -144,28 +144,17 @@ def _lines(manifest: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _content(manifest: Path) -> str:
-    content = manifest.read_bytes()
+    if manifest.suffix != ".gz":
+        return read_text(manifest, "a manifest")
     try:
-        if manifest.suffix == ".gz":
-            content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
+        content = gzip.decompress(manifest.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise ArgumentError(f"{manifest} cannot be decompressed: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ArgumentError(f"{manifest} is no UTF-8 text: {error}") from error
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ArgumentError(f"no JSON ({error})") from error
-    except RecursionError:
-        raise ArgumentError("JSON that is nested too deep") from None
+    return decoded(content, manifest)
 
 
 def _utterance(line: Any, folder: Path, language: str | None) -> Utterance:
-    fields = _json(line) if isinstance(line, str) else line
+    fields = parse_json(line) if isinstance(line, str) else line
     if not isinstance(fields, dict):
         raise ArgumentError(f"expected an object, got {type(fields).__name__}")
     channel = None

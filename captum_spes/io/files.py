@@ -98,9 +98,8 @@ def _remove_if_abandoned(name: str) -> None:
         os.unlink(name)
 
 
-@contextmanager
-def regular_file(path: str | os.PathLike[str], kind: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading, and nothing else: a pipe or a device might never end.
+def check_regular(path: str | os.PathLike[str], kind: str) -> None:
+    """Refuse all but files: opening a pipe can wait forever, and a device might never end.
 
     Args:
         path: the file.
@@ -120,7 +119,15 @@ def regular_file(path: str | os.PathLike[str], kind: str) -> Iterator[IO[bytes]]
     if stat.S_ISDIR(mode):
         raise ArgumentError(f"{path} is a folder; expected {kind}, a file.")
     if not stat.S_ISREG(mode):
-        raise ArgumentError(f"{path} is a pipe or device; expected {kind}, a regular file.")
+        raise ArgumentError(
+            f"{path} is no regular file but a pipe or device; expected {kind}: write it to a file."
+        )
+
+
+@contextmanager
+def regular_file(path: str | os.PathLike[str], kind: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading, and nothing else; arguments and errors as :func:`check_regular`."""
+    check_regular(path, kind)
     with open(path, "rb") as file:
         yield file
 

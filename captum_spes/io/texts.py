@@ -8,33 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.errors import ArgumentError
+from captum_spes.io.files import regular_file
 
 
-def read_text(file: Path) -> str:
+def read_text(file: Path, kind: str) -> str:
     """Read a regular file in UTF-8, or in UTF-16 or UTF-32 as its first bytes tell.
 
+    Args:
+        file: the file.
+        kind: what it should be, for the message: "a manifest", for example.
+
     Raises:
-        ArgumentError: it is a pipe or a device, which might never end, or cannot be read, or is no
-            text; the file is named.
+        ArgumentError: it is a pipe or a device, or cannot be read, or is no text; the file is
+            named.
     """
-    check_regular(file)
     try:
-        content = file.read_bytes()
+        with regular_file(file, kind) as opened:
+            return decoded(opened.read(), file)
     except OSError as error:
         raise ArgumentError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def decoded(content: bytes, file: Path) -> str:
+    """The text that the bytes of a file hold."""
     try:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"{file} is no text in UTF-8 or UTF-16: {error.reason}.") from error
-
-
-def check_regular(file: Path) -> None:
-    """Refuse pipes and devices: opening one can wait forever."""
-    if not file.is_file():
-        raise ArgumentError(
-            f"{file} is no regular file (a pipe, a device or a broken link): write its content to "
-            "one and give that."
-        )
+        raise ArgumentError(f"{file} is no text, no UTF-8 and no UTF-16: {error.reason}.") from error
 
 
 def parse_json(text: str) -> Any:

@@ -187,6 +187,13 @@ def test_lists_and_compressed_files(write, tmp_path):
         read_manifest(packed)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_encodings_that_alignments_can_have_too(write, encoding):
+    manifest = write({"id": "Zürich", "audio": "a.flac", "text": "ein Käse"})
+    manifest.write_bytes(manifest.read_text(encoding="utf-8").encode(encoding))
+    assert read_manifest(manifest)[0].text == "ein Käse"
+
+
 def test_files_relative_to_the_working_directory(write, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     manifest = tmp_path / "elsewhere" / "m.jsonl"

@@ -22,16 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def adapter(tiny_model):
-    return adapt(*tiny_model)
-
-
-@pytest.fixture
-def speech(adapter, audio):
-    return adapter.from_audio(audio)
-
-
-@pytest.fixture
 def counted(adapter):
     """How often the encoder ran."""
     calls = []

@@ -14,16 +14,6 @@ from captum_spes.speech.models import adapt
 STAMPS = [AddedToken(f"<|{i * 0.02:.2f}|>", special=True) for i in range(1501)]
 
 
-@pytest.fixture
-def adapter(tiny_model):
-    return adapt(*tiny_model)
-
-
-@pytest.fixture
-def speech(adapter, audio):
-    return adapter.from_audio(audio)
-
-
 def ids_of(adapter, speech, text, **gen_args):
     return adapter.force(speech, text, gen_args).ids.tolist()
 

@@ -11,16 +11,6 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models import adapt, load_model
 
 
-@pytest.fixture
-def adapter(tiny_model):
-    return adapt(*tiny_model)
-
-
-@pytest.fixture
-def speech(adapter, audio):
-    return adapter.from_audio(audio)
-
-
 def own_generation(adapter, speech, gen_args):
     """What the model writes without us, behind its prompt."""
     prompt = adapter.prompt_ids(speech, gen_args)

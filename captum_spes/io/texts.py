@@ -34,7 +34,9 @@ def decoded(content: bytes, file: Path) -> str:
     try:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"{file} is no text, no UTF-8 and no UTF-16: {error.reason}.") from error
+        raise ArgumentError(
+            f"{file} is no text, no UTF-8 and no UTF-16: {error.reason}."
+        ) from error
 
 
 def parse_json(text: str) -> Any:

@@ -244,6 +244,11 @@ class TestHeaders:
         assert 5 * RATE < len(audio) < 13 * RATE
         assert f"{len(audio):,}" in str(told[0].message)
 
+    def test_an_ogg_that_stops_within_its_last_page_is_told(self, write):
+        content = write("ogg").read_bytes()
+        with pytest.warns(UserWarning, match="without its end mark"):
+            load_audio(content[:-50], RATE)
+
     def test_a_cut_video_is_told(self, tmp_path, samples):
         file = encoded(tmp_path / "speech.mka", samples, "aac")
         content = file.read_bytes()

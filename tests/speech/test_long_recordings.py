@@ -13,7 +13,7 @@ from captum_spes import SPES, Settings, SpeechToTextAttribution
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models import SpeechInput, TargetSequence
 from captum_spes.speech.models.whisper import WhisperModel
-from captum_spes.speech.models.whisper_windows import split
+from captum_spes.speech.models.whisper_windows import mean_log_probability, split
 from captum_spes.speech.timing import token_times
 from captum_spes.speech.transcript import Segment, Transcript, TranscriptWord
 
@@ -147,8 +147,43 @@ class TestWhisperLongForm:
                                                 "compression_ratio_threshold": 0.01}))  # fmt: skip
             assert tried[:2] == [0.0, 0.2]
 
+    @pytest.mark.parametrize(("temperature", "is_told"), [(0.2, True), (0.6, False)])
+    def test_what_was_written_at_a_high_temperature_is_no_prompt(
+        self, adapter, temperature, is_told
+    ):
+        prompts = []
+        generate = WhisperForConditionalGeneration.generate
+
+        def noted(model, *args, **kwargs):
+            prompts.append(kwargs.get("prompt_ids"))
+            return generate(model, *args, **kwargs)
+
+        audio = np.arange(600 * 160, dtype=np.float64)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WhisperForConditionalGeneration, "generate", noted)
+            gen_args = {"temperature": (temperature,), "condition_on_prev_tokens": True}
+            windows = list(adapter.decode_windows(audio, gen_args))
+        assert len(windows) > 1
+        assert prompts[0] is None
+        assert [prompt is not None for prompt in prompts[1:]] == [is_told] * (len(windows) - 1)
+
+    def test_the_probability_of_an_output_is_that_at_temperature_1(self):
+        logits = torch.randn(3, 1, 7)
+        ids = [4, 0, 6]
+        expected = logits[:, 0].log_softmax(-1)[range(3), ids].mean()
+        for temperature in (0.0, 0.4, 1.0):
+            scores = list(logits / (temperature or 1.0))
+            found = mean_log_probability(scores, ids, temperature)
+            assert found == pytest.approx(float(expected), abs=1e-6)
+
 
 class TestSplitting:
+    def test_words_added_behind_the_times_are_words(self):
+        added = 100 + 1501
+        segments, used = split([100, added, added, 120, 120, added, 150], 100, 2.0)
+        assert [(s.first, s.last) for s in segments] == [(0, 4), (4, 7)]
+        assert used is None
+
     def test_pairs_of_times_end_segments(self):
         first = 100
         ids = [100, 1, 2, 120, 120, 3, 150, 150, 4, 5]
@@ -260,6 +295,9 @@ class TestChunks:
             assert f"w{int(window.sequence.explained_ids[row])}" == word.word
             time = (int(word.word[1:]) - 2) / 2
             assert window.start <= time < window.end
+            # Of the 2 s that two windows share, each gives what is farther from its border.
+            assert window.start == 0 or time > window.start + 0.5
+            assert window.end == 20.0 or time < window.end - 0.5
 
     def test_without_common_words_nothing_is_lost(self):
         class Deaf(Hears):
@@ -484,6 +522,14 @@ class TestTokenTimes:
             weights[:, token, first:last] += 1
         times = token_times(weights, 6.0)
         assert np.abs(times - np.array(spans) / 10).max() <= 0.2
+
+    def test_a_loud_head_does_not_drown_the_others(self):
+        torch.manual_seed(0)
+        weights = 1e-3 * torch.rand(4, 3, 30)
+        for token in range(3):
+            weights[:3, token, 10 * token : 10 * token + 10] += 1e-2
+        weights[3] = 50 * torch.rand(3, 30)
+        assert np.abs(token_times(weights, 3.0)[:, 0] - [0, 1, 2]).max() <= 0.2
 
     def test_times_are_in_order_and_cover_the_speech(self):
         torch.manual_seed(0)

@@ -16,6 +16,8 @@ from typing import Any
 # Modules that can stand between the user's line and a warning: ours, and those that wrap ours.
 _BETWEEN = ("captum_spes.", "captum.", "torch.", "matplotlib.", "contextlib")
 
+_LONGEST = 100  # characters of an argument that a message repeats
+
 
 class ArgumentError(ValueError, AssertionError):
     """An argument has a value that cannot be used; the message says what is expected."""
@@ -25,10 +27,17 @@ class ArgumentTypeError(TypeError, AssertionError):
     """An argument, or what a user's function returned, has the wrong type."""
 
 
+def shown(value: object) -> str:
+    """Return what a message says an argument was: its repr, in one line and cut where it is long,
+    as that of a model's settings or of an array is."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}... (a {type(value).__name__})"
+
+
 def whole_number(name: str, value: object, lowest: int) -> int:
     """Return ``value`` as an int of at least ``lowest``, NumPy's integers included."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
-        raise ArgumentError(f"{name} must be an int of at least {lowest}, got {value!r}.")
+        raise ArgumentError(f"{name} must be an int of at least {lowest}, got {shown(value)}.")
     return int(value)
 
 
@@ -36,7 +45,7 @@ def open_share(name: str, value: object) -> float:
     """Return ``value`` as a float strictly between 0 and 1, NumPy's numbers included."""
     number = real_number(name, value)
     if not 0 < number < 1:
-        raise ArgumentError(f"{name} must lie strictly between 0 and 1, got {value!r}.")
+        raise ArgumentError(f"{name} must lie strictly between 0 and 1, got {shown(value)}.")
     return number
 
 
@@ -44,14 +53,14 @@ def positive_number(name: str, value: object) -> float:
     """Return ``value`` as a finite float above 0."""
     number = real_number(name, value)
     if not 0 < number < math.inf:
-        raise ArgumentError(f"{name} must be positive and finite, got {value!r}.")
+        raise ArgumentError(f"{name} must be positive and finite, got {shown(value)}.")
     return number
 
 
 def real_number(name: str, value: object) -> float:
     """Return ``value`` as a float; truth values and texts do not count as numbers."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ArgumentTypeError(f"{name} must be a number, got {value!r}.")
+        raise ArgumentTypeError(f"{name} must be a number, got {shown(value)}.")
     try:
         return float(value)
     except OverflowError as error:  # an int of hundreds of digits
@@ -62,7 +71,7 @@ def dimension(name: str, value: object, n_dims: int) -> int:
     """Return ``value`` as the index of one of ``n_dims`` dimensions, negative from the end."""
     if isinstance(value, bool) or not isinstance(value, Integral) or abs(int(value) + 0.5) > n_dims:
         raise ArgumentError(
-            f"{name} must be the number of one of the {n_dims} dimensions, got {value!r}."
+            f"{name} must be the number of one of the {n_dims} dimensions, got {shown(value)}."
         )
     return int(value)
 
@@ -70,7 +79,7 @@ def dimension(name: str, value: object, n_dims: int) -> int:
 def truth(name: str, value: object) -> bool:
     """Return ``value``, which must be True or False; other values do not stand for either."""
     if not isinstance(value, bool):
-        raise ArgumentTypeError(f"{name} must be True or False, got {value!r}.")
+        raise ArgumentTypeError(f"{name} must be True or False, got {shown(value)}.")
     return value
 
 
@@ -91,14 +100,14 @@ def one_or_tuple(name: str, value: Any, kind: type, expected: str) -> tuple[Any,
 def function(name: str, value: object) -> None:
     """Raise where ``value`` cannot be called."""
     if not callable(value):
-        raise ArgumentTypeError(f"{name} must be a function, got {value!r}.")
+        raise ArgumentTypeError(f"{name} must be a function, got {shown(value)}.")
 
 
 def several(name: str, value: Any, expected: str) -> list[Any]:
     """Return a sequence as a list; a text, bytes or a dictionary is none of what is expected."""
     is_one = isinstance(value, str | bytes | bytearray | Mapping)
     if is_one or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
-        raise ArgumentTypeError(f"{name} must be {expected}, got {value!r}.")
+        raise ArgumentTypeError(f"{name} must be {expected}, got {shown(value)}.")
     return list(value)
 
 
@@ -107,7 +116,7 @@ def texts(name: str, value: Any) -> list[str]:
     found = several(name, value, "a sequence of texts")
     for text in found:
         if not isinstance(text, str):
-            raise ArgumentTypeError(f"{name} must be a sequence of texts, got {text!r} in it.")
+            raise ArgumentTypeError(f"{name} must be a sequence of texts, got {shown(text)} in it.")
     return found
 
 
@@ -117,7 +126,7 @@ def time_spans(name: str, value: Any) -> list[tuple[float, float]]:
     for span in several(name, value, "a sequence of (start, end) in seconds"):
         ends = several(name, span, "pairs of start and end in seconds")
         if len(ends) != 2:
-            raise ArgumentError(f"{name} must be pairs of start and end, got {span!r}.")
+            raise ArgumentError(f"{name} must be pairs of start and end, got {shown(span)}.")
         pairs.append((real_number(name, ends[0]), real_number(name, ends[1])))
     return pairs
 

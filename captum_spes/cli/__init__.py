@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from captum_spes.cli.align import add_align
 from captum_spes.cli.analyse import add_analyse
+from captum_spes.cli.check import add_check
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
 from captum_spes.cli.options import tell
@@ -26,8 +27,8 @@ _CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 2 for an error, 130 for Ctrl-C, 141 where
-    nobody reads what it prints."""
+    """Run the command line and return its exit status: 0 or what the command returns, 2 for an
+    error, 130 for Ctrl-C, 141 where nobody reads what it prints."""
     try:
         try:
             return _status(arguments)
@@ -49,7 +50,7 @@ def _status(arguments: Sequence[str] | None) -> int:
     try:
         with warnings.catch_warnings(), _shown_notes(not getattr(parsed, "quiet", False)):
             warnings.showwarning = _show_warning
-            parsed.run(parsed)
+            status: int | None = parsed.run(parsed)
     except KeyboardInterrupt:
         tell("interrupted")
         return 130
@@ -58,7 +59,7 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (ArgumentError, ArgumentTypeError, OSError, ImportError) as error:
         tell(f"error: {_one_line(error)}")
         return 2
-    return 0
+    return status or 0
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_explain(commands)
+    add_check(commands)
     add_evaluate(commands)
     add_align(commands)
     add_analyse(commands)

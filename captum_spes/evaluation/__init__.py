@@ -1,6 +1,14 @@
-"""Methods compared on a corpus: deletion, insertion, size, cost."""
+"""Methods compared on a corpus: deletion, insertion, size, cost; rules of checks calibrated."""
 
+from captum_spes.evaluation.calibration import calibrate
 from captum_spes.evaluation.comparison import Comparison, EvaluationSettings, compare_methods
 from captum_spes.evaluation.cost import Cost, measured_cost
 
-__all__ = ["Comparison", "Cost", "EvaluationSettings", "compare_methods", "measured_cost"]
+__all__ = [
+    "Comparison",
+    "Cost",
+    "EvaluationSettings",
+    "calibrate",
+    "compare_methods",
+    "measured_cost",
+]

@@ -15,19 +15,31 @@ from torch import Tensor
 from captum_spes.attr import SPES, Estimator, GaussianProcess, MaskDesign, MaskedMean
 from captum_spes.attr.designs import resolve_seed
 from captum_spes.attr.segmentation import FeatureMaskLevels
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    function,
+    instance_of,
+    several,
+    warn_caller,
+    whole_number,
+)
 from captum_spes.forward import Score
 from captum_spes.io.samples import read_samples
 from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.checking import Checker, report_of, windows_to_check
+from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.explanation import Explanation, Request
 from captum_spes.speech.inputs import Audio
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
 from captum_spes.speech.parts import Time, asked_parts, explain_parts
 from captum_spes.speech.randomness import seeded_draws
+from captum_spes.speech.removals import checked_passes
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.transcript import Transcript, Window
+from captum_spes.speech.verdicts import VerdictRule, choose_rule, family_of, shipped_rules
 from captum_spes.speech.windows import transcribe
 
 # Seconds by which the same recording differs between formats.
@@ -385,6 +397,110 @@ class SpeechToTextAttribution:
             seeded_draws(resolve_seed(seed)),
         ):
             return transcribe(self.adapter, samples, gen_args, chunk_seconds, show_progress)
+
+    def check(  # noqa: PLR0913
+        self,
+        audio: Audio,
+        sampling_rate: int = 16_000,
+        target: str | Sequence[int] | Tensor | None = None,
+        passes: int = 12,
+        gen_args: Mapping[str, Any] | None = None,
+        *,
+        baselines: str = "mean",
+        rules: Sequence[VerdictRule] | None = None,
+        chunk_seconds: float | None = None,
+        perturbations_per_eval: int = 4,
+        seed: int | None = None,
+        show_progress: bool = False,
+        on_words: Callable[[list[WordEvidence]], object] | None = None,
+    ) -> EvidenceReport:
+        r"""
+        Find out which words the model heard, and which it made up.
+
+        Stretches of the recording are removed, in batches, and the model's expectations at each
+        word compared: everything, windows of a third, and everything but such a window. A word
+        that was heard is lost with its part of the audio; a word that was made up stays as likely,
+        or was unlikely before. A rule calibrated on other recordings
+        (:func:`captum_spes.evaluation.calibrate`) turns this, and how likely the model holds the
+        word, into a verdict.
+
+        Args:
+
+            audio, sampling_rate: As for :meth:`attribute`; recordings of any length.
+            target (str, sequence of int or Tensor, optional): A text, or token ids, to check
+                        instead of the model's own, for a recording that the model takes at once.
+                        Default: None, what the model writes
+            passes (int, optional): Perturbed inputs per window, from 1 to 40; the intact one comes
+                        on top. More tell better, see ``docs/results.md``.
+                        Default: 12
+            gen_args, chunk_seconds: As for :meth:`transcribe`.
+            baselines (str, optional): The removed value, "mean" or "silence".
+                        Default: "mean"
+            rules (sequence of VerdictRule, optional): Of them the one is taken that fits the
+                        model's family, the removed value and the number of passes best.
+                        Default: None, those that come with the package
+            perturbations_per_eval (int, optional): Perturbed inputs in a batch.
+                        Default: 4
+            seed (int, optional): Of the draws that ``gen_args`` may ask for; nothing else is drawn.
+                        Default: None, drawn from torch's global generator
+            show_progress (bool, optional): Displays a progress bar.
+                        Default: False
+            on_words (Callable, optional): Called with the :class:`WordEvidence` of each window as
+                        soon as they are there.
+                        Default: None
+
+        Returns:
+            *EvidenceReport*: for each word its evidence, its probability, the verdict, and the time
+            of the audio that speaks for it. A warning says where the rule was calibrated for
+            something else.
+
+        Raises:
+            ArgumentError: the audio or the target is unusable, or an argument is out of range.
+            ArgumentTypeError: an argument has the wrong type, or the model writes no text of its
+                own and there is no target.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> report = explainer.check("speech.flac")
+            >>> [word.verdict for word in report.words]
+            ['heard', 'heard']
+            >>> report.save("speech.srt")
+        """
+        checker = self._checker(passes, baselines, rules, perturbations_per_eval)
+        if on_words is not None:
+            function("on_words", on_words)
+        if target is None:
+            require(self.adapter, Generates, "a check without target")
+        own = Settings(gen_args={} if gen_args is None else gen_args).gen_args
+        with (
+            ordinary_torch(self.adapter.device),
+            self.adapter.evaluation_mode(),
+            seeded_draws(resolve_seed(seed)),
+        ):
+            windows, seconds = windows_to_check(
+                self.adapter, (audio, sampling_rate), target, own, chunk_seconds
+            )
+            return report_of(checker, windows, seconds, on_words, show_progress)
+
+    def _checker(
+        self,
+        passes: int,
+        baselines: str,
+        rules: Sequence[VerdictRule] | None,
+        perturbations_per_eval: int,
+    ) -> Checker:
+        """The arguments of a check, each of them looked at."""
+        count = checked_passes(passes)
+        instance_of("baselines", baselines, str, "the name of a removed value")
+        few = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
+        known = shipped_rules() if rules is None else several("rules", rules, "a sequence of rules")
+        for rule in known:
+            instance_of("rules", rule, VerdictRule, "a sequence of VerdictRule")
+        rule, misfit = choose_rule(known, family_of(self.adapter), baselines, count)
+        if misfit is not None:
+            warn_caller(f"the verdicts' rule was not calibrated for this check: {misfit}.")
+        return Checker(self.adapter, count, baselines, rule, misfit, few)
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
         r"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,6 +26,12 @@ def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> Speech
         return speech
     samples = read_samples(audio, sampling_rate, adapter.sampling_rate, adapter.max_seconds)
     return adapter.from_audio(samples)
+
+
+def is_features(adapter: HearsAudio, audio: Any) -> bool:
+    """Whether audio is the model's input features, also as a processor returns them."""
+    is_of_processor = isinstance(audio, Mapping) and "input_features" in audio
+    return is_of_processor or adapter.is_features(audio)
 
 
 def removed_value(

@@ -38,12 +38,12 @@ def token_times(weights: Tensor, seconds: float) -> NDArray[np.float64]:
     heads /= np.maximum(heads.std(1, keepdims=True), 1e-9)
     width = min(_SMOOTHING, heads.shape[2] - (heads.shape[2] + 1) % 2)
     gain = median_filter(heads, size=(1, 1, max(1, width))).mean(0)
-    borders = _best_borders(gain)
+    borders = best_borders(gain)
     times: NDArray[np.float64] = np.stack([borders[:-1], borders[1:]], 1) * seconds / gain.shape[1]
     return times
 
 
-def _best_borders(gain: NDArray[np.float64]) -> NDArray[np.int64]:
+def best_borders(gain: NDArray[np.float64]) -> NDArray[np.int64]:
     """Where tokens begin, and the end: the path through (tokens, positions) with the largest sum,
     on which the token stays or becomes the next one (Viterbi)."""
     n_tokens, n_positions = gain.shape

@@ -1,0 +1,31 @@
+"""Checked words as lines of text."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from captum_spes.speech.evidence import EvidenceReport, WordEvidence
+from captum_spes.text import shortened, visible
+
+_LONGEST = 24
+_LINE = "{:>9}  {:<24} {:<12} {:>9} {:>12}"
+HEADER = _LINE.format("time (s)", "word", "verdict", "evidence", "probability")
+
+
+def evidence_line(word: WordEvidence) -> str:
+    """A row of the table below ``HEADER``: time, word, verdict, evidence in nats, probability."""
+    shown = shortened(visible(word.word), _LONGEST)
+    return _LINE.format(
+        f"{word.start:.2f}", shown, word.verdict, f"{word.evidence:.2f}", f"{word.probability:.3f}"
+    ).rstrip()
+
+
+def evidence_summary(report: EvidenceReport) -> str:
+    """How many words got which verdict, and how often the rule errs."""
+    if not report.words:
+        return "no word was written"
+    counts = Counter(word.verdict for word in report.words)
+    verdicts = ("heard", "not heard", "cannot tell")
+    shares = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)
+    misfit = f"\nnot calibrated for this: {report.misfit}" if report.misfit else ""
+    return f"{len(report.words)} words: {shares}\nverdicts {report.rule}{misfit}"

@@ -1,0 +1,108 @@
+"""Numbers that tell words that were heard from words that were not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.speech.removals import Removals
+from captum_spes.speech.timing import best_borders
+
+# Nats; what is less does not count.
+_LEAST = 1e-3
+# A token that became impossible counts as that improbable.
+_MOST_NATS = 30.0
+
+# Of each word, in the order of the columns of word_measures.
+MEASURES = (
+    "confidence",
+    "confidence_of_neighbours",
+    "confidence_of_output",
+    "largest_divergence",
+    "mean_divergence",
+    "least_divergence",
+    "largest_loss",
+    "mean_loss",
+    "least_loss",
+)
+
+
+def word_evidence(removals: Removals, words: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """The evidence for each word in nats, ``(words,)``: of all removals the divergence that is
+    largest, as the mean over the word's tokens."""
+    evidence: NDArray[np.float64] = _of_words(removals.divergences, words).max(0)
+    return evidence
+
+
+def word_measures(removals: Removals, words: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Compute :data:`MEASURES`, ``(words, measures)``.
+
+    Confidence is minus the logarithm of the mean surprisal, of the word's tokens, of its tokens and
+    those of the words beside it, and of all words. Divergences and losses are means over the word's
+    tokens; of them the largest, the mean and the least over the passes, divergences as logarithms
+    and losses (which can be negative) as inverse hyperbolic sines.
+    """
+    surprisals = -removals.log_probabilities.clamp(-_MOST_NATS, 0.0)
+    beside = [
+        [token for word in words[max(0, place - 1) : place + 2] for token in word]
+        for place in range(len(words))
+    ]
+    everything = [[token for word in words for token in word]] * len(words)
+    confidences = [
+        -np.log(_of_words(surprisals[None], rows)[0] + _LEAST)
+        for rows in (words, beside, everything)
+    ]
+    divergences = _of_words(removals.divergences.clamp_max(_MOST_NATS), words)
+    losses = _of_words(removals.losses.clamp(-_MOST_NATS, _MOST_NATS), words)
+    reductions = (np.max, np.mean, np.min)
+    columns = [
+        *confidences,
+        *(np.log(over(divergences, axis=0) + _LEAST) for over in reductions),
+        *(np.arcsinh(over(losses, axis=0)) for over in reductions),
+    ]
+    return np.stack(columns, 1)
+
+
+def word_places(
+    removals: Removals, words: Sequence[Sequence[int]], span: tuple[float, float]
+) -> NDArray[np.float64]:
+    """The part of a recording that speaks for each word, ``(words, 2)``: start and end as shares of
+    its duration.
+
+    A frame speaks for a word by how much larger the logarithm of its divergence is where the frame
+    is removed than where it is not (Eq. 3 of the paper). Of all ways to hand the time to the words
+    in their order the one is taken on which frames speak most for their own word.
+
+    Args:
+        removals: what was measured on the recording.
+        words: tokens of words that follow each other.
+        span: between which shares of the duration they were spoken.
+    """
+    n_frames = removals.masks.shape[1]
+    first = min(n_frames - 1, max(0, round(span[0] * n_frames)))
+    last = max(first + 1, min(n_frames, round(span[1] * n_frames)))
+    borders: NDArray[Any] = np.linspace(first, last, len(words) + 1)
+    # The first pass removes every frame and tells none from another.
+    if len(removals.masks) > 2 and len(words) > 1:
+        logs = np.log(_of_words(removals.divergences[1:], words) + _LEAST)
+        is_removed = removals.masks[1:, first:last].double().numpy()
+        impact = _mean_where(is_removed, logs) - _mean_where(1 - is_removed, logs)
+        gain = impact - impact.mean(0)
+        borders = first + best_borders(gain / np.maximum(gain.std(0), 1e-9))
+    return np.stack([borders[:-1], borders[1:]], 1) / n_frames
+
+
+def _mean_where(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of ``(passes, words)`` over the passes that have a frame, ``(words, frames)``."""
+    total = np.maximum(weights.sum(0), 1e-9)
+    mean: NDArray[np.float64] = values.T @ weights / total
+    return mean
+
+
+def _of_words(values: Tensor, words: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Means over the tokens of each word, ``(passes, words)``."""
+    return np.stack([values[:, list(rows)].mean(1).numpy() for rows in words], 1)

@@ -3,6 +3,8 @@ by what users have today.
 
     python benchmarks/unheard_words.py measure MODEL MANIFEST --half 1 --out words.jsonl
     python benchmarks/unheard_words.py table words.jsonl --rules RULES --out table.md
+    python benchmarks/unheard_words.py long MODEL MANIFEST --half 1 --minutes 10 --out long.json
+    python benchmarks/unheard_words.py time MODEL MANIFEST --half 1 --limit 6 --out time.json
 
 The manifest holds times of the words (`words`: word, start, end, as objects or lists). Its lines,
 sorted by id, are two halves in turn: --half 0 is what the rules that come with the package were
@@ -15,13 +17,19 @@ d   recognition errors: noise of the speech's own level added, the model writes 
 
 Said words of b are those that the model writes of the intact recordings and gets right. A stopped
 run of `measure` goes on where it was.
+
+`long` checks one recording of clips with five stretches of silence and noise between them, for
+which the model writes freely, too; `time` compares a check with the model's own transcription.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+import warnings
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +73,8 @@ def main():
     commands = parser.add_subparsers(required=True)
     add_measure(commands)
     add_table(commands)
+    add_long(commands)
+    add_time(commands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
@@ -74,28 +84,38 @@ def main():
 
 def add_measure(commands):
     measure = commands.add_parser("measure")
-    measure.add_argument("model", help='folder, or "demo"')
-    measure.add_argument("manifest", type=Path)
-    measure.add_argument("--half", choices=("0", "1", "all"), default="1")
-    measure.add_argument("--limit", type=int, default=10_000, help="of the recordings")
+    add_corpus(measure)
     measure.add_argument("--sounds", type=int, default=60)
+    measure.add_argument("--reverse", action="store_true", help="from the last item on")
     measure.add_argument("--baselines", default="mean")
     measure.add_argument("--spes", type=int, default=0, help="samples of full SPES; 0 for none")
-    measure.add_argument("--seed", type=int, default=0)
-    measure.add_argument("--out", type=Path, required=True)
     measure.set_defaults(run=run_measure)
 
 
-def run_measure(arguments):
-    if arguments.model == "demo":
+def add_corpus(command):
+    command.add_argument("model", help='folder, or "demo"')
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--half", choices=("0", "1", "all"), default="1")
+    command.add_argument("--limit", type=int, default=10_000, help="of the recordings")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, required=True)
+
+
+def explainer_of(name):
+    if name == "demo":
         model, processor, _ = load_demo()
     else:
-        model, processor = load_model(arguments.model)
-    bench = Bench(SpeechToTextAttribution(SPES(model), processor), arguments)
+        model, processor = load_model(name)
+    return SpeechToTextAttribution(SPES(model), processor)
+
+
+def run_measure(arguments):
+    bench = Bench(explainer_of(arguments.model), arguments)
     done = set()
     if arguments.out.exists():
         done = {json.loads(line)["name"] for line in arguments.out.read_text().splitlines()}
     items = list(items_of(arguments))
+    items = items[::-1] if arguments.reverse else items
     with arguments.out.open("a") as file, bench.adapter.evaluation_mode():
         for item in tqdm(items):
             if item["name"] not in done:
@@ -123,7 +143,7 @@ def items_of(arguments):
         cut = audio[: round(ends[last] * RATE)]
         said = [place <= last for place in range(len(words))]
         yield {**forced, "name": f"{clip['id']} cut", "kind": "cut", "audio": cut, "said": said}
-        count = min(len(words), 5 if len(words) > 12 else 2)
+        count = min(len(words), 5 if len(words) > 12 else 3)
         for place in sorted(generator.choice(len(words), count, replace=False).tolist()):
             spliced = without(audio, words[place][1], words[place][2])
             said = [other != place for other in range(len(words))]
@@ -232,10 +252,11 @@ class Bench:
             rows = [word.rows for word in words]
             removed = removed_value(adapter, speech, self.arguments.baselines)
             scores = {}
+            removals = measure_removals(adapter, speech, sequence, removed, max(PASSES), 4)
             for passes in PASSES:
-                removals = measure_removals(adapter, speech, sequence, removed, passes, 4)
-                scores[f"evidence@{passes}"] = word_evidence(removals, rows).tolist()
-                scores[f"measures@{passes}"] = word_measures(removals, rows).tolist()
+                few = removals.first(passes)
+                scores[f"evidence@{passes}"] = word_evidence(few, rows).tolist()
+                scores[f"measures@{passes}"] = word_measures(few, rows).tolist()
             scores.update(self.today(speech, sequence, removals, rows))
         if self.arguments.spes:
             scores["spes"] = self.spes(audio, sequence, rows)
@@ -403,6 +424,133 @@ def precision(values, said, recall=0.9):
     were not said."""
     threshold = np.quantile(values[~said], recall, method="higher")
     return (~said[values <= threshold]).mean()
+
+
+# A long recording ------------------------------------------------------------------------
+
+
+def add_long(commands):
+    long = commands.add_parser("long")
+    add_corpus(long)
+    long.add_argument("--minutes", type=float, default=10.0)
+    long.add_argument("--passes", type=int, default=12)
+    long.add_argument("--rules", type=Path)
+    long.set_defaults(run=run_long)
+
+
+def run_long(arguments):
+    generator = np.random.default_rng(arguments.seed)
+    clips = clips_of(arguments)
+    sounds = ("silence", "white", "music", "hum", "pink")
+    parts, spoken, quiet = [], [], []
+    seconds, wanted = 0.0, 60 * arguments.minutes
+    while seconds < wanted:
+        clip = clips[len(spoken) % len(clips)]
+        parts.append(load_audio(clip["file"], RATE))
+        spoken.append(clip["text"])
+        seconds += len(parts[-1]) / RATE
+        if len(quiet) < len(sounds) and seconds > wanted * (len(quiet) + 0.5) / len(sounds):
+            length = round(generator.uniform(20.0, 30.0) * RATE)
+            stretch = sound(sounds[len(quiet)], length, generator) * 10 ** (-30 / 20)
+            quiet.append((seconds, seconds + length / RATE))
+            parts.append(stretch)
+            seconds += length / RATE
+        pause = 0.003 * generator.standard_normal(round(generator.uniform(0.4, 1.2) * RATE))
+        parts.append(pause)
+        seconds += len(pause) / RATE
+    audio = np.concatenate(parts).astype(np.float32)
+    explainer = explainer_of(arguments.model)
+    rules = read_rules(arguments.rules) if arguments.rules else None
+    start = time.perf_counter()
+    report = explainer.check(
+        audio, passes=arguments.passes, rules=rules, seed=0, show_progress=True
+    )
+    matches = match_words([word.word for word in report.words], " ".join(spoken).split())
+    said = {written for written, _ in matches.pairs}
+    rows = []
+    for number, word in enumerate(report.words):
+        middle = (word.start + word.end) / 2
+        is_quiet = any(first < middle < last for first, last in quiet)
+        kind = "said" if number in said else "invented" if is_quiet else "error"
+        rows.append({**asdict(word), "kind": kind})
+    counts = {
+        kind: {
+            verdict: sum(row["kind"] == kind and row["heard"] is heard for row in rows)
+            for verdict, heard in (("heard", True), ("not heard", False), ("cannot tell", None))
+        }
+        for kind in ("said", "error", "invented")
+    }
+    found = {
+        "minutes": len(audio) / RATE / 60,
+        "passes": arguments.passes,
+        "seconds": time.perf_counter() - start,
+        "sounds": [
+            {"kind": kind, "start": first, "end": last,
+             "written": " ".join(row["word"] for row in rows if first < row["start"] < last)}
+            for kind, (first, last) in zip(sounds, quiet, strict=True)
+        ],
+        "counts": counts,
+        "accused": [row for row in rows if row["kind"] == "said" and row["heard"] is False],
+        "missed": [row for row in rows if row["kind"] == "invented" and row["heard"]],
+        "invented": [row for row in rows if row["kind"] == "invented"],
+    }  # fmt: skip
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(counts, indent=1))
+
+
+# Time -----------------------------------------------------------------------------------
+
+
+def add_time(commands):
+    command = commands.add_parser("time")
+    add_corpus(command)
+    command.add_argument("--repeats", type=int, default=3)
+    command.add_argument("--spes", type=int, default=300)
+    command.set_defaults(run=run_time)
+
+
+def run_time(arguments):
+    explainer = explainer_of(arguments.model)
+    clips = [load_audio(clip["file"], RATE) for clip in clips_of(arguments)]
+
+    def seconds_of(function):
+        return min(timed(function, clips) for _ in range(arguments.repeats))
+
+    adapter = explainer.adapter
+
+    def attention(audio):
+        speech = adapter.from_audio(audio)
+        adapter.attention(speech, adapter.generate(speech, {}))
+
+    own = seconds_of(lambda audio: generate(adapter, audio))
+    tasks = {f"check, {n} passes": lambda a, n=n: explainer.check(a, passes=n) for n in PASSES}
+    found = {"transcription": {"seconds": own, "ratio": 1.0}}
+    for name, task in {**tasks, "attention": attention}.items():
+        seconds = seconds_of(task)
+        found[name] = {"seconds": seconds, "ratio": seconds / own}
+    if arguments.spes:
+        options = {"scheme": "efficient", "n_samples": arguments.spes, "n_token_samples": 0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            seconds = timed(lambda a: explainer.attribute(a, seed=0, **options), clips)
+        found[f"SPES, {arguments.spes} passes"] = {"seconds": seconds, "ratio": seconds / own}
+    found["recordings"] = len(clips)
+    found["minutes"] = sum(map(len, clips)) / RATE / 60
+    found["threads"] = torch.get_num_threads()
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+def generate(adapter, audio):
+    with torch.no_grad(), adapter.evaluation_mode():
+        adapter.generate(adapter.from_audio(audio), {})
+
+
+def timed(function, clips):
+    start = time.perf_counter()
+    for audio in clips:
+        function(audio)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from captum_spes.masks import (
 from captum_spes.speech import (
     CrossAttention,
     EnergyMap,
+    EvidenceReport,
     RandomMap,
     Settings,
     SpeechToTextAttribution,
     SpeechToTextAttributionResult,
     Word,
+    WordEvidence,
 )
 
 __version__ = _version("captum-spes")
@@ -28,6 +30,7 @@ __all__ = [
     "BubbleNoise",
     "CrossAttention",
     "EnergyMap",
+    "EvidenceReport",
     "KLDivergenceForward",
     "LLMAttribution",
     "RandomMap",
@@ -36,6 +39,7 @@ __all__ = [
     "SpeechToTextAttributionResult",
     "TokenProbabilityForward",
     "Word",
+    "WordEvidence",
     "describe_levels",
     "grid_feature_mask",
     "slic_feature_mask",

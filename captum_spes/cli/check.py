@@ -121,7 +121,8 @@ def _check(parsed: argparse.Namespace) -> int:
                 baselines=parsed.baselines,
                 rules=rules,
                 seed=parsed.seed,
-                show_progress=not parsed.quiet,
+                # The rows of the table show how far it is.
+                show_progress=not parsed.quiet and parsed.format != _TABLE,
                 on_words=show.words if parsed.format == _TABLE else None,
             )
         except (OSError, ImportError):

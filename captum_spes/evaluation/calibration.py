@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -137,19 +137,15 @@ def calibrate(
 
 
 def _measured(
-    adapter: Any, text: LabelledText, counts: Iterable[int], baselines: str
+    adapter: Any, text: LabelledText, counts: Sequence[int], baselines: str
 ) -> dict[int, NDArray[np.float64]]:
     """The measures of the words with each number of passes."""
     if not text.words:
         return {}
     removed = removed_value(adapter, text.speech, baselines)
     rows = [word.rows for word in text.words]
-    return {
-        count: word_measures(
-            measure_removals(adapter, text.speech, text.sequence, removed, count, _BATCH), rows
-        )
-        for count in counts
-    }
+    removals = measure_removals(adapter, text.speech, text.sequence, removed, max(counts), _BATCH)
+    return {count: word_measures(removals.first(count), rows) for count in counts}
 
 
 def _rule(

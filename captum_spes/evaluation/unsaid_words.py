@@ -125,10 +125,12 @@ class UnsaidWords:
         """When the words of a text are spoken, as shares of the duration."""
         adapter = self._adapter
         sequence = adapter.force(speech, text, {})
-        words = [word.rows for word in self._words(sequence)]
+        words = self._words(sequence)
         removed = removed_value(adapter, speech, self._baselines)
         removals = measure_removals(adapter, speech, sequence, removed, _PASSES_FOR_TIMES, _BATCH)
-        return word_places(removals, words, (0.0, 1.0))
+        return word_places(
+            removals, [word.rows for word in words], [len(word.word) for word in words]
+        )
 
     def _cut(
         self, name: str, samples: NDArray[np.float32], text: str, times: NDArray[np.float64]

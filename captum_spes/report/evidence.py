@@ -8,16 +8,15 @@ from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.text import shortened, visible
 
 _LONGEST = 24
-_LINE = "{:>9}  {:<24} {:<12} {:>9} {:>12}"
+_LINE = "{:>15}  {:<24} {:<12} {:>9} {:>12}"
 HEADER = _LINE.format("time (s)", "word", "verdict", "evidence", "probability")
 
 
 def evidence_line(word: WordEvidence) -> str:
     """A row of the table below ``HEADER``: time, word, verdict, evidence in nats, probability."""
+    time, evidence = f"{word.start:.2f}-{word.end:.2f}", f"{word.evidence:.2f}"
     shown = shortened(visible(word.word), _LONGEST)
-    return _LINE.format(
-        f"{word.start:.2f}", shown, word.verdict, f"{word.evidence:.2f}", f"{word.probability:.3f}"
-    ).rstrip()
+    return _LINE.format(time, shown, word.verdict, evidence, f"{word.probability:.3f}")
 
 
 def evidence_summary(report: EvidenceReport) -> str:

@@ -3,6 +3,7 @@
 from captum_spes.speech.attribution import SpeechToTextAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
 from captum_spes.speech.cross_attention import CrossAttention
+from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.methods import METHODS, Method, named_methods, register
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.settings import Settings
@@ -12,6 +13,7 @@ __all__ = [
     "METHODS",
     "CrossAttention",
     "EnergyMap",
+    "EvidenceReport",
     "Method",
     "RandomMap",
     "Settings",
@@ -19,6 +21,7 @@ __all__ = [
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
     "Word",
+    "WordEvidence",
     "named_methods",
     "register",
 ]

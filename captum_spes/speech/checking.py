@@ -47,12 +47,14 @@ class CheckedWindow:
         sequence: what the model read and wrote.
         segments: what belongs to the transcript; other tokens are written anew from the next
             window.
+        states: of the encoder; None where they have to be computed.
     """
 
     start: float
     speech: SpeechInput
     sequence: TargetSequence
     segments: tuple[CheckedSegment, ...]
+    states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,16 @@ class Checker:
     misfit: str | None
     perturbations_per_eval: int
 
-    def removals(self, speech: SpeechInput, sequence: TargetSequence) -> Removals:
+    def removals(self, window: CheckedWindow) -> Removals:
         """Spend the passes on a window."""
-        removed = removed_value(self.adapter, speech, self.baselines)
         return measure_removals(
-            self.adapter, speech, sequence, removed, self.passes, self.perturbations_per_eval
+            self.adapter,
+            window.speech,
+            window.sequence,
+            removed_value(self.adapter, window.speech, self.baselines),
+            self.passes,
+            self.perturbations_per_eval,
+            window.states,
         )
 
     def segments(self, window: CheckedWindow) -> list[list[WordEvidence]]:
@@ -105,7 +112,7 @@ class Checker:
         if not any(kept):
             return [[] for _ in kept]
         words = [word for segment in kept for word in segment]
-        removals = self.removals(window.speech, window.sequence)
+        removals = self.removals(window)
         judged = iter(self._judged(window, words, removals))
         found: list[list[WordEvidence]] = []
         for segment, own in zip(window.segments, kept, strict=True):
@@ -113,7 +120,9 @@ class Checker:
             if not own:
                 found.append([])
                 continue
-            places = word_places(removals, [word.rows for word in own], span)
+            places = word_places(
+                removals, [word.rows for word in own], [len(word.word) for word in own], span
+            )
             times = window.start + places * window.speech.seconds
             found.append(
                 [replace(next(judged), start=float(start), end=float(end)) for start, end in times]
@@ -215,7 +224,7 @@ def _transcribed(
         )
         speech = adapter.from_audio(audio[decoded.start : decoded.end])
         start = decoded.start / adapter.sampling_rate
-        yield CheckedWindow(start, speech, decoded.sequence, segments)
+        yield CheckedWindow(start, speech, decoded.sequence, segments, decoded.states)
 
 
 def report_of(

@@ -110,7 +110,7 @@ class EvidenceReport:
             >>> explainer.check("speech.flac").table().columns.tolist()
             ['word', 'start', 'end', 'evidence', 'probability', 'heard']
         """
-        pandas = optional_library("pandas", "a table", "analysis")
+        pandas = optional_library("pandas", "a table", "check")
         rows = [[getattr(word, name) for name in _COLUMNS] for word in self.words]
         table: DataFrame = pandas.DataFrame(rows, columns=list(_COLUMNS))
         return table.astype({"heard": object})

@@ -62,7 +62,7 @@ def as_csv(report: EvidenceReport) -> str:
 
 def as_textgrid(report: EvidenceReport) -> str:
     """Three tiers with an interval per word."""
-    textgrid = optional_library("praatio.textgrid", "writing TextGrids", "alignment")
+    textgrid = optional_library("praatio.textgrid", "writing TextGrids", "check")
     grid = textgrid.Textgrid()
     tiers: dict[str, Callable[[WordEvidence], str]] = {
         "words": lambda word: visible(word.word),
@@ -80,7 +80,7 @@ def as_textgrid(report: EvidenceReport) -> str:
 
 def as_subtitles(report: EvidenceReport, kind: str) -> str:
     """Subtitles as "srt" or "vtt", with marks at the words that were not heard."""
-    pysubs2 = optional_library("pysubs2", "writing subtitles", "subtitles")
+    pysubs2 = optional_library("pysubs2", "writing subtitles", "check")
     file = pysubs2.SSAFile()
     for words in _cues(report):
         event = pysubs2.SSAEvent(

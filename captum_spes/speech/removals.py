@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,14 @@ from captum_spes.speech.models import SpeechInput, TargetSequence
 MOST_PASSES = 40
 # Of a recording: long enough to hold any word whole, short enough to leave its context.
 _SHARE = 1 / 3
+# Where windows lie, finer from group to group. Of the last only some are used: they are spread.
+_PLACES = (
+    (0.0, 0.5, 1.0),
+    (0.25, 0.75),
+    (0.125, 0.625, 0.375, 0.875),
+    tuple((2 * place + 1) / 16 for place in (0, 4, 2, 6, 1, 5, 3, 7)),
+    tuple((2 * place + 1) / 32 for place in (0, 8, 4, 12, 2)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,15 @@ class Removals:
     losses: Tensor
     log_probabilities: Tensor
 
+    def first(self, passes: int) -> Removals:
+        """What fewer passes would have found."""
+        return replace(
+            self,
+            masks=self.masks[:passes],
+            divergences=self.divergences[:passes],
+            losses=self.losses[:passes],
+        )
+
 
 def checked_passes(passes: object) -> int:
     """Return a number of passes, or raise where no check can have it."""
@@ -46,9 +63,10 @@ def removal_masks(passes: int, n_frames: int) -> Tensor:
     r"""
     Say for each pass which frames are removed.
 
-    The first pass removes everything. Of the others one half, rounded up, removes a window of a
-    third of the recording, and the other half keeps such a window alone. The windows of a half lie
-    at equal distances, the first at the start and the last at the end.
+    The first pass removes everything. Then windows of a third of the recording are removed, from
+    its start, middle and end, then such windows are kept alone; then both again for the windows
+    half way between those so far, and so on. The passes of a smaller number are the first of those
+    of a larger one.
 
     Args:
 
@@ -60,23 +78,22 @@ def removal_masks(passes: int, n_frames: int) -> Tensor:
 
     Examples::
 
-        >>> removal_masks(4, 6).int().tolist()
-        [[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1], [1, 1, 0, 0, 1, 1]]
+        >>> removal_masks(5, 6).int().tolist()[1:]
+        [[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 1, 1]]
     """
-    n_removed = passes // 2
-    everything = torch.ones(1, n_frames, dtype=torch.bool, device="cpu")
-    removed = _windows(n_removed, n_frames)
-    kept = _windows(passes - 1 - n_removed, n_frames)
-    return torch.cat([everything, removed, ~kept])
+    masks = [torch.ones(n_frames, dtype=torch.bool, device="cpu")]
+    for places in _PLACES:
+        windows = [_window(place, n_frames) for place in places]
+        masks += [*windows, *(~window for window in windows)]
+    return torch.stack(masks[:passes])
 
 
-def _windows(count: int, n_frames: int) -> Tensor:
-    """True within windows at equal distances, ``(count, n_frames)``; a single one in the middle."""
+def _window(place: float, n_frames: int) -> Tensor:
+    """True within a window; place 0 is the one at the start, 1 the one at the end."""
     width = max(1, round(_SHARE * n_frames))
-    steps = torch.linspace(0, 1, count, device="cpu") if count > 1 else torch.tensor([0.5][:count])
-    starts = (steps * (n_frames - width)).round()[:, None]
+    start = round(place * (n_frames - width))
     frames = torch.arange(n_frames, device="cpu")
-    return (frames >= starts) & (frames < starts + width)
+    return (frames >= start) & (frames < start + width)
 
 
 def measure_removals(
@@ -86,6 +103,7 @@ def measure_removals(
     removed: Tensor,
     passes: int,
     perturbations_per_eval: int,
+    states: Tensor | None = None,
 ) -> Removals:
     """Remove stretches, in batches, and compare what the model expects at each explained token.
 
@@ -96,22 +114,26 @@ def measure_removals(
         removed: ``(time, freq)``: what removed cells are replaced by.
         passes: how many perturbed copies the model sees; the intact recording comes on top.
         perturbations_per_eval: of them in a batch.
+        states: of the intact recording; None where they have to be computed.
     """
     masks = removal_masks(passes, len(speech.spectrogram))
     ids = sequence.explained_ids.to(adapter.device)
 
-    def expected(spectrograms: Tensor) -> Tensor:
-        states = adapter.encode(speech, spectrograms.to(adapter.device))
+    def encoded(spectrograms: Tensor) -> Tensor:
+        found: Tensor = adapter.encode(speech, spectrograms.to(adapter.device))
+        return found
+
+    def expected(states: Tensor) -> Tensor:
         logits: Tensor = adapter.output_layer(adapter.decode(states, sequence))
         return logits.log_softmax(-1)
 
     with torch.no_grad():
-        intact = expected(speech.spectrogram[None])
+        intact = expected(encoded(speech.spectrogram[None]) if states is None else states)
         own = intact.gather(-1, ids[None, :, None])[..., 0]
         divergences, losses = [], []
         for few in masks.split(perturbations_per_eval):
             copies = torch.where(few[..., None], removed, speech.spectrogram)
-            logs = expected(copies)
+            logs = expected(encoded(copies))
             divergences.append((intact.exp() * (intact - logs)).nan_to_num().sum(-1))
             losses.append(own - logs.gather(-1, ids.expand(len(few), -1)[..., None])[..., 0])
     found = [torch.cat(parts).double().cpu() for parts in (divergences, losses, [own])]

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_spes.errors import ArgumentError, instance_of, real_number, whole_number
+from captum_spes.errors import (
+    ArgumentError,
+    instance_of,
+    real_number,
+    several,
+    whole_number,
+)
 from captum_spes.io.files import write_whole
 from captum_spes.io.texts import parse_json, read_text
 from captum_spes.speech.measures import MEASURES
@@ -218,7 +224,10 @@ def _rule(saved: Any) -> VerdictRule:
     }
     if thresholds["not_heard_below"] > thresholds["heard_from"]:
         raise ArgumentError("not_heard_below must not exceed heard_from")
-    said, unsaid = saved["n_words"]
+    counts = several("n_words", saved["n_words"], "two numbers")
+    if len(counts) != 2:
+        raise ArgumentError(f"n_words must be two numbers, got {counts}")
+    said, unsaid = counts
     return VerdictRule(
         family=str(saved["family"]),
         baselines=str(saved["baselines"]),

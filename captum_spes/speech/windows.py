@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -21,6 +22,7 @@ from captum_spes.speech.models import (
     DecodedSegment,
     DecodedWindow,
     DecodesLongForm,
+    RemembersStates,
     can,
 )
 from captum_spes.speech.timing import token_times
@@ -92,10 +94,13 @@ def _whole(
     adapter: Any, audio: NDArray[np.float32], start: int, end: int, gen_args: Mapping[str, Any]
 ) -> DecodedWindow:
     """A window of which the whole output belongs to the transcript."""
-    sequence = adapter.generate(adapter.from_audio(audio[start:end]), gen_args)
+    is_remembered = can(adapter, RemembersStates)
+    with adapter.remembered_states() if is_remembered else nullcontext([]) as states:
+        sequence = adapter.generate(adapter.from_audio(audio[start:end]), gen_args)
     seconds = (end - start) / adapter.sampling_rate
     segment = DecodedSegment(0.0, seconds, sequence.explained[0], len(sequence.ids))
-    return DecodedWindow(start, end, sequence, (segment,), gen_args)
+    own = states[-1][:1] if states else None
+    return DecodedWindow(start, end, sequence, (segment,), gen_args, own)
 
 
 # Chunks ---------------------------------------------------------------------------------

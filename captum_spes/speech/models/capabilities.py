@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -120,6 +120,7 @@ class DecodedWindow:
         segments: the parts of the output that belong to the transcript; what is in none of them the
             model wrote anew from the next window.
         gen_args: with them the model reads this prompt.
+        states: what encoding the window gave, where it is still known, batch of 1.
     """
 
     start: int
@@ -127,6 +128,7 @@ class DecodedWindow:
     sequence: TargetSequence
     segments: tuple[DecodedSegment, ...]
     gen_args: Mapping[str, Any]
+    states: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,15 @@ class Generates(Protocol):
 
 
 @runtime_checkable
+class RemembersStates(Protocol):
+    """Hands out the states that it computed while it wrote."""
+
+    def remembered_states(self) -> AbstractContextManager[list[Tensor]]:
+        """Fill the list with what each encoding inside the context gave, (batch, ...)."""
+        ...
+
+
+@runtime_checkable
 class Transcribes(Protocol):
     """Writes what it hears in perturbed copies, many at a time."""
 
@@ -324,6 +335,7 @@ CAPABILITIES: dict[type[Any], str] = {
     ScoresTokens: "score given tokens",
     ReadsPreviousTokens: "read previous tokens",
     Generates: "write text of its own",
+    RemembersStates: "hand out the states that it computed",
     Transcribes: "transcribe many copies at a time",
     DecodesLongForm: "decode long recordings in its own way",
     AlignsTokens: "tell when it writes a token",

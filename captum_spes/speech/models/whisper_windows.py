@@ -22,7 +22,6 @@ from captum_spes.io.audio import MIN_SECONDS
 from captum_spes.speech.models.capabilities import (
     DecodedSegment,
     DecodedWindow,
-    SpeechInput,
     TargetSequence,
 )
 
@@ -99,24 +98,26 @@ class LongForm:
             if gen_args is None:  # one language for all windows
                 gen_args = {**self._gen_args, **adapter.spoken_language(speech, self._gen_args)}
             own = {**gen_args, **self._prompt_of(context)}
-            window, used = self._window(speech, own, context)
-            yield DecodedWindow(start, end, *window)
+            with torch.no_grad():
+                states = adapter.encode(speech, speech.spectrogram[None])
+            window, used = self._window(states, speech.seconds, own, context)
+            yield DecodedWindow(start, end, *window, states)
             start = end if used is None else start + round(used * rate)
 
     # One window ------------------------------------------------------------------------
 
     def _window(
-        self, speech: SpeechInput, gen_args: dict[str, Any], context: _Context
+        self, states: Tensor, seconds: float, gen_args: dict[str, Any], context: _Context
     ) -> tuple[tuple[TargetSequence, tuple[DecodedSegment, ...], dict[str, Any]], float | None]:
         """What is written from a window, and how many seconds of it are done with; None for all."""
-        output, is_silent = self._best_output(speech, gen_args)
+        output, is_silent = self._best_output(states, gen_args)
         sequence = self._adapter.sequence_of(output.prompt, output.ids)
         context.is_reliable = output.temperature < _UNRELIABLE
         if is_silent:
             return (sequence, (), gen_args), None
         end = self._adapter.end_of_sentence
         text = output.ids[: output.ids.index(end)] if end in output.ids else output.ids
-        segments, used = split(text, self._adapter.first_timestamp, speech.seconds)
+        segments, used = split(text, self._adapter.first_timestamp, seconds)
         context.written += [i for s in segments for i in text[s.first : s.last]]
         shift = len(output.prompt)
         placed = tuple(
@@ -124,10 +125,8 @@ class LongForm:
         )
         return (sequence, placed, gen_args), used
 
-    def _best_output(self, speech: SpeechInput, gen_args: dict[str, Any]) -> tuple[_Output, bool]:
+    def _best_output(self, states: Tensor, gen_args: dict[str, Any]) -> tuple[_Output, bool]:
         """The first output that is good enough, or the last; and whether nobody speaks."""
-        with torch.no_grad():
-            states = self._adapter.encode(speech, speech.spectrogram[None])
         for temperature in self._temperatures:
             output = self._output(states, gen_args, temperature)
             if self._is_silent(states, output):

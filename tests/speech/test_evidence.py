@@ -1,0 +1,432 @@
+"""Which words the model heard: removals, verdicts, reports, recordings of any length."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pysubs2
+import pytest
+import torch
+from praatio import textgrid
+
+from captum_spes import SPES, EvidenceReport, SpeechToTextAttribution, WordEvidence
+from captum_spes.demo import load_demo
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.forward import KLDivergenceForward
+from captum_spes.speech.removals import measure_removals, removal_masks
+from captum_spes.speech.verdicts import choose_rule, shipped_rules
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def demo():
+    model, processor, examples = load_demo()
+    return SpeechToTextAttribution(SPES(model), processor), examples
+
+
+@pytest.fixture
+def tiny(tiny_whisper):
+    model, processor = tiny_whisper
+    return SpeechToTextAttribution(SPES(model), processor)
+
+
+@pytest.fixture(scope="module")
+def report():
+    """Four words in two segments, one of each verdict, written with punctuation."""
+    words = [
+        WordEvidence("Ask", 0.0, 0.5, 3.0, 0.9, True, " Ask"),
+        WordEvidence("not", 0.5, 1.25, 0.001, 0.125, False, " not,"),
+        WordEvidence("=what", 2.0, 2.5, 0.2, 0.5, None, " (=what"),
+        WordEvidence("country", 2.5, 3.0, 5.0, 0.8, True, " country)."),
+    ]
+    rule = shipped_rules()[0]
+    return EvidenceReport(words, [(0, 2), (2, 4)], 4.0, 12, "mean", rule, None, "a model")
+
+
+class TestRemovals:
+    def test_the_first_pass_removes_everything(self):
+        for passes in (1, 2, 40):
+            masks = removal_masks(passes, 50)
+            assert masks.shape == (passes, 50)
+            assert masks[0].all()
+
+    def test_fewer_passes_are_the_first_of_more(self):
+        many = removal_masks(40, 90)
+        for passes in (1, 4, 7, 12, 39):
+            assert torch.equal(removal_masks(passes, 90), many[:passes])
+        assert len(many.unique(dim=0)) == 40
+
+    def test_windows_of_a_third_cover_the_recording(self):
+        masks = removal_masks(7, 90)
+        assert masks[1:4].sum(1).tolist() == [30, 30, 30]
+        assert masks[1:4].sum(0).tolist() == [1] * 90
+        assert torch.equal(masks[4:], ~masks[1:4])  # the same windows, kept alone
+
+    @pytest.mark.parametrize("n_frames", [1, 2, 3, 5])
+    def test_short_recordings(self, n_frames):
+        masks = removal_masks(40, n_frames)
+        assert masks.shape == (40, n_frames)
+        assert masks[1:4].any(1).all()
+
+    def test_divergences_are_those_of_the_method(self, tiny, audio):
+        adapter = tiny.adapter
+        speech = adapter.from_audio(audio)
+        with torch.no_grad():
+            sequence = adapter.force(speech, "the cat", {})
+        removed = adapter.removed_value(speech, "mean").expand(speech.spectrogram.shape)
+        found = measure_removals(adapter, speech, sequence, removed, 12, 5)
+
+        def logits(spectrograms):
+            return adapter.logits(adapter.encode(speech, spectrograms), sequence)
+
+        forward = KLDivergenceForward(logits, speech.spectrogram[None])
+        for mask, divergence, loss in zip(
+            found.masks, found.divergences, found.losses, strict=True
+        ):
+            copy = speech.spectrogram.clone()
+            copy[mask] = removed[mask]
+            with torch.no_grad():
+                expected = -forward(copy[None])[0]
+                logs = logits(copy[None])[0].log_softmax(-1)
+            torch.testing.assert_close(divergence.float(), expected, rtol=1e-3, atol=1e-5)
+            own = logs.gather(1, sequence.explained_ids[:, None])[:, 0]
+            torch.testing.assert_close(
+                (found.log_probabilities - loss).float(), own, rtol=1e-4, atol=1e-4
+            )
+        assert found.divergences.max() > 0.01  # it is not all zero
+
+    @pytest.mark.parametrize("family", ["tiny_whisper", "tiny_speech2text", "tiny_canary"])
+    @pytest.mark.filterwarnings("ignore:.*not calibrated")
+    def test_nothing_is_encoded_but_what_is_asked_for(self, request, audio, family):
+        """The model's own encoding of the recording is used, not made again."""
+        model, processor = request.getfixturevalue(family)
+        explainer, counted = SpeechToTextAttribution(SPES(model), processor), []
+        handle = model.get_encoder().register_forward_hook(
+            lambda module, args, kwargs, output: counted.append(len(output[0])), with_kwargs=True
+        )
+        try:
+            report = explainer.check(audio, passes=12)
+        finally:
+            handle.remove()
+        assert sum(counted) == (1 + 12 if report.words else 1)
+        assert report.words or family != "tiny_whisper"
+
+    def test_the_models_own_encoding_gives_the_same(self, demo):
+        explainer, (example, *_) = demo
+        own = explainer.check(example.path)
+        ids = explainer.transcribe(example.path).windows[0].sequence.explained_ids
+        again = explainer.check(example.path, target=ids)  # encoded anew
+        for one, other in zip(own.words, again.words, strict=True):
+            assert one.evidence == pytest.approx(other.evidence, rel=1e-3, abs=1e-4)
+            assert one.probability == pytest.approx(other.probability, rel=1e-4)
+
+
+class TestVerdicts:
+    def test_words_that_were_said_are_heard(self, demo):
+        explainer, examples = demo
+        words = [word for example in examples[:4] for word in explainer.check(example.path).words]
+        assert len(words) > 30
+        assert np.mean([word.heard is True for word in words]) > 0.9
+
+    def test_a_word_that_was_swapped_is_not_heard(self, demo):
+        explainer, (example, *_) = demo
+        assert "bakery" in example.text
+        report = explainer.check(example.path, target=example.text.replace("bakery", "school"))
+        by_word = {word.word: word for word in report.words}
+        assert by_word["school"].heard is False
+        assert [word.word for word in report.not_heard] == ["school"]
+        assert by_word["Anna"].heard is True
+
+    def test_a_text_that_nobody_said_is_not_heard(self, demo):
+        explainer, (first, second, *_) = demo
+        report = explainer.check(first.path, target=second.text)
+        assert report.share_not_heard > 0.6
+        assert not any(word.heard for word in report.words if word.probability < 1e-3)
+
+    def test_what_is_cut_off_is_not_heard(self, demo):
+        explainer, (example, *_) = demo
+        half = example.audio[: len(example.audio) // 2]
+        ends = [word.end for word in example.words]
+        report = explainer.check(half, target=example.text)
+        last = sum(end < example.seconds / 2 for end in ends)
+        assert not any(word.heard for word in report.words[last + 1 :])
+        assert np.mean([word.heard is True for word in report.words[: last - 1]]) > 0.5
+
+    def test_times_come_from_the_audio_that_speaks_for_the_words(self, demo):
+        explainer, examples = demo
+        errors = []
+        for example in examples:
+            found = explainer.check(example.path, target=example.text, passes=12).words
+            assert [w.word for w in found] == [w.label.strip("?,.") for w in example.words]
+            errors += [
+                abs((w.start + w.end) / 2 - (own.start + own.end) / 2)
+                for w, own in zip(found, example.words, strict=True)
+            ]
+        assert np.median(errors) < 0.15
+        assert np.quantile(errors, 0.9) < 0.4
+
+    def test_times_know_of_pauses(self, demo):
+        """One pass leaves an even pace; windows find the words around a pause of 2 s."""
+        explainer, examples = demo
+
+        def error(passes):
+            found = []
+            for example in examples[:4]:
+                first = len(example.words) // 2
+                place = round(example.words[first].start * RATE)
+                pause = np.zeros(2 * RATE, dtype=np.float32)
+                audio = np.concatenate([example.audio[:place], pause, example.audio[place:]])
+                words = explainer.check(audio, target=example.text, passes=passes).words
+                for number, (word, own) in enumerate(zip(words, example.words, strict=True)):
+                    middle = (own.start + own.end) / 2 + (2.0 if number >= first else 0.0)
+                    found.append(abs((word.start + word.end) / 2 - middle))
+            return np.median(found)
+
+        assert error(12) < 0.6 * error(1)
+
+    @pytest.mark.parametrize("passes", [1, 4, 12])
+    def test_evidence_grows_with_the_passes(self, demo, passes):
+        """The largest of more divergences cannot be smaller."""
+        explainer, (example, *_) = demo
+        few = explainer.check(example.path, passes=passes)
+        many = explainer.check(example.path, passes=40)
+        for one, other in zip(few.words, many.words, strict=True):
+            assert 0 <= one.evidence <= other.evidence + 1e-5
+
+    @pytest.mark.parametrize("size", [1, 7, 100])
+    def test_the_batch_does_not_matter(self, demo, size):
+        explainer, (example, *_) = demo
+        one = explainer.check(example.path, perturbations_per_eval=4).words
+        other = explainer.check(example.path, perturbations_per_eval=size).words
+        assert [w.heard for w in one] == [w.heard for w in other]
+        for field in ("evidence", "probability", "start", "end"):
+            np.testing.assert_allclose(
+                [getattr(w, field) for w in one], [getattr(w, field) for w in other],
+                rtol=1e-3, atol=1e-4,
+            )  # fmt: skip
+
+    def test_silence(self, demo):
+        explainer, _ = demo
+        report = explainer.check(np.zeros(RATE, dtype=np.float32))
+        assert not any(word.heard for word in report.words)
+        assert report.seconds == 1.0
+
+    def test_probabilities_are_those_of_an_explanation(self, demo):
+        explainer, (example, *_) = demo
+        result = explainer.attribute(
+            example.path, n_samples=10, n_token_samples=0, patches_per_second=20, seed=0
+        )
+        spoken = [word for word in result.words if any(map(str.isalnum, word.word))]
+        checked = explainer.check(example.path, passes=1).words
+        for word, own in zip(checked, spoken, strict=True):
+            tokens = result.probabilities[list(own.token_indices)]
+            assert word.word == own.word
+            assert word.probability == pytest.approx(float(tokens.log().mean().exp()), rel=1e-4)
+
+
+class TestInputs:
+    def test_features_and_ids(self, demo):
+        explainer, (example, *_) = demo
+        adapter = explainer.adapter
+        speech = adapter.from_audio(example.audio)
+        report = explainer.check(example.audio)
+        of_features = explainer.check(speech.features)
+        assert [w.word for w in of_features.words] == [w.word for w in report.words]
+        ids = explainer.transcribe(example.audio).windows[0].sequence.explained_ids
+        of_ids = explainer.check(example.path, target=ids)
+        assert [w.heard for w in of_ids.words] == [w.heard for w in report.words]
+
+    @pytest.mark.parametrize("passes", [0, -1, 41, True, 1.5, "12", None])
+    def test_passes(self, tiny, audio, passes):
+        with pytest.raises(ArgumentError, match="passes must be"):
+            tiny.check(audio, passes=passes)
+
+    def test_other_arguments(self, tiny, audio):
+        with pytest.raises(ArgumentTypeError, match="baselines must be the name"):
+            tiny.check(audio, baselines=0.0)
+        with pytest.warns(match="'zero'"), pytest.raises(ArgumentError, match="baseline 'zero'"):
+            tiny.check(audio, baselines="zero")
+        with pytest.raises(ArgumentError, match="perturbations_per_eval must be"):
+            tiny.check(audio, perturbations_per_eval=0)
+        with pytest.raises(ArgumentTypeError, match="on_words must be a function"):
+            tiny.check(audio, on_words="print")
+        with pytest.raises(ArgumentTypeError, match="rules must be a sequence of VerdictRule"):
+            tiny.check(audio, rules=["a rule"])
+        with pytest.raises(ArgumentError, match="no verdict rule"):
+            tiny.check(audio, rules=[])
+        with pytest.raises(ArgumentError, match="empty text"):
+            tiny.check(audio, target=" ")
+        with pytest.raises(FileNotFoundError):
+            tiny.check("no such file.wav")
+
+    def test_a_text_for_a_recording_that_is_too_long(self, tiny):
+        with pytest.raises(ArgumentError, match="at most 2"):
+            tiny.check(np.ones(3 * RATE, dtype=np.float32) * 0.1, target="the cat")
+
+    def test_the_model_is_left_as_it_was(self, tiny, audio):
+        def stop(words):
+            raise RuntimeError("no more")
+
+        model = tiny.attr_method.forward_func.train()
+        state = torch.get_rng_state()
+        tiny.check(audio, seed=0)
+        with pytest.raises(RuntimeError, match="no more"):
+            tiny.check(audio, on_words=stop, seed=0)
+        assert model.training
+        assert all(module.training for module in model.modules())
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+class TestLongRecordings:
+    @pytest.fixture
+    def long_audio(self):
+        rng = np.random.default_rng(1)
+        time = np.arange(int(7.3 * RATE)) / RATE
+        tones = np.sin(2 * np.pi * (300 + 250 * time) * time) * (np.sin(9 * time) > -0.3)
+        return (0.3 * tones + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
+
+    @pytest.mark.parametrize("family", ["tiny_whisper", "tiny_canary"])
+    def test_every_word_of_the_transcript(self, request, long_audio, family):
+        model, processor = request.getfixturevalue(family)
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        chunks = {} if family == "tiny_whisper" else {"chunk_seconds": 2.0}
+        transcript = explainer.transcribe(long_audio, seed=0, **chunks)
+        seen = []
+        report = explainer.check(long_audio, passes=4, seed=0, on_words=seen.append, **chunks)
+        assert len(transcript.windows) > 2
+        assert [w.word for w in report.words] == [w.word for w in transcript.words]
+        assert report.words  # they are not both empty
+        # Words come as windows finish.
+        assert len(seen) > 1
+        assert [word for words in seen for word in words] == report.words
+        starts = [word.start for word in report.words]
+        assert all(0 <= w.start <= w.end <= report.seconds + 1e-6 for w in report.words)
+        for word, of_transcript in zip(report.words, transcript.words, strict=True):
+            window = transcript.windows[of_transcript.window]
+            assert window.start - 1e-6 <= word.start <= word.end <= window.end + 1e-6
+        assert starts != sorted(starts, reverse=True)
+
+    def test_words_of_two_recordings_in_one(self, demo):
+        """Each chunk is checked by itself, times are those of the recording."""
+        explainer, (first, second, *_) = demo
+        gap = np.zeros(RATE // 2, dtype=np.float32)
+        together = np.concatenate([first.audio, gap, second.audio])
+        report = explainer.check(together, chunk_seconds=first.seconds + 0.25, passes=4)
+        assert report.seconds == pytest.approx(len(together) / RATE)
+        assert report.words[-1].end > first.seconds + 0.5
+
+
+class TestRules:
+    def test_the_one_that_fits_is_chosen(self):
+        rule = shipped_rules()[0]
+        rules = [
+            replace(rule, family="whisper", baselines=baselines, passes=passes)
+            for baselines in ("mean", "silence")
+            for passes in (1, 12)
+        ]
+        chosen, misfit = choose_rule(rules, "whisper", "silence", 12)
+        assert (chosen.baselines, chosen.passes, misfit) == ("silence", 12, None)
+        chosen, misfit = choose_rule(rules, "whisper", "mean", 8)
+        assert (chosen.passes, misfit) == (12, "passes 8 instead of 12")
+        chosen, misfit = choose_rule(rules, "moonshine", "mean", 1)
+        assert chosen.passes == 1
+        assert misfit == "models of type 'moonshine' instead of 'whisper'"
+
+    def test_another_family_is_told(self, tiny_speech2text, audio):
+        model, processor = tiny_speech2text
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        with pytest.warns(UserWarning, match="not calibrated for this check: models of type"):
+            report = explainer.check(audio)
+        assert "speech_to_text" in report.misfit
+
+    def test_shipped_rules(self):
+        rules = shipped_rules()
+        assert {rule.family for rule in rules} == {"whisper", "canary"}
+        for family in ("whisper", "canary"):
+            own = {(r.baselines, r.passes): r for r in rules if r.family == family}
+            assert {passes for _, passes in own} == {1, 4, 12, 40}
+            for rule in own.values():
+                assert rule.not_heard_below <= rule.heard_from
+                assert min(rule.n_words) >= 60
+                assert rule.error_rates["accused"] < 0.03
+                assert rule.error_rates["missed"] < 0.06
+
+    def test_three_verdicts(self):
+        rule = shipped_rules()[0]
+        weights = dict.fromkeys(rule.weights, 0.0) | {"confidence": 1.0}
+        own = replace(rule, weights=weights, bias=1.0, not_heard_below=2.0, heard_from=3.0)
+        measures = np.zeros((4, len(weights)))
+        measures[:, 0] = [0.9, 1.0, 1.9, 2.0]
+        assert own.verdicts(measures) == [False, None, None, True]
+
+
+class TestFiles:
+    def test_json(self, report, tmp_path):
+        report.save(tmp_path / "a.json")
+        saved = json.loads((tmp_path / "a.json").read_text())
+        assert saved["words"][1] == {
+            "word": "not", "start": 0.5, "end": 1.25, "evidence": 0.001, "probability": 0.125,
+            "heard": False, "written": " not,",
+        }  # fmt: skip
+        assert saved["share_not_heard"] == 0.25
+        assert saved["text"] == "Ask not, (=what country)."
+        assert saved["passes"] == 12
+        assert saved["rule"]["family"] == report.rule.family
+
+    def test_csv_and_table(self, report, tmp_path):
+        report.save(str(tmp_path / "a.csv"))
+        with (tmp_path / "a.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        table = report.table()
+        assert list(rows[0]) == table.columns.tolist()
+        assert [row["heard"] for row in rows] == ["True", "False", "", "True"]
+        assert table["heard"].tolist() == [True, False, None, True]
+        assert rows[2]["word"] == "'=what"  # a spreadsheet would run it
+        assert table["evidence"].tolist() == [3.0, 0.001, 0.2, 5.0]
+
+    def test_textgrid(self, report, tmp_path):
+        report.save(tmp_path / "a.TextGrid")
+        grid = textgrid.openTextgrid(str(tmp_path / "a.TextGrid"), includeEmptyIntervals=False)
+        assert grid.tierNames == ("words", "evidence", "verdict")
+        assert grid.maxTimestamp == 4.0
+        assert [e.label for e in grid.getTier("verdict").entries] == [
+            "heard", "not heard", "cannot tell", "heard",
+        ]  # fmt: skip
+        assert grid.getTier("words").entries[3][:2] == (2.5, 3.0)
+        assert float(grid.getTier("evidence").entries[0].label) == 3.0
+
+    @pytest.mark.parametrize("kind", ["srt", "vtt"])
+    def test_subtitles_mark_doubtful_words(self, report, tmp_path, kind):
+        report.save(tmp_path / f"a.{kind}")
+        file = pysubs2.load(str(tmp_path / f"a.{kind}"))
+        assert [event.plaintext for event in file] == ["Ask [not],", "([=what?] country)."]
+        assert [(event.start, event.end) for event in file] == [(0, 1250), (2000, 3000)]
+
+    def test_subtitles_are_short(self, report, tmp_path):
+        words = [
+            WordEvidence(f"word{i}", 0.2 * i, 0.2 * i + 0.2, 1.0, 0.9, True, f" word{i}")
+            for i in range(100)
+        ]
+        long = replace(report, words=words, segments=[(0, 100)], seconds=20.0)
+        long.save(tmp_path / "a.srt")
+        file = pysubs2.load(str(tmp_path / "a.srt"))
+        assert " ".join(event.plaintext for event in file) == long.text
+        for event in file:
+            assert len(event.plaintext) <= 84
+            assert event.end - event.start <= 7001
+
+    def test_nothing_was_written(self, report, tmp_path):
+        empty = replace(report, words=[], segments=[])
+        for name in ("a.json", "a.csv", "a.TextGrid", "a.srt", "a.vtt"):
+            empty.save(tmp_path / name)
+            assert (tmp_path / name).exists()
+        assert empty.share_not_heard == 0.0
+        assert empty.table().shape == (0, 6)
+
+    def test_names(self, report, tmp_path):
+        with pytest.raises(ArgumentError, match=r"must end in one of \.json, .*'a\.docx'"):
+            report.save(tmp_path / "a.docx")
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            report.save(tmp_path / "no" / "a.json")

@@ -1,0 +1,134 @@
+"""``captum-spes check``: tables, files, exit status, rules of one's own."""
+
+import csv
+import json
+
+import numpy as np
+import pysubs2
+import pytest
+import soundfile
+
+from captum_spes.alignment import read_alignments
+from captum_spes.cli import main
+from captum_spes.demo import MANIFEST, load_examples
+from captum_spes.speech.verdicts import read_rules
+
+FIRST, SECOND = load_examples()[:2]
+DEMO = ("--model", "demo", "--quiet")
+
+
+def run(capsys, *arguments):
+    status = main(["check", *(str(argument) for argument in arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_bundled_recording(capsys):
+    status, out, error = run(capsys, "--quiet")
+    assert status == 0
+    assert error == ""
+    lines = out.splitlines()
+    assert lines[0].split() == ["time", "(s)", "word", "verdict", "evidence", "probability"]
+    assert [line.split()[1] for line in lines[1:14]] == [w.label.strip(".") for w in FIRST.words]
+    assert "\n13 words: 1" in out
+    assert "% are called not heard" in out  # how often the rule errs
+
+
+def test_a_text_that_is_not_quite_right(capsys):
+    text = FIRST.text.replace("bakery", "school")
+    status, out, error = run(capsys, FIRST.path, *DEMO, "--target", text, "--fail-above", "5%")
+    assert status == 1
+    (line,) = [line for line in out.splitlines() if " school " in line]
+    assert "not heard" in line
+    assert "7.7 % of the words were not heard, more than 5 %" in error
+    status, _, error = run(capsys, FIRST.path, *DEMO, "--target", text, "--fail-above", "0.1")
+    assert (status, error) == (0, "")
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "srt", "vtt", "textgrid"])
+def test_formats_are_printed_and_written(capsys, tmp_path, kind):
+    status, out, _ = run(capsys, FIRST.path, *DEMO, "--passes", "4", "--format", kind)
+    assert status == 0
+    arguments = (*DEMO, "--passes", "4", "--format", kind, "--out", tmp_path / "out")
+    status, told, _ = run(capsys, FIRST.path, SECOND.path, *arguments)
+    assert status == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    ending = {"textgrid": "TextGrid"}.get(kind, kind)
+    assert names == [f"test-00121.{ending}", f"test-00205.{ending}"]
+    assert all(name in told for name in names)
+    file = tmp_path / "out" / names[1]
+    assert file.read_text().rstrip("\n") == out.rstrip("\n")
+    n_words = {
+        "json": lambda: len(json.loads(out)["words"]),
+        "csv": lambda: len(list(csv.DictReader(out.splitlines()))),
+        "textgrid": lambda: len(read_alignments(file)["test-00205"].words),
+    }
+    if kind in n_words:
+        assert n_words[kind]() == len(FIRST.words)
+    else:
+        assert " ".join(event.plaintext for event in pysubs2.load(str(file))) == FIRST.text
+
+
+def test_the_table_is_written_as_json_and_csv(capsys, tmp_path):
+    out = tmp_path / "out"
+    status, printed, _ = run(capsys, FIRST.path, *DEMO, "--passes", "1", "--out", out)
+    assert status == 0
+    assert "drawer" in printed
+    assert sorted(path.suffix for path in out.iterdir()) == [".csv", ".json"]
+
+
+def test_rules_of_ones_own(capsys, tmp_path):
+    out = tmp_path / "rules"
+    arguments = ("--calibrate", MANIFEST, "--out", out, "--passes", "1", *DEMO)
+    status, printed, _ = run(capsys, *arguments)
+    assert status == 0
+    (rule,) = read_rules(out / "verdict_rules.json")
+    assert f"1 passes: {rule}" in printed
+    assert "8 recordings of manifest.jsonl" in printed
+    arguments = (*DEMO, "--rules", out / "verdict_rules.json", "--passes", "1", "--format", "json")
+    status, printed, error = run(capsys, FIRST.path, *arguments)
+    assert (status, error) == (0, "")
+    assert json.loads(printed)["rule"]["calibrated_on"] == rule.calibrated_on
+
+
+def test_one_bad_recording_does_not_end_the_run(capsys, tmp_path):
+    soundfile.write(tmp_path / "short.wav", np.ones(100) * 0.1, 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    status, out, error = run(capsys, tmp_path / "silent.wav", FIRST.path, *DEMO)
+    assert status == 0
+    assert "drawer" in out
+    assert f"\n{FIRST.path}\n" in out  # several recordings are told apart
+    status, _, error = run(capsys, tmp_path / "short.wav", FIRST.path, *DEMO)
+    assert status == 2
+    assert "short.wav: audio lasts 0.006 s, less than 0.1 s" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((FIRST.path,), "no model: give --model"),
+        ((FIRST.path, SECOND.path, *DEMO, "--format", "json"), "needs --out DIR"),
+        ((FIRST.path, SECOND.path, *DEMO, "--target", "a"), "--target is the text of one"),
+        ((FIRST.path, *DEMO, "--passes", "41"), "passes must be at most 40"),
+        ((FIRST.path, *DEMO, "--rules", "none.json"), "no such file of verdict rules"),
+        (("no.wav", *DEMO), "no such audio file"),
+        (("--calibrate", MANIFEST, *DEMO), "--calibrate needs --out DIR"),
+        ((FIRST.path, "--calibrate", MANIFEST, "--out", "out", *DEMO), "leave AUDIO out"),
+        (("--calibrate", "none.jsonl", "--out", "out", *DEMO), "no such manifest"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, out, error = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert len(error.splitlines()) == 1
+    assert message in error
+
+
+@pytest.mark.parametrize("share", ["101%", "1.5", "many", "", "5%%", "nan"])
+def test_shares(capsys, share):
+    with pytest.raises(SystemExit) as caught:
+        main(["check", "--fail-above", share])
+    assert caught.value.code == 2
+    assert "is no share: give 5% or 0.05" in capsys.readouterr().err

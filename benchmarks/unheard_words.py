@@ -25,6 +25,7 @@ which the model writes freely, too; `time` compares a check with the model's own
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import time
 import warnings
@@ -45,7 +46,7 @@ from captum_spes.speech.inputs import removed_value
 from captum_spes.speech.measures import word_evidence, word_measures
 from captum_spes.speech.models import load_model
 from captum_spes.speech.removals import measure_removals
-from captum_spes.speech.verdicts import choose_rule, read_rules, shipped_rules
+from captum_spes.speech.verdicts import read_rules, shipped_rules
 
 RATE = 16_000
 PASSES = (1, 4, 12, 40)
@@ -320,7 +321,7 @@ def attention_frames(adapter, speech):
 
 def add_table(commands):
     table = commands.add_parser("table")
-    table.add_argument("words", type=Path)
+    table.add_argument("words", type=Path, nargs="+")
     table.add_argument("--rules", type=Path, help="default: those that come with the package")
     table.add_argument("--family", default="whisper")
     table.add_argument("--baselines", default="mean")
@@ -330,7 +331,8 @@ def add_table(commands):
 
 
 def run_table(arguments):
-    items = [json.loads(line) for line in arguments.words.read_text().splitlines()]
+    items = [item for path in arguments.words for item in items_in(path)]
+    items = list({item["name"]: item for item in items}.values())
     rules = read_rules(arguments.rules) if arguments.rules else shipped_rules()
     words = [
         {**word, "kind": item["kind"], "recording": item["recording"]}
@@ -346,6 +348,8 @@ def run_table(arguments):
         chosen = np.isin(kinds, of)
         if name.startswith("b"):  # of intact recordings the words that the model gets right
             chosen &= (kinds != "clean") | said
+        if said[chosen].all() or not said[chosen].any():
+            continue
         lines += [f"\n**{name}**: {said[chosen].sum()} said, {(~said[chosen]).sum()} not said\n"]
         lines += ["| score | ROC-AUC | precision at 90 % recall |", "|---|---|---|"]
         for score, values in scores.items():
@@ -361,10 +365,16 @@ def run_table(arguments):
         arguments.out.write_text(text)
 
 
+def items_in(path):
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def scores_of(words, rules, arguments):
     scores = {}
     for passes in PASSES:
-        rule, _ = choose_rule(rules, arguments.family, arguments.baselines, passes)
+        rule = chosen_rule(rules, arguments, passes)
         measures = np.array([word[f"measures@{passes}"] for word in words])
         scores[f"check, {passes} passes"] = rule.scores(measures)
     for passes in PASSES:
@@ -379,11 +389,21 @@ def scores_of(words, rules, arguments):
     return scores
 
 
+def chosen_rule(rules, arguments, passes):
+    (rule,) = [
+        rule
+        for rule in rules
+        if (rule.family, rule.baselines, rule.passes)
+        == (arguments.family, arguments.baselines, passes)
+    ]
+    return rule
+
+
 def verdict_lines(words, rules, arguments, said, kinds):
     lines = ["| passes | set | said: not heard | cannot tell | not said: heard | cannot tell |"]
     lines += ["|---|---|---|---|---|---|"]
     for passes in PASSES:
-        rule, _ = choose_rule(rules, arguments.family, arguments.baselines, passes)
+        rule = chosen_rule(rules, arguments, passes)
         verdicts = rule.verdicts(np.array([word[f"measures@{passes}"] for word in words]))
         heard = np.array([{True: 1, False: -1, None: 0}[verdict] for verdict in verdicts])
         for name, of in SETS.items():

@@ -8,6 +8,7 @@ import pysubs2
 import pytest
 import soundfile
 
+from captum_spes import SpeechToTextAttribution
 from captum_spes.alignment import read_alignments
 from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
@@ -91,13 +92,34 @@ def test_rules_of_ones_own(capsys, tmp_path):
     assert json.loads(printed)["rule"]["calibrated_on"] == rule.calibrated_on
 
 
-def test_one_bad_recording_does_not_end_the_run(capsys, tmp_path):
+def fails_for(n_samples, check):
+    def failing(self, audio, *args, **kwargs):
+        if len(audio) == n_samples:
+            raise RuntimeError("no memory")
+        return check(self, audio, *args, **kwargs)
+
+    return failing
+
+
+def test_one_bad_recording_does_not_end_the_run(capsys, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "short.wav", np.ones(100) * 0.1, 16_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     status, out, error = run(capsys, tmp_path / "silent.wav", FIRST.path, *DEMO)
     assert status == 0
     assert "drawer" in out
     assert f"\n{FIRST.path}\n" in out  # several recordings are told apart
+    # In a pipeline nothing may be missing.
+    soundfile.write(tmp_path / "b.flac", FIRST.audio, 16_000)
+    monkeypatch.setattr(
+        SpeechToTextAttribution, "check", fails_for(len(FIRST.audio), SpeechToTextAttribution.check)
+    )
+    arguments = (tmp_path / "silent.wav", tmp_path / "b.flac", *DEMO)
+    status, _, error = run(capsys, *arguments)
+    assert status == 0
+    assert "b.flac: RuntimeError: no memory" in error
+    status, _, error = run(capsys, *arguments, "--fail-above", "100%")
+    assert status == 2
+    assert "1 recordings could not be checked" in error
     status, _, error = run(capsys, tmp_path / "short.wav", FIRST.path, *DEMO)
     assert status == 2
     assert "short.wav: audio lasts 0.006 s, less than 0.1 s" in error
@@ -113,6 +135,10 @@ def test_one_bad_recording_does_not_end_the_run(capsys, tmp_path):
         ((FIRST.path, *DEMO, "--rules", "none.json"), "no such file of verdict rules"),
         (("no.wav", *DEMO), "no such audio file"),
         (("--calibrate", MANIFEST, *DEMO), "--calibrate needs --out DIR"),
+        (
+            ("--calibrate", MANIFEST, "--out", "out", "--target", "a", *DEMO),
+            "--target has no effect",
+        ),
         ((FIRST.path, "--calibrate", MANIFEST, "--out", "out", *DEMO), "leave AUDIO out"),
         (("--calibrate", "none.jsonl", "--out", "out", *DEMO), "no such manifest"),
     ],

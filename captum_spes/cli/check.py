@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import (
     add_model_options,
+    encodable,
     generation_arguments,
     load,
     positive,
@@ -108,7 +111,7 @@ def _check(parsed: argparse.Namespace) -> int:
     recordings = [read_recording(file, rate) for file in parsed.audio]
     folder = None if parsed.out is None else made_folder(parsed.out)
     names = FileNames()
-    reports = []
+    reports, n_left_out = [], 0
     for recording in recordings:
         show = _Shown(parsed.format, visible(recording.label) if len(recordings) > 1 else None)
         try:
@@ -131,6 +134,7 @@ def _check(parsed: argparse.Namespace) -> int:
             if len(recordings) == 1:
                 raise
             tell(f"{visible(recording.label)}: {what_happened(error)}")
+            n_left_out += 1
             continue
         reports.append((recording, report))
         written = (
@@ -141,6 +145,8 @@ def _check(parsed: argparse.Namespace) -> int:
             print_written(written)
     if not reports:
         raise ArgumentError("no recording could be checked.")
+    if n_left_out and parsed.fail_above is not None:
+        raise ArgumentError(f"{n_left_out} recordings could not be checked.")
     return _status(reports, parsed.fail_above)
 
 
@@ -175,7 +181,10 @@ class _Shown:
             print_text("")
             print_text(evidence_summary(report))
         elif not is_written:
-            print_text(FORMATS[f".{self._kind}"](report).rstrip("\n"))
+            text = FORMATS[f".{self._kind}"](report)
+            if self._kind == "json":  # whatever the terminal can show
+                text = json.dumps(json.loads(text), indent=1)
+            print(encodable(text.rstrip("\n")))
 
     def _begin(self) -> None:
         from captum_spes.report.evidence import HEADER
@@ -197,7 +206,9 @@ def _printer() -> Callable[[str, str | None], None]:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         return lambda line, colour: print_text(line)
-    return lambda line, colour: console.print(for_terminal(line), style=colour, markup=False)
+    return lambda line, colour: console.print(
+        encodable(for_terminal(line)), style=colour, markup=False, emoji=False
+    )
 
 
 def _look_at(parsed: argparse.Namespace) -> None:
@@ -252,6 +263,10 @@ def _calibrate(parsed: argparse.Namespace) -> None:
         raise ArgumentError("--calibrate needs --out DIR, where the rules are written.")
     if parsed.audio:
         raise ArgumentError("--calibrate takes its recordings from the manifest: leave AUDIO out.")
+    others = {"--target": parsed.target, "--rules": parsed.rules, "--fail-above": parsed.fail_above}
+    for option, value in others.items():
+        if value is not None:
+            raise ArgumentError(f"{option} has no effect on --calibrate: leave it out.")
     utterances = read_manifest(parsed.calibrate)
     folder = made_folder(parsed.out)
     model, processor = load(parsed)
@@ -260,11 +275,13 @@ def _calibrate(parsed: argparse.Namespace) -> None:
         utterances,
         **({} if parsed.passes is None else {"passes": [parsed.passes]}),
         baselines=parsed.baselines,
-        name=f"recordings of {parsed.calibrate.name}",
+        gen_args=generation_arguments(parsed),
         seed=parsed.seed,
         show_progress=not parsed.quiet,
         on_left_out=lambda name, error: tell(f"{visible(name)}: {what_happened(error)}"),
     )
+    about = f"{{}} of {parsed.calibrate.name}"
+    rules = [replace(rule, calibrated_on=about.format(rule.calibrated_on)) for rule in rules]
     for rule in rules:
         print_text(f"{rule.passes} passes: {rule}")
     path = folder / _RULES

@@ -215,8 +215,13 @@ def positive(text: str) -> int:
 def print_text(text: str) -> None:
     """Print, with a question mark for what the terminal's encoding lacks, and escapes for what
     would move its cursor."""
+    print(encodable(for_terminal(text)))
+
+
+def encodable(text: str) -> str:
+    """A text with a question mark for what the encoding of the output lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(for_terminal(text).encode(encoding, errors="replace").decode(encoding))
+    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 def print_report(text: str, place: str) -> None:

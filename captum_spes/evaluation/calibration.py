@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 from tqdm.auto import tqdm
 
 from captum_spes.corpus.manifest import Utterance
-from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.errors import ArgumentError, instance_of, several, whole_number
 from captum_spes.evaluation.unsaid_words import LabelledText, UnsaidWords
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.inputs import removed_value
@@ -20,10 +22,11 @@ from captum_spes.speech.measures import MEASURES, word_measures
 from captum_spes.speech.models import Generates, require
 from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.removals import checked_passes, measure_removals
-from captum_spes.speech.verdicts import VerdictRule, family_of
+from captum_spes.speech.verdicts import VerdictRule, family_of, size_of
 
 # With fewer recordings no error rate can be told.
 FEWEST_RECORDINGS = 5
+FEWEST_WORDS = 20
 _FOLDS = 5
 # Shares of the words that were said, and that were not, which the rule may get wrong.
 _ACCUSED, _MISSED = 0.02, 0.05
@@ -37,6 +40,7 @@ class _Words:
     measures: list[NDArray[np.float64]] = field(default_factory=list)
     said: list[bool] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
 
     def add(self, text: LabelledText, measures: NDArray[np.float64]) -> None:
         """Add the words of which it is known."""
@@ -45,6 +49,7 @@ class _Words:
                 self.measures.append(row)
                 self.said.append(said)
                 self.recordings.append(text.utterance)
+                self.kinds.append(text.kind)
 
 
 def calibrate(
@@ -53,7 +58,7 @@ def calibrate(
     *,
     passes: Sequence[int] = (1, 4, 12, 40),
     baselines: str = "mean",
-    name: str = "recordings",
+    gen_args: Mapping[str, Any] | None = None,
     seed: int = 0,
     show_progress: bool = False,
     on_left_out: Callable[[str, Exception], object] | None = None,
@@ -63,10 +68,11 @@ def calibrate(
 
     Of each recording the words are taken that the model gets right, and words that were not said:
     the whole text with the second half cut off, with a third of the recording silenced, the text of
-    the next recording, and what the model writes when noise takes the recording's place. A logistic
-    regression on the words' measures tells them apart, either kind with the same weight. Verdicts
-    are chosen such that, of recordings that the rule was not made from (cross-validation), 2 % of
-    the words that were said are called not heard, and 5 % of the others heard.
+    the next recording, and what the model writes when noise or silence takes the recording's place.
+    A logistic regression on the words' measures tells them apart. The thresholds aim at 2 % of the
+    words that were said being called not heard, and 5 % of the others heard; how often it really
+    errs is measured on recordings that neither weights nor thresholds were made from
+    (cross-validation in five parts).
 
     Args:
 
@@ -77,8 +83,8 @@ def calibrate(
                     Default: (1, 4, 12, 40)
         baselines (str, optional): The removed value, as for ``check``.
                     Default: "mean"
-        name (str, optional): Of the recordings, for people.
-                    Default: "recordings"
+        gen_args (dict, optional): Arguments of generation, language and task among them.
+                    Default: None, the model's own
         seed (int, optional): Of what is silenced, and of the noise.
                     Default: 0
         show_progress (bool, optional): Displays a progress bar.
@@ -92,20 +98,22 @@ def calibrate(
 
     Raises:
         ArgumentError: there are fewer than five recordings, or no words of one kind.
-        ArgumentTypeError: the model writes no text of its own.
-        ImportError: scikit-learn is not installed.
+        ArgumentTypeError: the model writes no text of its own, or an argument has the wrong type.
 
     Examples::
 
         >>> rules = calibrate(explainer, read_manifest("manifest.jsonl"), passes=[1])
         >>> report = explainer.check("speech.flac", passes=1, rules=rules)
     """
-    optional_library("sklearn", "calibrating", "surrogate")
     adapter = explainer.adapter
     require(adapter, Generates, "calibrating")
-    counts = sorted({checked_passes(count) for count in passes})
+    numbers = several("passes", passes, "a sequence of numbers")
+    counts = sorted({checked_passes(count) for count in numbers})
+    if not counts:
+        raise ArgumentError("passes is empty: name a number of passes.")
+    instance_of("baselines", baselines, str, "the name of a removed value")
     found = {count: _Words() for count in counts}
-    maker = UnsaidWords(adapter, baselines, seed)
+    maker = UnsaidWords(adapter, baselines, whole_number("seed", seed, 0), gen_args)
     progress = tqdm(utterances, desc="calibrate", unit="recording", disable=not show_progress)
     n_used = 0
     with ordinary_torch(adapter.device), adapter.evaluation_mode(), seeded_draws(seed):
@@ -131,9 +139,8 @@ def calibrate(
             f"{n_used}."
         )
     # A folder's place on this machine is nobody's business.
-    about = f"{PurePath(adapter.model_id).name}, {n_used} {name}"
-    family = family_of(adapter)
-    return [_rule(words, family, baselines, count, about) for count, words in found.items()]
+    about = f"{PurePath(adapter.model_id).name}, {n_used} recordings"
+    return [_rule(words, adapter, baselines, count, about) for count, words in found.items()]
 
 
 def _measured(
@@ -148,71 +155,108 @@ def _measured(
     return {count: word_measures(removals.first(count), rows) for count in counts}
 
 
-def _rule(
-    words: _Words, family: str, baselines: str, passes: int, calibrated_on: str
-) -> VerdictRule:
-    """Fit a rule, and measure how often it errs on recordings that it was not fitted to."""
+def _rule(words: _Words, adapter: Any, baselines: str, passes: int, about: str) -> VerdictRule:
+    """Fit a rule, and measure how often one errs on recordings that it was not made from."""
     said = np.array(words.said, dtype=bool)
-    if not said.any() or said.all():
-        kind = "not said" if said.all() else "said"
-        raise ArgumentError(f"there is no word that was {kind}: no rule can be made.")
+    for kind, count in (("said", said.sum()), ("not said", (~said).sum())):
+        if count < FEWEST_WORDS:
+            raise ArgumentError(
+                f"a rule needs at least {FEWEST_WORDS} words that were {kind}, got {count}: give "
+                "more recordings."
+            )
     measures, recordings = np.array(words.measures), np.array(words.recordings)
-    scores = _scores_of_others(measures, said, recordings)
-    not_heard_below, heard_from = _thresholds(scores, said)
-    weights, bias = _regression(measures, said)
-    called = [scores < not_heard_below, scores >= heard_from]
-    undecided = ~(called[0] | called[1])
+    called = np.zeros(len(said))  # 1 for heard, -1 for not heard
+    for left_out in _folds(recordings):
+        rest = ~left_out
+        fitted = _fitted(measures[rest], said[rest], recordings[rest])
+        called[left_out] = _called(*fitted, measures[left_out])
+    weights, bias, low, high = _fitted(measures, said, recordings)
+    kinds = np.array(words.kinds)
     return VerdictRule(
-        family=family,
+        family=family_of(adapter),
+        n_parameters=size_of(adapter),
         baselines=baselines,
         passes=passes,
         weights=dict(zip(MEASURES, weights.tolist(), strict=True)),
         bias=bias,
-        heard_from=heard_from,
-        not_heard_below=not_heard_below,
+        heard_from=high,
+        not_heard_below=low,
         error_rates={
-            "accused": float(called[0][said].mean()),
-            "missed": float(called[1][~said].mean()),
-            "undecided_said": float(undecided[said].mean()),
-            "undecided_unsaid": float(undecided[~said].mean()),
+            "accused": float((called[said] < 0).mean()),
+            "missed": float((called[~said] > 0).mean()),
+            "undecided_said": float((called[said] == 0).mean()),
+            "undecided_unsaid": float((called[~said] == 0).mean()),
+        },
+        missed_by_kind={
+            kind: float((called[~said & (kinds == kind)] > 0).mean())
+            for kind in dict.fromkeys(kinds[~said].tolist())
         },
         n_words=(int(said.sum()), int((~said).sum())),
-        calibrated_on=calibrated_on,
+        calibrated_on=about,
     )
 
 
-def _scores_of_others(
+def _fitted(
     measures: NDArray[np.float64], said: NDArray[np.bool_], recordings: NDArray[Any]
-) -> NDArray[np.float64]:
-    """The score of each word by a rule made without its recording."""
-    scores = np.empty(len(said))
-    names = list(dict.fromkeys(recordings.tolist()))
-    for fold in range(_FOLDS):
-        left_out = np.isin(recordings, names[fold::_FOLDS])
-        if not left_out.any():
-            continue
+) -> tuple[NDArray[np.float64], float, float, float]:
+    """Weights, bias and both thresholds, which come from scores of words by rules that were made
+    without their recordings."""
+    scores = np.zeros(len(said))
+    for left_out in _folds(recordings):
         weights, bias = _regression(measures[~left_out], said[~left_out])
         scores[left_out] = measures[left_out] @ weights + bias
-    return scores
+    # A part of few recordings can lack one of the kinds.
+    low = np.quantile(scores[said], _ACCUSED) if said.any() else -np.inf
+    high = np.quantile(scores[~said], 1 - _MISSED) if (~said).any() else np.inf
+    if low > high:  # everything can be told with fewer errors than are allowed
+        low = high = (low + high) / 2
+    weights, bias = _regression(measures, said)
+    return weights, bias, float(low), float(high)
+
+
+def _called(
+    weights: NDArray[np.float64],
+    bias: float,
+    low: float,
+    high: float,
+    measures: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """1 for words that are heard, -1 for words that are not, 0 where nobody can tell."""
+    scores = measures @ weights + bias
+    return np.where(scores >= high, 1.0, np.where(scores < low, -1.0, 0.0))
+
+
+def _folds(recordings: NDArray[Any]) -> Iterator[NDArray[np.bool_]]:
+    """The words of each fifth of the recordings."""
+    names = list(dict.fromkeys(recordings.tolist()))
+    for fold in range(min(_FOLDS, len(names))):
+        yield np.isin(recordings, names[fold::_FOLDS])
 
 
 def _regression(
     measures: NDArray[np.float64], said: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
-    """Weights and bias for the measures as they are."""
-    linear = optional_library("sklearn.linear_model", "calibrating", "surrogate")
-    centre, scale = measures.mean(0), measures.std(0)
-    scale[scale < 1e-9] = 1.0
-    regression = linear.LogisticRegression(class_weight="balanced", max_iter=2_000)
-    regression.fit((measures - centre) / scale, said)
-    weights = regression.coef_[0] / scale
-    return weights, float(regression.intercept_[0] - weights @ centre)
+    """Weights and bias of a logistic regression, either kind of words with the same weight.
 
+    More evidence and more confidence can only speak for a word: their weights are not negative. The
+    least divergence and loss can speak against one, as a word that was heard is in one place.
+    """
+    centre, scale = measures.mean(0), np.maximum(measures.std(0), 1e-9)
+    standard = (measures - centre) / scale
+    signs = np.where(said, 1.0, -1.0)
+    shares = np.where(said, 0.5 / max(said.mean(), 1e-9), 0.5 / max(1 - said.mean(), 1e-9))
 
-def _thresholds(scores: NDArray[np.float64], said: NDArray[np.bool_]) -> tuple[float, float]:
-    """Below the first a word is not heard, from the second on it is heard."""
-    low = float(np.quantile(scores[said], _ACCUSED))
-    high = float(np.quantile(scores[~said], 1 - _MISSED))
-    if low > high:  # everything can be told with fewer errors than are allowed
-        low = high = (low + high) / 2
-    return low, high
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margins = signs * (standard @ parameters[1:] + parameters[0])
+        slopes = -shares * signs * expit(-margins)
+        penalty = 0.5 * float(np.sum(parameters[1:] ** 2))
+        gradient = np.concatenate([[slopes.sum()], standard.T @ slopes + parameters[1:]])
+        return float(np.sum(shares * np.logaddexp(0.0, -margins))) + penalty, gradient
+
+    lowest = [None if name.startswith("least") else 0.0 for name in MEASURES]
+    found = minimize(
+        loss, np.zeros(len(MEASURES) + 1), jac=True, method="L-BFGS-B",
+        bounds=[(None, None), *((bound, None) for bound in lowest)],
+    )  # fmt: skip
+    weights: NDArray[np.float64] = found.x[1:] / scale
+    return weights, float(found.x[0] - weights @ centre)

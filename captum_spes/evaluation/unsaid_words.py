@@ -6,7 +6,8 @@ its place: then it is known which words are not in the audio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ _UNSURE = 1
 _SILENCED = 1 / 3
 # Of noise, in decibels below full scale.
 _LEVELS = (-60.0, -10.0)
-_SLOPES = (0.0, 0.5, 1.0)  # white, pink, brown
+# White, pink and brown noise, and silence.
+_SLOPES = (0.0, 0.5, 1.0, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +64,14 @@ class UnsaidWords:
         adapter: of the model.
         baselines: the removed value, by which times of words are found.
         seed: of what is cut, silenced and swapped, and of the noise.
+        gen_args: of generation.
     """
 
-    def __init__(self, adapter: Any, baselines: str, seed: int) -> None:
+    def __init__(
+        self, adapter: Any, baselines: str, seed: int, gen_args: Mapping[str, Any] | None = None
+    ) -> None:
         self._adapter, self._baselines = adapter, baselines
-        self._seed = seed
+        self._seed, self._gen_args = seed, {} if gen_args is None else gen_args
 
     def of_utterance(
         self, utterance: Utterance, other: Utterance, place: int
@@ -84,21 +89,21 @@ class UnsaidWords:
         )
         name = utterance.id
         speech = adapter.from_audio(samples)
-        yield self._labelled(
-            name, "as it is", samples, adapter.generate(speech, {}), utterance.text
-        )
+        own = adapter.generate(speech, self._gen_args)
+        yield self._labelled(name, "as it is", samples, own, utterance.text)
         text = utterance.text
         times = self._times(speech, text)
         if len(times) > 2 * _UNSURE + 1:
             yield self._cut(name, samples, text, times)
             yield self._silenced(name, samples, text, times, generator)
-        sequence = adapter.force(speech, other.text, {})
-        swapped = self._labelled(name, "swapped", samples, sequence, text)
-        # A word that both texts have may match, and may as well be guessed.
-        yield _relabelled(swapped, [None if said else False for said in swapped.said])
+        with suppress(ArgumentError):  # another recording's text may be one that cannot be written
+            sequence = adapter.force(speech, other.text, self._gen_args)
+            swapped = self._labelled(name, "swapped", samples, sequence, text)
+            # A word that both texts have may match, and may as well be guessed.
+            yield _relabelled(swapped, [None if said else False for said in swapped.said])
         noise = _noise(len(samples), generator)
         heard = adapter.from_audio(noise)
-        invented = self._labelled(name, "noise", noise, adapter.generate(heard, {}), "")
+        invented = self._labelled(name, "noise", noise, adapter.generate(heard, self._gen_args), "")
         yield _relabelled(invented, [False] * len(invented.words))
 
     def _labelled(
@@ -124,7 +129,7 @@ class UnsaidWords:
     def _times(self, speech: SpeechInput, text: str) -> NDArray[np.float64]:
         """When the words of a text are spoken, as shares of the duration."""
         adapter = self._adapter
-        sequence = adapter.force(speech, text, {})
+        sequence = adapter.force(speech, text, self._gen_args)
         words = self._words(sequence)
         removed = removed_value(adapter, speech, self._baselines)
         removals = measure_removals(adapter, speech, sequence, removed, _PASSES_FOR_TIMES, _BATCH)
@@ -178,7 +183,7 @@ class UnsaidWords:
         said: Sequence[bool | None],
     ) -> LabelledText:
         speech = self._adapter.from_audio(samples)
-        sequence = self._adapter.force(speech, text, {})
+        sequence = self._adapter.force(speech, text, self._gen_args)
         words = self._words(sequence)
         if len(words) != len(said):
             raise ArgumentError(f"{name}: its text has other words when it is cut.")
@@ -192,10 +197,13 @@ def _relabelled(found: LabelledText, said: Sequence[bool | None]) -> LabelledTex
 
 
 def _noise(n_samples: int, generator: np.random.Generator) -> NDArray[np.float32]:
-    """White, pink or brown noise, at any level at which a model may hear words in it."""
+    """Silence, or noise at any level at which a model may hear words in it."""
+    slope = _SLOPES[generator.integers(len(_SLOPES))]
+    if slope is None:
+        return np.zeros(n_samples, dtype=np.float32)
     spectrum = np.fft.rfft(generator.standard_normal(n_samples))
     steps = np.maximum(1, np.arange(len(spectrum)))
-    noise = np.fft.irfft(spectrum / steps ** generator.choice(_SLOPES), n_samples)
+    noise = np.fft.irfft(spectrum / steps**slope, n_samples)
     level = 10 ** (generator.uniform(*_LEVELS) / 20)
     noise *= level / max(1e-12, float(np.sqrt(np.mean(noise**2))))
     return np.clip(noise, -1.0, 1.0).astype(np.float32)

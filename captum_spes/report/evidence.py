@@ -27,4 +27,5 @@ def evidence_summary(report: EvidenceReport) -> str:
     verdicts = ("heard", "not heard", "cannot tell")
     shares = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)
     misfit = f"\nnot calibrated for this: {report.misfit}" if report.misfit else ""
-    return f"{len(report.words)} words: {shares}\nverdicts {report.rule}{misfit}"
+    words = "word" if len(report.words) == 1 else "words"
+    return f"{len(report.words)} {words}: {shares}\nverdicts {report.rule}{misfit}"

@@ -8,6 +8,7 @@ from captum_spes.speech.methods import METHODS, Method, named_methods, register
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.utterance_methods import SpeechAttribution
+from captum_spes.speech.verdicts import VerdictRule, read_rules, shipped_rules, write_rules
 
 __all__ = [
     "METHODS",
@@ -20,8 +21,12 @@ __all__ = [
     "SpeechAttribution",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
+    "VerdictRule",
     "Word",
     "WordEvidence",
     "named_methods",
+    "read_rules",
     "register",
+    "shipped_rules",
+    "write_rules",
 ]

@@ -21,6 +21,7 @@ from captum_spes.errors import (
     function,
     instance_of,
     several,
+    truth,
     warn_caller,
     whole_number,
 )
@@ -39,7 +40,7 @@ from captum_spes.speech.removals import checked_passes
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.transcript import Transcript, Window
-from captum_spes.speech.verdicts import VerdictRule, choose_rule, family_of, shipped_rules
+from captum_spes.speech.verdicts import VerdictRule, choose_rule, shipped_rules
 from captum_spes.speech.windows import transcribe
 
 # Seconds by which the same recording differs between formats.
@@ -468,6 +469,7 @@ class SpeechToTextAttribution:
             >>> report.save("speech.srt")
         """
         checker = self._checker(passes, baselines, rules, perturbations_per_eval)
+        truth("show_progress", show_progress)
         if on_words is not None:
             function("on_words", on_words)
         if target is None:
@@ -497,7 +499,7 @@ class SpeechToTextAttribution:
         known = shipped_rules() if rules is None else several("rules", rules, "a sequence of rules")
         for rule in known:
             instance_of("rules", rule, VerdictRule, "a sequence of VerdictRule")
-        rule, misfit = choose_rule(known, family_of(self.adapter), baselines, count)
+        rule, misfit = choose_rule(known, self.adapter, baselines, count)
         if misfit is not None:
             warn_caller(f"the verdicts' rule was not calibrated for this check: {misfit}.")
         return Checker(self.adapter, count, baselines, rule, misfit, few)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from captum_spes.errors import ArgumentError
 from captum_spes.io.samples import read_samples
 from captum_spes.maps import group_words
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
@@ -166,7 +167,19 @@ def spoken_words(adapter: Any, sequence: TargetSequence, rows: Sequence[int]) ->
             found[-1] = replace(found[-1], written=found[-1].written + written)
         else:  # an opening bracket, for example
             before += written
+    if found and before:
+        found[-1] = replace(found[-1], written=found[-1].written + before)
     return found
+
+
+def in_order(words: Sequence[WordEvidence], earliest: float) -> list[WordEvidence]:
+    """Words none of which begins before the one before it ends: windows can overlap."""
+    ordered = []
+    for word in words:
+        start = max(word.start, earliest)
+        earliest = max(word.end, start)
+        ordered.append(replace(word, start=start, end=earliest))
+    return ordered
 
 
 def windows_to_check(
@@ -190,6 +203,8 @@ def windows_to_check(
         samples = read_samples(audio, rate, adapter.sampling_rate)
         windows = _transcribed(adapter, samples, gen_args, chunk_seconds)
         return windows, len(samples) / adapter.sampling_rate
+    if chunk_seconds is not None:
+        raise ArgumentError("chunk_seconds has no effect on a target or on features: leave it out.")
     speech = read_speech(adapter, audio, rate)
     sequence = (
         adapter.generate(speech, gen_args)
@@ -246,7 +261,7 @@ def report_of(
             for segment in checker.segments(window):
                 if segment:
                     segments.append((len(words), len(words) + len(segment)))
-                    words += segment
+                    words += in_order(segment, words[-1].end if words else 0.0)
             progress.update(round(window.start + window.speech.seconds, 1) - progress.n)
             if on_words is not None and len(words) > first:
                 on_words(words[first:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_spes.errors import optional_library
+from captum_spes.errors import instance_of, optional_library
 from captum_spes.speech.evidence_files import write_report
 from captum_spes.speech.verdicts import VerdictRule
 
@@ -24,7 +24,9 @@ class WordEvidence:
 
     Attributes:
         word: its text.
-        start: seconds from the start of the recording: where the audio begins that speaks for it.
+        start: seconds from the start of the recording: where the stretch of audio begins that
+            speaks for it. The time is handed to the words in their order, pauses included; a word
+            that nobody said gets a stretch, too.
         end: likewise.
         evidence: nats: by how much the model's distributions at the word's tokens move
             (Kullback-Leibler divergence) when the stretch of audio is removed that matters most.
@@ -140,4 +142,5 @@ class EvidenceReport:
             >>> report.save("speech.json")
             >>> report.save("speech.srt")
         """
+        instance_of("path", path, (str, os.PathLike), "a path")
         write_report(self, Path(path))

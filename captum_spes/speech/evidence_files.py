@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ _FORMAT = "captum_spes evidence, version 1"
 # What is read in one glance.
 _LETTERS_PER_SUBTITLE = 84
 _SECONDS_PER_SUBTITLE = 7.0
-_LEAST_SECONDS = 1e-3
+_LEAST_SECONDS = 0.01
 
 
 def write_report(report: EvidenceReport, path: Path) -> None:
@@ -46,7 +47,7 @@ def as_json(report: EvidenceReport) -> str:
         "rule": asdict(report.rule),
         "versions": versions(),
     }
-    return json.dumps(saved, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(saved, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(report: EvidenceReport) -> str:
@@ -69,10 +70,13 @@ def as_textgrid(report: EvidenceReport) -> str:
         "evidence": lambda word: f"{word.evidence:.3f}",
         "verdict": lambda word: word.verdict,
     }
-    end = max(report.seconds, _LEAST_SECONDS)
-    words = [word for word in report.words if word.end - word.start >= _LEAST_SECONDS]
+    places = _places(report.words)
+    end = max([report.seconds, _LEAST_SECONDS, *(end for _, end in places)])
     for name, label in tiers.items():
-        entries = [(word.start, word.end, label(word)) for word in words]
+        entries = [
+            (start, end, label(word))
+            for (start, end), word in zip(places, report.words, strict=True)
+        ]
         # praatio takes no tier without an entry, unless it is told how long it lasts.
         grid.addTier(textgrid.IntervalTier(name, entries, minT=0.0, maxT=end))
     return _written(lambda file: grid.save(str(file), "long_textgrid", includeBlankSpaces=True))
@@ -83,10 +87,9 @@ def as_subtitles(report: EvidenceReport, kind: str) -> str:
     pysubs2 = optional_library("pysubs2", "writing subtitles", "check")
     file = pysubs2.SSAFile()
     for words in _cues(report):
-        event = pysubs2.SSAEvent(
-            start=pysubs2.make_time(s=words[0].start), end=pysubs2.make_time(s=words[-1].end)
-        )
-        event.plaintext = visible("".join(map(_marked, words)).strip())
+        start, end = words[0].start, max(words[-1].end, words[0].start + _LEAST_SECONDS)
+        event = pysubs2.SSAEvent(start=pysubs2.make_time(s=start), end=pysubs2.make_time(s=end))
+        event.plaintext = _for_subtitles("".join(map(_marked, words)).strip(), kind)
         file.append(event)
     return str(file.to_string(kind))
 
@@ -113,6 +116,22 @@ def _cues(report: EvidenceReport) -> Iterator[list[WordEvidence]]:
             cue.append(word)
         if cue:
             yield cue
+
+
+def _places(words: list[WordEvidence]) -> list[tuple[float, float]]:
+    """Start and end of each word, none without duration and none before the end of another."""
+    places, earliest = [], 0.0
+    for word in words:
+        start = max(word.start, earliest)
+        earliest = max(word.end, start + _LEAST_SECONDS)
+        places.append((start, earliest))
+    return places
+
+
+def _for_subtitles(text: str, kind: str) -> str:
+    """A text that players show as it is; braces and backslashes would be commands to some."""
+    shown = visible(text).translate(str.maketrans("{}\\", "()/"))
+    return html.escape(shown, quote=False) if kind == "vtt" else shown
 
 
 def _marked(word: WordEvidence) -> str:

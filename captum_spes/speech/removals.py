@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, whole_number
+from captum_spes.errors import ArgumentError, shown, whole_number
 from captum_spes.speech.models import SpeechInput, TargetSequence
 
 MOST_PASSES = 40
 # Of a recording: long enough to hold any word whole, short enough to leave its context.
 _SHARE = 1 / 3
+# A token that is less likely counts as that unlikely.
+_MOST_NATS = 100.0
 # Where windows lie, finer from group to group. Of the last only some are used: they are spread.
 _PLACES = (
     (0.0, 0.5, 1.0),
@@ -55,7 +58,7 @@ def checked_passes(passes: object) -> int:
     """Return a number of passes, or raise where no check can have it."""
     count = whole_number("passes", passes, 1)
     if count > MOST_PASSES:
-        raise ArgumentError(f"passes must be at most {MOST_PASSES}, got {count}.")
+        raise ArgumentError(f"passes must be at most {MOST_PASSES}, got {shown(count)}.")
     return count
 
 
@@ -117,24 +120,44 @@ def measure_removals(
         states: of the intact recording; None where they have to be computed.
     """
     masks = removal_masks(passes, len(speech.spectrogram))
-    ids = sequence.explained_ids.to(adapter.device)
+    ids = sequence.explained_ids
 
     def encoded(spectrograms: Tensor) -> Tensor:
         found: Tensor = adapter.encode(speech, spectrograms.to(adapter.device))
         return found
 
-    def expected(states: Tensor) -> Tensor:
-        logits: Tensor = adapter.output_layer(adapter.decode(states, sequence))
-        return logits.log_softmax(-1)
+    def expected(states: Tensor) -> Iterator[Tensor]:
+        # One example at a time: of a large vocabulary few logits fit into the memory.
+        for hidden in adapter.decode(states, sequence):
+            yield _log_probabilities(adapter.output_layer(hidden))
 
     with torch.no_grad():
-        intact = expected(encoded(speech.spectrogram[None]) if states is None else states)
-        own = intact.gather(-1, ids[None, :, None])[..., 0]
+        (intact,) = expected(encoded(speech.spectrogram[None]) if states is None else states)
+        probabilities, own = intact.exp(), _of_ids(intact, ids)
         divergences, losses = [], []
         for few in masks.split(perturbations_per_eval):
             copies = torch.where(few[..., None], removed, speech.spectrogram)
-            logs = expected(encoded(copies))
-            divergences.append((intact.exp() * (intact - logs)).nan_to_num().sum(-1))
-            losses.append(own - logs.gather(-1, ids.expand(len(few), -1)[..., None])[..., 0])
-    found = [torch.cat(parts).double().cpu() for parts in (divergences, losses, [own])]
-    return Removals(masks, found[0].clamp_min(0.0), found[1], found[2][0])
+            for logs in expected(encoded(copies)):
+                divergences.append((probabilities * (intact - logs)).sum(-1).double().cpu())
+                losses.append((own - _of_ids(logs, ids)).double().cpu())
+    return Removals(
+        masks,
+        torch.stack(divergences).clamp_min(0.0),
+        torch.stack(losses),
+        own.double().cpu(),
+    )
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    """Of ``(tokens, vocab)``; a token that cannot be is taken to be as unlikely as can be told."""
+    if bool(torch.isnan(logits).any()):
+        raise ArgumentError(
+            "the model gives NaN for this recording, or a copy of it with a part removed: its "
+            "weights, or their precision, cannot be used."
+        )
+    return logits.log_softmax(-1).clamp_min(-_MOST_NATS)
+
+
+def _of_ids(logs: Tensor, ids: Tensor) -> Tensor:
+    """The log-probability of each token's own id."""
+    return logs.gather(-1, ids.to(logs.device)[:, None])[:, 0]

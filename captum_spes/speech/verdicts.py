@@ -25,9 +25,16 @@ from captum_spes.errors import (
 from captum_spes.io.files import write_whole
 from captum_spes.io.texts import parse_json, read_text
 from captum_spes.speech.measures import MEASURES
+from captum_spes.speech.removals import checked_passes
+from captum_spes.text import visible
 
 _FORMAT = "captum_spes verdict rules, version 1"
 _SHIPPED = "verdict_rules.json"
+ERROR_RATES = ("accused", "missed", "undecided_said", "undecided_unsaid")
+# Of weights and thresholds: no score overflows.
+_MOST = 1e6
+# A model with more, or fewer, times the parameters is another.
+_MOST_RATIO = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +46,25 @@ class VerdictRule:
     logarithm of the odds that it was said, had as many words been said as not.
 
     Attributes:
-        family: the models that it was calibrated on, by the name that their configuration has.
+        family: of the model that it was calibrated on, by the name that its configuration has.
+        n_parameters: of that model; 0 where nobody knows.
         baselines: the removed value, "mean" or "silence".
         passes: perturbed inputs per window.
         weights: one per measure.
         bias: added to the sum.
         heard_from: a score from here on means *heard*.
         not_heard_below: a score below means *not heard*; between the two nobody can tell.
-        error_rates: measured on recordings that the rule was not made from: shares of the words
-            that were said and called *not heard* (``accused``), that were not said and called
-            *heard* (``missed``), and of either that nobody could tell (``undecided_said``,
-            ``undecided_unsaid``).
+        error_rates: measured on recordings that neither weights nor thresholds were made from:
+            shares of the words that were said and called *not heard* (``accused``), that were not
+            said and called *heard* (``missed``), and of either that nobody could tell
+            (``undecided_said``, ``undecided_unsaid``).
+        missed_by_kind: the share that is missed, by how the words were made.
         n_words: how many words that was, said and not said.
         calibrated_on: model and recordings, in words.
     """
 
     family: str
+    n_parameters: int
     baselines: str
     passes: int
     weights: Mapping[str, float]
@@ -62,8 +72,29 @@ class VerdictRule:
     heard_from: float
     not_heard_below: float
     error_rates: Mapping[str, float]
+    missed_by_kind: Mapping[str, float]
     n_words: tuple[int, int]
     calibrated_on: str
+
+    def __post_init__(self) -> None:
+        for name in ("family", "baselines", "calibrated_on"):
+            instance_of(name, getattr(self, name), str, "a text")
+        for name in ("bias", "heard_from", "not_heard_below"):
+            _finite(name, getattr(self, name))
+        checked_passes(self.passes)
+        whole_number("n_parameters", self.n_parameters, 0)
+        _check_numbers("weights", self.weights, MEASURES)
+        _check_numbers("error_rates", self.error_rates, ERROR_RATES)
+        _check_numbers("missed_by_kind", self.missed_by_kind, None)
+        for rate in (*self.error_rates.values(), *self.missed_by_kind.values()):
+            if not 0 <= rate <= 1:
+                raise ArgumentError(f"error rates must lie in [0, 1], got {rate}")
+        if len(self.n_words) != 2:
+            raise ArgumentError(f"n_words must be two numbers, got {self.n_words}")
+        for count in self.n_words:
+            whole_number("n_words", count, 0)
+        if self.not_heard_below > self.heard_from:
+            raise ArgumentError("not_heard_below must not exceed heard_from")
 
     def scores(self, measures: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score words, ``(words, measures)`` to ``(words,)``."""
@@ -85,7 +116,7 @@ class VerdictRule:
         rates = {name: f"{100 * rate:.1f} %" for name, rate in self.error_rates.items()}
         said, unsaid = self.n_words
         return (
-            f"calibrated on {self.calibrated_on}: of {said} words that were said "
+            f"calibrated on {visible(self.calibrated_on)}: of {said} words that were said "
             f"{rates['accused']} are called not heard ({rates['undecided_said']} nobody can tell), "
             f"of {unsaid} that were not said {rates['missed']} are called heard "
             f"({rates['undecided_unsaid']})"
@@ -166,19 +197,30 @@ def family_of(adapter: Any) -> str:
     return str(getattr(config, "model_type", type(adapter).__name__))
 
 
+def size_of(adapter: Any) -> int:
+    """How many parameters the model has; 0 where nobody knows."""
+    parameters = getattr(getattr(adapter, "model", None), "parameters", None)
+    return sum(parameter.numel() for parameter in parameters()) if callable(parameters) else 0
+
+
 def choose_rule(
-    rules: Sequence[VerdictRule], family: str, baselines: str, passes: int
+    rules: Sequence[VerdictRule], adapter: Any, baselines: str, passes: int
 ) -> tuple[VerdictRule, str | None]:
     """The rule that fits best, and what it was not calibrated for, in words; None if all fits.
 
-    Of equal family and removed value the one with the nearest number of passes, as a ratio.
+    Of equal family and removed value a model of like size comes first, then the number of passes.
     """
+    family, size = family_of(adapter), size_of(adapter)
     if not rules:
         raise ArgumentError("there is no verdict rule.")
 
-    def misfit(rule: VerdictRule) -> tuple[bool, bool, float]:
+    def of_other_size(rule: VerdictRule) -> bool:
+        sizes = sorted((rule.n_parameters, size))
+        return sizes[0] > 0 and sizes[1] > _MOST_RATIO * sizes[0]
+
+    def misfit(rule: VerdictRule) -> tuple[bool, bool, bool, float]:
         ratio = abs(math.log(rule.passes / passes))
-        return rule.family != family, rule.baselines != baselines, ratio
+        return rule.family != family, rule.baselines != baselines, of_other_size(rule), ratio
 
     rule = min(rules, key=misfit)
     differences = [
@@ -190,6 +232,9 @@ def choose_rule(
         )
         if asked != own
     ]
+    if rule.family == family and of_other_size(rule):
+        millions = (f"{count / 1e6:.0f}" for count in (size, rule.n_parameters))
+        differences.append("{} million parameters instead of {}".format(*millions))
     return rule, ", ".join(differences) or None
 
 
@@ -213,35 +258,21 @@ def _rule(saved: Any) -> VerdictRule:
     names = [field.name for field in fields(VerdictRule)]
     if sorted(saved) != sorted(names):
         raise ArgumentError(f"a rule must have {', '.join(names)}")
-    weights, rates = saved["weights"], saved["error_rates"]
-    instance_of("weights", weights, dict, "an object")
-    instance_of("error_rates", rates, dict, "an object")
-    if set(weights) != set(MEASURES):
-        raise ArgumentError(f"weights must be of {', '.join(MEASURES)}")
-    numbers = {name: _finite(name, value) for name, value in {**weights, **rates}.items()}
-    thresholds = {
-        name: _finite(name, saved[name]) for name in ("bias", "heard_from", "not_heard_below")
-    }
-    if thresholds["not_heard_below"] > thresholds["heard_from"]:
-        raise ArgumentError("not_heard_below must not exceed heard_from")
     counts = several("n_words", saved["n_words"], "two numbers")
-    if len(counts) != 2:
-        raise ArgumentError(f"n_words must be two numbers, got {counts}")
-    said, unsaid = counts
-    return VerdictRule(
-        family=str(saved["family"]),
-        baselines=str(saved["baselines"]),
-        passes=whole_number("passes", saved["passes"], 1),
-        weights={name: numbers[name] for name in MEASURES},
-        error_rates={name: numbers[name] for name in rates},
-        n_words=(whole_number("n_words", said, 0), whole_number("n_words", unsaid, 0)),
-        calibrated_on=str(saved["calibrated_on"]),
-        **thresholds,
-    )
+    return VerdictRule(**{**saved, "n_words": tuple(counts)})
+
+
+def _check_numbers(name: str, given: Any, names: Sequence[str] | None) -> None:
+    """Raise unless they are finite numbers, with just these names; None for any."""
+    instance_of(name, given, Mapping, "an object")
+    if names is not None and set(given) != set(names):
+        raise ArgumentError(f"{name} must be of {', '.join(names)}")
+    for key, value in given.items():
+        _finite(key, value)
 
 
 def _finite(name: str, value: object) -> float:
     number = real_number(name, value)
-    if not math.isfinite(number):
-        raise ArgumentError(f"{name} must be finite, got {number}")
+    if not abs(number) < _MOST:
+        raise ArgumentError(f"{name} must lie within {_MOST:g} of 0, got {number}")
     return number

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from captum_spes.cli import main
 from captum_spes.demo import load_examples
@@ -21,8 +22,11 @@ RUN = [sys.executable, "-m", "captum_spes.cli"]
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return load_examples()[0].path
+def clip(tmp_path_factory):
+    """The beginning of a bundled recording: few words, and few figures to draw."""
+    example, file = load_examples()[0], tmp_path_factory.mktemp("clip") / "short.flac"
+    soundfile.write(file, example.audio[:9_600], 16_000)
+    return file
 
 
 def everything(folder):

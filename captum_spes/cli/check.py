@@ -88,7 +88,7 @@ def add_check(commands: Any) -> None:
         metavar="MANIFEST",
         help="make verdict rules for this model from recordings whose texts are right (JSONL), and "
         f"write them to --out/{_RULES}; words that were not said are made by cutting, silencing, "
-        "swapping texts, and noise",
+        "swapping words, and noise",
     )
     add_model_options(check)
     check.set_defaults(run=_check)

@@ -67,12 +67,12 @@ def calibrate(
     Make the rules of ``SpeechToTextAttribution.check`` from recordings whose texts are right.
 
     Of each recording the words are taken that the model gets right, and words that were not said:
-    the whole text with the second half cut off, with a third of the recording silenced, the text of
-    the next recording, and what the model writes when noise or silence takes the recording's place.
-    A logistic regression on the words' measures tells them apart. The thresholds aim at 2 % of the
-    words that were said being called not heard, and 5 % of the others heard; how often it really
-    errs is measured on recordings that neither weights nor thresholds were made from
-    (cross-validation in five parts).
+    the whole text with the second half of the recording cut off, and with half of it silenced, the
+    text with every fourth word swapped for one of the next recording's, and what the model writes
+    when noise or silence takes the recording's place. A logistic regression on the words' measures
+    tells them apart. The thresholds aim at 2 % of the words that were said being called not heard,
+    and 5 % of the others heard; how often the rule really errs is measured on recordings that
+    neither weights nor thresholds were made from (cross-validation in five parts).
 
     Args:
 
@@ -138,8 +138,9 @@ def calibrate(
             f"calibrating needs at least {FEWEST_RECORDINGS} recordings that can be used, got "
             f"{n_used}."
         )
-    # A folder's place on this machine is nobody's business.
-    about = f"{PurePath(adapter.model_id).name}, {n_used} recordings"
+    # The last two parts of a folder, or a hub name; where it lies is nobody's business.
+    model = "/".join(PurePath(adapter.model_id).parts[-2:])
+    about = f"{model}, {n_used} recordings"
     return [_rule(words, adapter, baselines, count, about) for count, words in found.items()]
 
 

@@ -1,7 +1,7 @@
 """Words that were not said, made from recordings whose texts are right.
 
-A recording is cut, a stretch of it is silenced, its text is swapped for another's, and noise takes
-its place: then it is known which words are not in the audio.
+A recording is cut, a stretch of it is silenced, words of its text are swapped for others, and noise
+takes its place: then it is known which words are not in the audio.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ from captum_spes.speech.models import SpeechInput, TargetSequence
 from captum_spes.speech.removals import measure_removals
 
 # Passes that find out when the words of a recording are spoken.
-_PASSES_FOR_TIMES = 24
+_PASSES_FOR_TIMES = 12
 _BATCH = 4
-# Words on either side of a cut that may lie on its other side.
-_UNSURE = 1
-_SILENCED = 1 / 3
+# Seconds on either side of a cut: a word there may lie on its other side.
+_UNSURE = 0.5
+_FEWEST_WORDS = 3
+_SILENCED = 1 / 2
+# Words from one that is swapped to the next.
+_EVERY = 4
+_MARKS = ".,;:?!\"'()[]"
 # Of noise, in decibels below full scale.
 _LEVELS = (-60.0, -10.0)
 # White, pink and brown noise, and silence.
@@ -93,14 +97,15 @@ class UnsaidWords:
         yield self._labelled(name, "as it is", samples, own, utterance.text)
         text = utterance.text
         times = self._times(speech, text)
-        if len(times) > 2 * _UNSURE + 1:
+        if len(times) >= _FEWEST_WORDS:
             yield self._cut(name, samples, text, times)
             yield self._silenced(name, samples, text, times, generator)
         with suppress(ArgumentError):  # another recording's text may be one that cannot be written
-            sequence = adapter.force(speech, other.text, self._gen_args)
+            sequence = adapter.force(
+                speech, _with_words_of(text, other.text, generator), self._gen_args
+            )
             swapped = self._labelled(name, "swapped", samples, sequence, text)
-            # A word that both texts have may match, and may as well be guessed.
-            yield _relabelled(swapped, [None if said else False for said in swapped.said])
+            yield _relabelled(swapped, [bool(said) for said in swapped.said])
         noise = _noise(len(samples), generator)
         heard = adapter.from_audio(noise)
         invented = self._labelled(name, "noise", noise, adapter.generate(heard, self._gen_args), "")
@@ -141,12 +146,10 @@ class UnsaidWords:
         self, name: str, samples: NDArray[np.float32], text: str, times: NDArray[np.float64]
     ) -> LabelledText:
         """The recording up to the middle of its words, with the whole text."""
-        half = len(times) // 2
-        kept = samples[: max(1, round(float(times[half, 0]) * len(samples)))]
-        said = [
-            None if abs(place - half + 0.5) <= _UNSURE else place < half
-            for place in range(len(times))
-        ]
+        end = float(times[len(times) // 2, 0])
+        kept = samples[: max(1, round(end * len(samples)))]
+        margin = self._margin(samples)
+        said = [_side(time, end - margin, end + margin) for time in times]
         return self._forced(name, "cut", kept, text, said)
 
     def _silenced(
@@ -162,17 +165,18 @@ class UnsaidWords:
         end = start + _SILENCED
         silenced = samples.copy()
         silenced[round(start * len(samples)) : round(end * len(samples))] = 0.0
-        inside = (times[:, 0] >= start) & (times[:, 1] <= end)
-        outside = (times[:, 1] <= start) | (times[:, 0] >= end)
-        said: list[bool | None] = [
-            None if not (inside[place] or outside[place]) else bool(outside[place])
-            for place in range(len(times))
-        ]
-        # Words beside those that change sides may lie on the other side.
-        borders = [p for p in range(1, len(said)) if said[p] != said[p - 1]]
-        for border in borders:
-            said[border - 1 : border + 1] = [None, None]
+        margin = self._margin(samples)
+        said: list[bool | None] = []
+        for time in times:
+            before = _side(time, start - margin, start + margin)
+            after = _side(time, end - margin, end + margin)
+            is_inside, is_outside = before is False and after is True, before or after is False
+            said.append(False if is_inside else True if is_outside else None)
         return self._forced(name, "silenced", silenced, text, said)
+
+    def _margin(self, samples: NDArray[np.float32]) -> float:
+        """The share of the duration by which a word's time may be wrong."""
+        return _UNSURE * float(self._adapter.sampling_rate) / len(samples)
 
     def _forced(
         self,
@@ -188,6 +192,25 @@ class UnsaidWords:
         if len(words) != len(said):
             raise ArgumentError(f"{name}: its text has other words when it is cut.")
         return LabelledText(name, kind, speech, sequence, tuple(words), tuple(said))
+
+
+def _side(time: NDArray[np.float64], earlier: float, later: float) -> bool | None:
+    """True for a word that ends before a border, False for one that starts after it; None where the
+    word lies between the earliest and the latest place that the border may have."""
+    return True if time[1] <= earlier else False if time[0] >= later else None
+
+
+def _with_words_of(text: str, other: str, generator: np.random.Generator) -> str:
+    """A text in which every fourth word, or the only one, is replaced by one of another text."""
+    words = text.split()
+    own = {word.strip(_MARKS).casefold() for word in words}
+    others = [word.strip(_MARKS) for word in other.split()]
+    strange = [word for word in others if word and word.casefold() not in own]
+    if not strange:
+        raise ArgumentError("the other text has no word of its own.")
+    for place in range(int(generator.integers(min(_EVERY, len(words)))), len(words), _EVERY):
+        words[place] = str(generator.choice(strange))
+    return " ".join(words)
 
 
 def _relabelled(found: LabelledText, said: Sequence[bool | None]) -> LabelledText:

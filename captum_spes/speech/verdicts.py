@@ -33,7 +33,7 @@ _SHIPPED = "verdict_rules.json"
 ERROR_RATES = ("accused", "missed", "undecided_said", "undecided_unsaid")
 # Of weights and thresholds: no score overflows.
 _MOST = 1e6
-# A model with more, or fewer, times the parameters is another.
+# A rule says little of a model with more times the parameters.
 _MOST_RATIO = 10
 
 
@@ -208,19 +208,19 @@ def choose_rule(
 ) -> tuple[VerdictRule, str | None]:
     """The rule that fits best, and what it was not calibrated for, in words; None if all fits.
 
-    Of equal family and removed value a model of like size comes first, then the number of passes.
+    Of equal family and removed value a model that is not much smaller comes first, then the number
+    of passes.
     """
     family, size = family_of(adapter), size_of(adapter)
     if not rules:
         raise ArgumentError("there is no verdict rule.")
 
-    def of_other_size(rule: VerdictRule) -> bool:
-        sizes = sorted((rule.n_parameters, size))
-        return sizes[0] > 0 and sizes[1] > _MOST_RATIO * sizes[0]
+    def of_smaller_model(rule: VerdictRule) -> bool:
+        return size > _MOST_RATIO * rule.n_parameters > 0
 
     def misfit(rule: VerdictRule) -> tuple[bool, bool, bool, float]:
         ratio = abs(math.log(rule.passes / passes))
-        return rule.family != family, rule.baselines != baselines, of_other_size(rule), ratio
+        return rule.family != family, rule.baselines != baselines, of_smaller_model(rule), ratio
 
     rule = min(rules, key=misfit)
     differences = [
@@ -232,7 +232,7 @@ def choose_rule(
         )
         if asked != own
     ]
-    if rule.family == family and of_other_size(rule):
+    if rule.family == family and of_smaller_model(rule):
         millions = (f"{count / 1e6:.0f}" for count in (size, rule.n_parameters))
         differences.append("{} million parameters instead of {}".format(*millions))
     return rule, ", ".join(differences) or None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pysubs2
@@ -35,14 +36,13 @@ def test_the_bundled_recording(capsys):
     assert "% are called not heard" in out  # how often the rule errs
 
 
-def test_a_text_that_is_not_quite_right(capsys):
-    text = FIRST.text.replace("bakery", "school")
-    status, out, error = run(capsys, FIRST.path, *DEMO, "--target", text, "--fail-above", "5%")
+def test_a_text_that_nobody_said(capsys):
+    arguments = (FIRST.path, *DEMO, "--target", SECOND.text)
+    status, out, error = run(capsys, *arguments, "--fail-above", "5%")
     assert status == 1
-    (line,) = [line for line in out.splitlines() if " school " in line]
-    assert "not heard" in line
-    assert "7.7 % of the words were not heard, more than 5 %" in error
-    status, _, error = run(capsys, FIRST.path, *DEMO, "--target", text, "--fail-above", "0.1")
+    assert sum("not heard" in line for line in out.splitlines()[1:9]) >= 5
+    assert "% of the words were not heard, more than 5 %" in error
+    status, _, error = run(capsys, *arguments, "--fail-above", "1.0")
     assert (status, error) == (0, "")
 
 
@@ -67,7 +67,8 @@ def test_formats_are_printed_and_written(capsys, tmp_path, kind):
     if kind in n_words:
         assert n_words[kind]() == len(FIRST.words)
     else:
-        assert " ".join(event.plaintext for event in pysubs2.load(str(file))) == FIRST.text
+        text = " ".join(event.plaintext for event in pysubs2.load(str(file)))
+        assert re.sub(r"\[([^]?]*)\??\]", r"\1", text) == FIRST.text
 
 
 def test_the_table_is_written_as_json_and_csv(capsys, tmp_path):

@@ -162,13 +162,21 @@ class TestVerdicts:
         assert np.mean([word.heard is True for word in words]) > 0.9
 
     def test_a_word_that_was_swapped_is_not_heard(self, demo):
-        explainer, (example, *_) = demo
-        assert "bakery" in example.text
-        report = explainer.check(example.path, target=example.text.replace("bakery", "school"))
-        by_word = {word.word: word for word in report.words}
-        assert by_word["school"].heard is False
-        assert [word.word for word in report.not_heard] == ["school"]
-        assert by_word["Anna"].heard is True
+        """One word of each text is one of another recording."""
+        explainer, examples = demo
+        verdicts, others = [], []
+        for number, example in enumerate(examples):
+            words = example.text.split()
+            strange = [
+                w for w in examples[number - 1].text.split() if w not in words and len(w) > 4
+            ]
+            words[len(words) // 2] = strange[0].strip("?.,")
+            found = explainer.check(example.path, target=" ".join(words)).words
+            verdicts.append(found[len(words) // 2].heard)
+            others += [word.heard for word in found[: len(words) // 2]]
+        assert verdicts.count(True) <= 1
+        assert verdicts.count(False) >= 4
+        assert np.mean([heard is True for heard in others]) > 0.8
 
     def test_a_text_that_nobody_said_is_not_heard(self, demo):
         explainer, (first, second, *_) = demo
@@ -177,13 +185,18 @@ class TestVerdicts:
         assert not any(word.heard for word in report.words if word.probability < 1e-3)
 
     def test_what_is_cut_off_is_not_heard(self, demo):
-        explainer, (example, *_) = demo
-        half = example.audio[: len(example.audio) // 2]
-        ends = [word.end for word in example.words]
-        report = explainer.check(half, target=example.text)
-        last = sum(end < example.seconds / 2 for end in ends)
-        assert not any(word.heard for word in report.words[last + 1 :])
-        assert np.mean([word.heard is True for word in report.words[: last - 1]]) > 0.5
+        explainer, examples = demo
+        before, behind = [], []
+        for example in examples:
+            half = example.audio[: len(example.audio) // 2]
+            found = explainer.check(half, target=example.text).words
+            last = sum(word.end < example.seconds / 2 for word in example.words)
+            before += [word.heard for word in found[: last - 1]]
+            behind += [word.heard for word in found[last + 1 :]]
+        assert min(len(before), len(behind)) > 15
+        assert np.mean([heard is True for heard in before]) > 0.6
+        assert np.mean([heard is True for heard in behind]) < 0.15
+        assert np.mean([heard is False for heard in behind]) > 0.6
 
     def test_times_come_from_the_audio_that_speaks_for_the_words(self, demo):
         explainer, examples = demo

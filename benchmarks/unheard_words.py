@@ -120,8 +120,18 @@ def run_measure(arguments):
     with arguments.out.open("a") as file, bench.adapter.evaluation_mode():
         for item in tqdm(items):
             if item["name"] not in done:
-                file.write(json.dumps({"name": item["name"], **bench.words(item)}) + "\n")
+                line = {"name": item["name"], **bench.words(item)}
+                file.write(json.dumps(rounded(line)) + "\n")
                 file.flush()
+
+
+def rounded(value):
+    """Five digits are enough, in half the space."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: rounded(own) for key, own in value.items()}
+    return [rounded(own) for own in value] if isinstance(value, list) else value
 
 
 def items_of(arguments):
@@ -343,22 +353,26 @@ def run_table(arguments):
     said = np.array([word["said"] for word in words])
     kinds = np.array([word["kind"] for word in words])
     recordings = np.array([word["recording"] for word in words])
-    lines = []
+    chosen_of = {}
     for name, of in SETS.items():
         chosen = np.isin(kinds, of)
-        if name.startswith("b"):  # of intact recordings the words that the model gets right
+        if "clean" in of:  # of intact recordings the words that the model gets right
             chosen &= (kinds != "clean") | said
-        if said[chosen].all() or not said[chosen].any():
-            continue
-        lines += [f"\n**{name}**: {said[chosen].sum()} said, {(~said[chosen]).sum()} not said\n"]
-        lines += ["| score | ROC-AUC | precision at 90 % recall |", "|---|---|---|"]
+        if said[chosen].any() and not said[chosen].all():
+            chosen_of[name] = chosen
+    lines = [
+        f"{name}: {said[chosen].sum()} words said, {(~said[chosen]).sum()} not said"
+        for name, chosen in chosen_of.items()
+    ]
+    for title, measure in (("ROC-AUC", roc_auc), ("precision at 90 % recall", precision)):
+        lines += ["", f"| {title} | {' | '.join(chosen_of)} |", "|---" * (len(chosen_of) + 1) + "|"]
         for score, values in scores.items():
-            shown = [
+            cells = [
                 interval(values[chosen], said[chosen], recordings[chosen], measure, arguments)
-                for measure in (roc_auc, precision)
+                for chosen in chosen_of.values()
             ]
-            lines.append(f"| {score} | {shown[0]} | {shown[1]} |")
-    lines += ["", *verdict_lines(words, rules, arguments, said, kinds)]
+            lines.append(f"| {score} | {' | '.join(cells)} |")
+    lines += ["", *verdict_lines(words, rules, arguments, said, chosen_of)]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:
@@ -371,14 +385,18 @@ def items_in(path):
     return [json.loads(line) for line in text.splitlines()]
 
 
+def counted(passes):
+    return "1 pass" if passes == 1 else f"{passes} passes"
+
+
 def scores_of(words, rules, arguments):
     scores = {}
     for passes in PASSES:
         rule = chosen_rule(rules, arguments, passes)
         measures = np.array([word[f"measures@{passes}"] for word in words])
-        scores[f"check, {passes} passes"] = rule.scores(measures)
+        scores[f"check, {counted(passes)}"] = rule.scores(measures)
     for passes in PASSES:
-        scores[f"evidence alone, {passes} passes"] = np.array(
+        scores[f"evidence alone, {counted(passes)}"] = np.array(
             [word[f"evidence@{passes}"] for word in words]
         )
     if all("spes" in word for word in words):
@@ -399,15 +417,14 @@ def chosen_rule(rules, arguments, passes):
     return rule
 
 
-def verdict_lines(words, rules, arguments, said, kinds):
+def verdict_lines(words, rules, arguments, said, chosen_of):
     lines = ["| passes | set | said: not heard | cannot tell | not said: heard | cannot tell |"]
     lines += ["|---|---|---|---|---|---|"]
     for passes in PASSES:
         rule = chosen_rule(rules, arguments, passes)
         verdicts = rule.verdicts(np.array([word[f"measures@{passes}"] for word in words]))
         heard = np.array([{True: 1, False: -1, None: 0}[verdict] for verdict in verdicts])
-        for name, of in SETS.items():
-            chosen = np.isin(kinds, of)
+        for name, chosen in chosen_of.items():
             shares = [
                 100 * np.mean(heard[chosen & (said == truth)] == value)
                 for truth, value in ((True, -1), (True, 0), (False, 1), (False, 0))

@@ -102,7 +102,10 @@ def calibrate(
 
     Examples::
 
-        >>> rules = calibrate(explainer, read_manifest("manifest.jsonl"), passes=[1])
+        >>> from captum_spes.demo import MANIFEST, load_demo
+        >>> model, processor, _ = load_demo()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> rules = calibrate(explainer, read_manifest(MANIFEST), passes=[1])
         >>> report = explainer.check("speech.flac", passes=1, rules=rules)
     """
     adapter = explainer.adapter

@@ -33,6 +33,11 @@ class WordEvidence:
         probability: of the word's tokens given the audio and the words before (geometric mean).
         heard: True, False, or None where the rule cannot tell.
         written: the word as it was written, with the blank before it and its punctuation.
+
+    Examples::
+
+        >>> WordEvidence("cat", 0.5, 0.9, 6.2, 0.93, True, " cat.").verdict
+        'heard'
     """
 
     word: str

@@ -432,7 +432,8 @@ class SpeechToTextAttribution:
                         instead of the model's own, for a recording that the model takes at once.
                         Default: None, what the model writes
             passes (int, optional): Perturbed inputs per window, from 1 to 40; the intact one comes
-                        on top. More tell better, see ``docs/results.md``.
+                        on top. One tells whether a text stands without the audio; more tell the
+                        times of words better. ``docs/results.md`` says what each buys.
                         Default: 12
             gen_args, chunk_seconds: As for :meth:`transcribe`.
             baselines (str, optional): The removed value, "mean" or "silence".

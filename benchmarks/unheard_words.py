@@ -560,7 +560,7 @@ def run_time(arguments):
         adapter.attention(speech, adapter.generate(speech, {}))
 
     own = seconds_of(lambda audio: generate(adapter, audio))
-    tasks = {f"check, {n} passes": lambda a, n=n: explainer.check(a, passes=n) for n in PASSES}
+    tasks = {f"check, {counted(n)}": lambda a, n=n: explainer.check(a, passes=n) for n in PASSES}
     found = {"transcription": {"seconds": own, "ratio": 1.0}}
     for name, task in {**tasks, "attention": attention}.items():
         seconds = seconds_of(task)

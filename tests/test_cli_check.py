@@ -40,7 +40,7 @@ def test_a_text_that_nobody_said(capsys):
     arguments = (FIRST.path, *DEMO, "--target", SECOND.text)
     status, out, error = run(capsys, *arguments, "--fail-above", "5%")
     assert status == 1
-    assert sum("not heard" in line for line in out.splitlines()[1:9]) >= 5
+    assert sum("not heard" in line for line in out.splitlines()[1:9]) >= 4
     assert "% of the words were not heard, more than 5 %" in error
     status, _, error = run(capsys, *arguments, "--fail-above", "1.0")
     assert (status, error) == (0, "")

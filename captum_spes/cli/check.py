@@ -18,12 +18,14 @@ from captum_spes.cli.options import (
     positive,
     print_text,
     print_written,
+    take_bundled_recording,
     tell,
 )
 from captum_spes.cli.recordings import check_there, read_recording, what_happened
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
+from captum_spes.speech.evidence_files import FORMATS
 from captum_spes.text import for_terminal, visible
 
 _TABLE = "table"
@@ -58,8 +60,8 @@ def add_check(commands: Any) -> None:
         "--passes",
         type=positive,
         metavar="N",
-        help="perturbed inputs per window, 1 to 40: more tell better and take longer (default: 12; "
-        "for --calibrate 1, 4, 12 and 40)",
+        help="perturbed inputs per window, 1 to 40: more tell the times of words better and take "
+        "longer (default: 12; for --calibrate 1, 4, 12 and 40)",
     )
     add(
         "--baselines",
@@ -69,7 +71,7 @@ def add_check(commands: Any) -> None:
     )
     add(
         "--format",
-        choices=(_TABLE, "json", "csv", "srt", "vtt", "textgrid"),
+        choices=(_TABLE, *(ending.removeprefix(".") for ending in FORMATS)),
         default=_TABLE,
         help="what is printed, or written with --out; in subtitles [words] were not heard, and of "
         "[words?] nobody can tell (default: %(default)s, which --out writes as JSON and CSV)",
@@ -98,7 +100,7 @@ def _check(parsed: argparse.Namespace) -> int:
     if parsed.calibrate is not None:
         _calibrate(parsed)
         return 0
-    _look_at(parsed)
+    _check_options(parsed)
     check_there(parsed.audio)
 
     from captum_spes import SPES, SpeechToTextAttribution
@@ -174,7 +176,6 @@ class _Shown:
     def end(self, report: Any, is_written: bool) -> None:
         """Print what comes after the last word."""
         from captum_spes.report.evidence import evidence_summary
-        from captum_spes.speech.evidence_files import FORMATS
 
         if self._kind == _TABLE:
             self._begin()
@@ -211,17 +212,9 @@ def _printer() -> Callable[[str, str | None], None]:
     )
 
 
-def _look_at(parsed: argparse.Namespace) -> None:
+def _check_options(parsed: argparse.Namespace) -> None:
     """Raise at options that do not go together, before a model is loaded."""
-    if parsed.audio and parsed.model is None:
-        raise ArgumentError(
-            "no model: give --model with a hub name or a folder, or --model demo for the "
-            "bundled one, which understands the bundled recordings only."
-        )
-    if not parsed.audio:
-        from captum_spes.demo import load_examples
-
-        parsed.audio = [load_examples()[0].path]
+    take_bundled_recording(parsed)
     if len(parsed.audio) > 1 and parsed.out is None and parsed.format != _TABLE:
         raise ArgumentError(f"--format {parsed.format} of several recordings needs --out DIR.")
     if parsed.target is not None and len(parsed.audio) > 1:
@@ -280,8 +273,10 @@ def _calibrate(parsed: argparse.Namespace) -> None:
         show_progress=not parsed.quiet,
         on_left_out=lambda name, error: tell(f"{visible(name)}: {what_happened(error)}"),
     )
-    about = f"{{}} of {parsed.calibrate.name}"
-    rules = [replace(rule, calibrated_on=about.format(rule.calibrated_on)) for rule in rules]
+    rules = [
+        replace(rule, calibrated_on=f"{rule.calibrated_on} of {parsed.calibrate.name}")
+        for rule in rules
+    ]
     for rule in rules:
         print_text(f"{rule.passes} passes: {rule}")
     path = folder / _RULES

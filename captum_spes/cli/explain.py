@@ -19,6 +19,7 @@ from captum_spes.cli.options import (
     print_text,
     print_written,
     settings_of,
+    take_bundled_recording,
     tell,
 )
 from captum_spes.cli.recordings import (
@@ -100,7 +101,7 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
-    _check_model(parsed)
+    take_bundled_recording(parsed)
     check_there(parsed.audio)
     if parsed.target is not None and (parsed.word or parsed.at):
         raise ArgumentError("--word and --at look in what the model writes: leave --target out.")
@@ -242,18 +243,6 @@ def _show(result: Any, folder: Path | None, label: str, tokens: list[int] | None
     if written:
         print_text("")
         print_written(written)
-
-
-def _check_model(parsed: argparse.Namespace) -> None:
-    if parsed.audio and parsed.model is None:
-        raise ArgumentError(
-            "no model: give --model with a hub name or a folder, or --model demo for the "
-            "bundled one, which understands the bundled recordings only."
-        )
-    if not parsed.audio:
-        from captum_spes.demo import load_examples
-
-        parsed.audio = [load_examples()[0].path]
 
 
 def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:

@@ -180,6 +180,19 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
     return model, processor
 
 
+def take_bundled_recording(parsed: argparse.Namespace) -> None:
+    """Let AUDIO be a bundled recording where there is none; with some, there must be a model."""
+    if parsed.audio and parsed.model is None:
+        raise ArgumentError(
+            "no model: give --model with a hub name or a folder, or --model demo for the "
+            "bundled one, which understands the bundled recordings only."
+        )
+    if not parsed.audio:
+        from captum_spes.demo import load_examples
+
+        parsed.audio = [load_examples()[0].path]
+
+
 def methods_help() -> str:
     """All methods with what they do."""
     return "; ".join(f"{method.name}: {method.about}" for method in METHODS.values())

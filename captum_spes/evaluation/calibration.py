@@ -22,7 +22,7 @@ from captum_spes.speech.measures import MEASURES, word_measures
 from captum_spes.speech.models import Generates, require
 from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.removals import checked_passes, measure_removals
-from captum_spes.speech.verdicts import VerdictRule, family_of, size_of
+from captum_spes.speech.verdicts import VerdictRule, called_by, family_of, size_of
 
 # With fewer recordings no error rate can be told.
 FEWEST_RECORDINGS = 5
@@ -30,7 +30,6 @@ FEWEST_WORDS = 20
 _FOLDS = 5
 # Shares of the words that were said, and that were not, which the rule may get wrong.
 _ACCUSED, _MISSED = 0.05, 0.05
-_BATCH = 4
 
 
 @dataclass
@@ -155,7 +154,7 @@ def _measured(
         return {}
     removed = removed_value(adapter, text.speech, baselines)
     rows = [word.rows for word in text.words]
-    removals = measure_removals(adapter, text.speech, text.sequence, removed, max(counts), _BATCH)
+    removals = measure_removals(adapter, text.speech, text.sequence, removed, max(counts))
     return {count: word_measures(removals.first(count), rows) for count in counts}
 
 
@@ -172,11 +171,13 @@ def _rule(words: _Words, adapter: Any, baselines: str, passes: int, about: str) 
     kinds = np.array(words.kinds)
     # A wrong word before it makes the model lose its place: such a word tells no error rate.
     is_undisturbed = ~(said & (kinds == "swapped"))
-    called = np.zeros(len(said))  # 1 for heard, -1 for not heard
+    called = np.zeros(len(said))
     for left_out in _folds(recordings):
         rest = ~left_out
-        fitted = _fitted(measures[rest], said[rest], recordings[rest], is_undisturbed[rest])
-        called[left_out] = _called(*fitted, measures[left_out])
+        weights, bias, low, high = _fitted(
+            measures[rest], said[rest], recordings[rest], is_undisturbed[rest]
+        )
+        called[left_out] = called_by(measures[left_out] @ weights + bias, low, high)
     weights, bias, low, high = _fitted(measures, said, recordings, is_undisturbed)
     called, said, kinds = (of[is_undisturbed] for of in (called, said, kinds))
     return VerdictRule(
@@ -223,18 +224,6 @@ def _fitted(
         low = high = (low + high) / 2
     weights, bias = _regression(measures, said)
     return weights, bias, float(low), float(high)
-
-
-def _called(
-    weights: NDArray[np.float64],
-    bias: float,
-    low: float,
-    high: float,
-    measures: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """1 for words that are heard, -1 for words that are not, 0 where nobody can tell."""
-    scores = measures @ weights + bias
-    return np.where(scores >= high, 1.0, np.where(scores < low, -1.0, 0.0))
 
 
 def _folds(recordings: NDArray[Any]) -> Iterator[NDArray[np.bool_]]:

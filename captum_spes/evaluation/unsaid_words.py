@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from captum_spes.speech.removals import measure_removals
 
 # Passes that find out when the words of a recording are spoken.
 _PASSES_FOR_TIMES = 12
-_BATCH = 4
 # Seconds on either side of a cut: a word there may lie on its other side.
 _UNSURE = 0.5
 _FEWEST_WORDS = 3
@@ -94,7 +93,7 @@ class UnsaidWords:
         name = utterance.id
         speech = adapter.from_audio(samples)
         own = adapter.generate(speech, self._gen_args)
-        yield self._labelled(name, "as it is", samples, own, utterance.text)
+        yield self._labelled(name, "as it is", speech, own, utterance.text)
         text = utterance.text
         times = self._times(speech, text)
         if len(times) >= _FEWEST_WORDS:
@@ -104,18 +103,18 @@ class UnsaidWords:
             sequence = adapter.force(
                 speech, _with_words_of(text, other.text, generator), self._gen_args
             )
-            swapped = self._labelled(name, "swapped", samples, sequence, text)
-            yield _relabelled(swapped, [bool(said) for said in swapped.said])
-        noise = _noise(len(samples), generator)
-        heard = adapter.from_audio(noise)
-        invented = self._labelled(name, "noise", noise, adapter.generate(heard, self._gen_args), "")
-        yield _relabelled(invented, [False] * len(invented.words))
+            swapped = self._labelled(name, "swapped", speech, sequence, text)
+            yield replace(swapped, said=tuple(bool(said) for said in swapped.said))
+        heard = adapter.from_audio(_noise(len(samples), generator))
+        sequence = adapter.generate(heard, self._gen_args)
+        invented = self._labelled(name, "noise", heard, sequence, "")
+        yield replace(invented, said=(False,) * len(invented.words))
 
     def _labelled(
         self,
         name: str,
         kind: str,
-        samples: NDArray[np.float32],
+        speech: SpeechInput,
         sequence: TargetSequence,
         spoken: str,
     ) -> LabelledText:
@@ -124,9 +123,7 @@ class UnsaidWords:
         matches = match_words([word.word for word in words], spoken.split())
         matched = {written for written, _ in matches.pairs}
         said = tuple(True if place in matched else None for place in range(len(words)))
-        return LabelledText(
-            name, kind, self._adapter.from_audio(samples), sequence, tuple(words), said
-        )
+        return LabelledText(name, kind, speech, sequence, tuple(words), said)
 
     def _words(self, sequence: TargetSequence) -> list[SpokenWord]:
         return spoken_words(self._adapter, sequence, range(len(sequence.explained)))
@@ -137,7 +134,7 @@ class UnsaidWords:
         sequence = adapter.force(speech, text, self._gen_args)
         words = self._words(sequence)
         removed = removed_value(adapter, speech, self._baselines)
-        removals = measure_removals(adapter, speech, sequence, removed, _PASSES_FOR_TIMES, _BATCH)
+        removals = measure_removals(adapter, speech, sequence, removed, _PASSES_FOR_TIMES)
         return word_places(
             removals, [word.rows for word in words], [len(word.word) for word in words]
         )
@@ -211,12 +208,6 @@ def _with_words_of(text: str, other: str, generator: np.random.Generator) -> str
     for place in range(int(generator.integers(min(_EVERY, len(words)))), len(words), _EVERY):
         words[place] = str(generator.choice(strange))
     return " ".join(words)
-
-
-def _relabelled(found: LabelledText, said: Sequence[bool | None]) -> LabelledText:
-    return LabelledText(
-        found.utterance, found.kind, found.speech, found.sequence, found.words, tuple(said)
-    )
 
 
 def _noise(n_samples: int, generator: np.random.Generator) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from captum_spes.speech.evidence import EvidenceReport, WordEvidence
+from captum_spes.speech.evidence import VERDICTS, EvidenceReport, WordEvidence
 from captum_spes.text import shortened, visible
 
 _LONGEST = 24
@@ -24,8 +24,7 @@ def evidence_summary(report: EvidenceReport) -> str:
     if not report.words:
         return "no word was written"
     counts = Counter(word.verdict for word in report.words)
-    verdicts = ("heard", "not heard", "cannot tell")
-    shares = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)
+    shares = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS.values())
     misfit = f"\nnot calibrated for this: {report.misfit}" if report.misfit else ""
     words = "word" if len(report.words) == 1 else "words"
     return f"{len(report.words)} {words}: {shares}\nverdicts {report.rule}{misfit}"

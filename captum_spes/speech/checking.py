@@ -17,25 +17,10 @@ from captum_spes.maps import group_words
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.inputs import Audio, is_features, read_speech, removed_value
 from captum_spes.speech.measures import word_evidence, word_measures, word_places
-from captum_spes.speech.models import SpeechInput, TargetSequence
+from captum_spes.speech.models import DecodedSegment, SpeechInput, TargetSequence
 from captum_spes.speech.removals import Removals, measure_removals
 from captum_spes.speech.verdicts import VerdictRule
-from captum_spes.speech.windows import decoded_windows
-
-
-@dataclass(frozen=True)
-class CheckedSegment:
-    """A stretch of speech in a window.
-
-    Attributes:
-        start: seconds from the start of the window.
-        end: likewise.
-        rows: which of the explained tokens were written there.
-    """
-
-    start: float
-    end: float
-    rows: tuple[int, ...]
+from captum_spes.speech.windows import decoded_windows, rows_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +39,7 @@ class CheckedWindow:
     start: float
     speech: SpeechInput
     sequence: TargetSequence
-    segments: tuple[CheckedSegment, ...]
+    segments: tuple[DecodedSegment, ...]
     states: Tensor | None = None
 
 
@@ -108,7 +93,8 @@ class Checker:
     def segments(self, window: CheckedWindow) -> list[list[WordEvidence]]:
         """The words of each segment of a window."""
         kept = [
-            spoken_words(self.adapter, window.sequence, segment.rows) for segment in window.segments
+            spoken_words(self.adapter, window.sequence, rows_in(window.sequence, segment))
+            for segment in window.segments
         ]
         if not any(kept):
             return [[] for _ in kept]
@@ -211,8 +197,7 @@ def windows_to_check(
         if target is None
         else adapter.force(speech, target, gen_args)
     )
-    rows = tuple(range(len(sequence.explained)))
-    whole = CheckedSegment(0.0, speech.seconds, rows)
+    whole = DecodedSegment(0.0, speech.seconds, sequence.explained[0], len(sequence.ids))
     return iter([CheckedWindow(0.0, speech, sequence, (whole,))]), speech.seconds
 
 
@@ -224,22 +209,9 @@ def _transcribed(
 ) -> Iterator[CheckedWindow]:
     """Let the model write, and hand over each window as soon as it is written."""
     for decoded in decoded_windows(adapter, audio, gen_args, chunk_seconds):
-        explained = decoded.sequence.explained
-        segments = tuple(
-            CheckedSegment(
-                segment.start,
-                segment.end,
-                tuple(
-                    row
-                    for row, position in enumerate(explained)
-                    if segment.first <= position < segment.last
-                ),
-            )
-            for segment in decoded.segments
-        )
         speech = adapter.from_audio(audio[decoded.start : decoded.end])
         start = decoded.start / adapter.sampling_rate
-        yield CheckedWindow(start, speech, decoded.sequence, segments, decoded.states)
+        yield CheckedWindow(start, speech, decoded.sequence, decoded.segments, decoded.states)
 
 
 def report_of(

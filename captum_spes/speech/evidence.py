@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_spes.errors import instance_of, optional_library
-from captum_spes.speech.evidence_files import write_report
+from captum_spes.speech.evidence_files import COLUMNS, write_report
 from captum_spes.speech.verdicts import VerdictRule
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_VERDICTS = {True: "heard", False: "not heard", None: "cannot tell"}
-_COLUMNS = ("word", "start", "end", "evidence", "probability", "heard")
+VERDICTS = {True: "heard", False: "not heard", None: "cannot tell"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class WordEvidence:
     @property
     def verdict(self) -> str:
         """In words: heard, not heard, cannot tell."""
-        return _VERDICTS[self.heard]
+        return VERDICTS[self.heard]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +117,8 @@ class EvidenceReport:
             ['word', 'start', 'end', 'evidence', 'probability', 'heard']
         """
         pandas = optional_library("pandas", "a table", "check")
-        rows = [[getattr(word, name) for name in _COLUMNS] for word in self.words]
-        table: DataFrame = pandas.DataFrame(rows, columns=list(_COLUMNS))
+        rows = [[getattr(word, name) for name in COLUMNS] for word in self.words]
+        table: DataFrame = pandas.DataFrame(rows, columns=list(COLUMNS))
         return table.astype({"heard": object})
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from captum_spes.errors import ArgumentError, optional_library
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 
 _FORMAT = "captum_spes evidence, version 1"
+# Of tables: attributes of a word.
+COLUMNS = ("word", "start", "end", "evidence", "probability", "heard")
 # What is read in one glance.
 _LETTERS_PER_SUBTITLE = 84
 _SECONDS_PER_SUBTITLE = 7.0
@@ -52,12 +55,11 @@ def as_json(report: EvidenceReport) -> str:
 
 def as_csv(report: EvidenceReport) -> str:
     """One row per word; an empty cell where nobody can tell."""
-    names = ("word", "start", "end", "evidence", "probability", "heard")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(COLUMNS)
     for word in report.words:
-        writer.writerow(for_csv(getattr(word, name)) for name in names)
+        writer.writerow(for_csv(getattr(word, name)) for name in COLUMNS)
     return text.getvalue()
 
 
@@ -144,8 +146,6 @@ def _marked(word: WordEvidence) -> str:
 
 def _written(write: Callable[[Path], Any]) -> str:
     """What a library writes into a file, as a text."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder:
         file = Path(folder) / "report"
         write(file)

@@ -105,7 +105,7 @@ def measure_removals(
     sequence: TargetSequence,
     removed: Tensor,
     passes: int,
-    perturbations_per_eval: int,
+    perturbations_per_eval: int = 4,
     states: Tensor | None = None,
 ) -> Removals:
     """Remove stretches, in batches, and compare what the model expects at each explained token.
@@ -127,7 +127,8 @@ def measure_removals(
         return found
 
     def expected(states: Tensor) -> Iterator[Tensor]:
-        # One example at a time: of a large vocabulary few logits fit into the memory.
+        # Divergence and loss from one reading of the output layer, which KLDivergenceForward would
+        # need a second one for. One example at a time: few logits of a large vocabulary fit.
         for hidden in adapter.decode(states, sequence):
             yield _log_probabilities(adapter.output_layer(hidden))
 

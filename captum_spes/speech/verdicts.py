@@ -31,6 +31,7 @@ from captum_spes.text import visible
 _FORMAT = "captum_spes verdict rules, version 1"
 _SHIPPED = "verdict_rules.json"
 ERROR_RATES = ("accused", "missed", "undecided_said", "undecided_unsaid")
+_VERDICTS = {1: True, -1: False, 0: None}
 # Of weights and thresholds: no score overflows.
 _MOST = 1e6
 # A rule says little of a model with more times the parameters.
@@ -104,13 +105,8 @@ class VerdictRule:
 
     def verdicts(self, measures: NDArray[np.float64]) -> list[bool | None]:
         """True, False or None for each word."""
-        scores = self.scores(measures)
-        return [self._verdict(float(score)) for score in scores]
-
-    def _verdict(self, score: float) -> bool | None:
-        if score >= self.heard_from:
-            return True
-        return False if score < self.not_heard_below else None
+        called = called_by(self.scores(measures), self.not_heard_below, self.heard_from)
+        return [_VERDICTS[call] for call in called.tolist()]
 
     def __str__(self) -> str:
         rates = {name: f"{100 * rate:.1f} %" for name, rate in self.error_rates.items()}
@@ -121,6 +117,13 @@ class VerdictRule:
             f"of {unsaid} that were not said {rates['missed']} are called heard "
             f"({rates['undecided_unsaid']})"
         )
+
+
+def called_by(
+    scores: NDArray[np.float64], not_heard_below: float, heard_from: float
+) -> NDArray[np.int64]:
+    """1 for words that are heard, -1 for words that are not, 0 where nobody can tell."""
+    return np.where(scores >= heard_from, 1, np.where(scores < not_heard_below, -1, 0))
 
 
 def read_rules(path: str | os.PathLike[str]) -> list[VerdictRule]:

@@ -23,6 +23,7 @@ from captum_spes.speech.models import (
     DecodedWindow,
     DecodesLongForm,
     RemembersStates,
+    TargetSequence,
     can,
 )
 from captum_spes.speech.timing import token_times
@@ -176,19 +177,12 @@ def _window(adapter: Any, audio: NDArray[np.float32], decoded: DecodedWindow) ->
         speech = adapter.from_audio(audio[decoded.start : decoded.end])
         found = token_times(adapter.alignment(speech, sequence), speech.seconds)
         times = tuple((start + first, start + last) for first, last in found.tolist())
-    spans = [range(segment.first, segment.last) for segment in decoded.segments]
-    kept = tuple(
-        row
-        for row, position in enumerate(sequence.explained)
-        if any(position in span for span in spans)
-    )
-    return Window(start, end, sequence, kept, times, decoded.gen_args)
+    kept = sorted({row for segment in decoded.segments for row in rows_in(sequence, segment)})
+    return Window(start, end, sequence, tuple(kept), times, decoded.gen_args)
 
 
 def _segment(adapter: Any, window: Window, decoded: DecodedSegment, index: int) -> Segment:
-    span = range(decoded.first, decoded.last)
-    explained = window.sequence.explained
-    rows = [row for row in window.kept if explained[row] in span]
+    rows = rows_in(window.sequence, decoded)
     ids = window.sequence.explained_ids[rows]
     spelled = adapter.spelled(ids)
     words = []
@@ -204,6 +198,15 @@ def _segment(adapter: Any, window: Window, decoded: DecodedSegment, index: int) 
         adapter.text(ids),
         tuple(words),
     )
+
+
+def rows_in(sequence: TargetSequence, segment: DecodedSegment) -> list[int]:
+    """Which of the explained tokens were written in a segment."""
+    return [
+        row
+        for row, position in enumerate(sequence.explained)
+        if segment.first <= position < segment.last
+    ]
 
 
 def times_of(window: Window, rows: tuple[int, ...]) -> tuple[float | None, float | None]:

@@ -115,6 +115,9 @@ class TestCalibrate:
             assert rule.error_rates["missed"] < 0.2
             assert set(rule.missed_by_kind) == {"cut", "silenced", "swapped", "noise"}
             assert rule.n_parameters == 3_402_384
+            # More evidence never speaks against a word, whatever these few recordings say.
+            for name, weight in rule.weights.items():
+                assert weight >= 0 or name.startswith("least")
 
     def test_the_rule_is_used(self, explainer, utterances, rules):
         first, second = utterances[:2]

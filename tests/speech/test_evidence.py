@@ -15,7 +15,10 @@ from captum_spes import SPES, EvidenceReport, SpeechToTextAttribution, WordEvide
 from captum_spes.demo import load_demo
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KLDivergenceForward
-from captum_spes.speech.removals import measure_removals, removal_masks
+from captum_spes.speech.checking import CheckedWindow, Checker, spoken_words
+from captum_spes.speech.measures import MEASURES, word_evidence, word_measures
+from captum_spes.speech.models import DecodedSegment
+from captum_spes.speech.removals import Removals, measure_removals, removal_masks
 from captum_spes.speech.verdicts import choose_rule, shipped_rules
 
 RATE = 16_000
@@ -125,6 +128,42 @@ class TestRemovals:
             assert one.probability == pytest.approx(other.probability, rel=1e-4)
 
 
+class TestMeasures:
+    def test_in_closed_form(self):
+        """Three words of one, two and one tokens, two passes; a token between them is in none."""
+        divergences = torch.tensor([[1.0, 2.0, 4.0, 9.0, 0.0], [3.0, 0.0, 2.0, 9.0, 5.0]])
+        losses = torch.tensor([[1.0, -1.0, 3.0, 9.0, 0.5], [2.0, 4.0, 0.0, 9.0, -2.0]])
+        logs = torch.tensor([-1.0, -2.0, -4.0, -9.0, -0.5])
+        masks = torch.ones(2, 4, dtype=torch.bool)
+        removals = Removals(masks, divergences.double(), losses.double(), logs.double())
+        words = [(0,), (1, 2), (4,)]
+        found = dict(zip(MEASURES, word_measures(removals, words).T.tolist(), strict=True))
+        surprisals = {
+            "confidence": [1.0, 3.0, 0.5],
+            "confidence_of_neighbours": [7 / 3, 7.5 / 4, 6.5 / 3],
+            "confidence_of_output": [7.5 / 4] * 3,
+        }
+        nats = {
+            "largest_divergence": [3.0, 3.0, 5.0],
+            "mean_divergence": [2.0, 2.0, 2.5],
+            "least_divergence": [1.0, 1.0, 0.0],
+        }
+        of_losses = {
+            "largest_loss": [2.0, 2.0, 0.5],
+            "mean_loss": [1.5, 1.5, -0.75],
+            "least_loss": [1.0, 1.0, -2.0],
+        }
+        expected = {
+            **{name: -np.log(np.add(values, 1e-3)) for name, values in surprisals.items()},
+            **{name: np.log(np.add(values, 1e-3)) for name, values in nats.items()},
+            **{name: np.arcsinh(values) for name, values in of_losses.items()},
+        }
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, err_msg=name)
+        assert word_evidence(removals, words).tolist() == [3.0, 3.0, 5.0]
+
+
 class TestBrokenModels:
     @pytest.fixture
     def broken(self, tiny):
@@ -210,6 +249,44 @@ class TestVerdicts:
             ]
         assert np.median(errors) < 0.15
         assert np.quantile(errors, 0.9) < 0.4
+
+    @pytest.mark.parametrize("passes", [1, 4, 12])
+    def test_no_word_is_squeezed_to_nothing(self, demo, passes):
+        explainer, examples = demo
+        for example in examples:
+            words = explainer.check(example.path, passes=passes).words
+            least = example.seconds / len(words) / 4
+            assert min(word.end - word.start for word in words) > 0.95 * least
+
+    def test_words_lie_within_their_segment(self, demo):
+        """As the model tells where its segments begin and end."""
+        explainer, (example, *_) = demo
+        adapter, seconds = explainer.adapter, example.seconds
+        speech = adapter.from_audio(example.audio)
+        with torch.no_grad():
+            sequence = adapter.force(speech, example.text, {})
+        border = example.words[7].end
+        first, last = sequence.explained[0], len(sequence.ids)
+        words = spoken_words(adapter, sequence, range(len(sequence.explained)))
+        cut = sequence.explained[words[8].rows[0]]
+        segments = (
+            DecodedSegment(0.0, border, first, cut), DecodedSegment(border, seconds, cut, last),
+        )  # fmt: skip
+        window = CheckedWindow(10.0, speech, sequence, segments)
+        rule, misfit = choose_rule(shipped_rules(), adapter, "mean", 1)
+        checker = Checker(adapter, 1, "mean", rule, misfit, 4)
+        before, behind = checker.segments(window)
+        assert [word.word for word in before] == [w.label for w in example.words[:8]]
+        assert before[0].start == pytest.approx(10.0)
+        assert before[-1].end == pytest.approx(10.0 + border, abs=0.02)
+        assert behind[0].start == pytest.approx(10.0 + border, abs=0.02)
+        assert behind[-1].end == pytest.approx(10.0 + seconds, abs=0.02)
+
+    def test_punctuation_stays_with_its_word(self, demo):
+        explainer, examples = demo
+        example = next(e for e in examples if "(" in e.text)
+        written = [w.written for w in explainer.check(example.path, target=example.text).words]
+        assert written == [f" {word}" for word in example.text.split()]
 
     def test_times_know_of_pauses(self, demo):
         """One pass leaves an even pace; windows find the words around a pause of 2 s."""

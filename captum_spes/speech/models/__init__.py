@@ -20,7 +20,7 @@ from captum_spes.speech.models.capabilities import (
     can,
     require,
 )
-from captum_spes.speech.models.huggingface import HuggingFaceSpeechModel
+from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
 from captum_spes.speech.models.loading import load_model
 from captum_spes.speech.models.registry import FAMILIES, AdapterFactory, adapt
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,15 +16,6 @@ from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
-# Names in gen_args that decide the prompt, and the processor's names for them; all others go to
-# model.generate.
-_PROMPT_ARGUMENTS = {
-    "language": "source_language",
-    "source_language": "source_language",
-    "target_language": "target_language",
-    "punctuation": "punctuation",
-}
-
 
 class CanaryModel(FilterbankModel):
     """Adapter of the Canary family (multilingual recognition and translation).
@@ -32,6 +23,10 @@ class CanaryModel(FilterbankModel):
     ``gen_args`` take ``source_language`` (also called ``language``), ``target_language`` and
     ``punctuation`` as the processor's ``apply_transcription_request`` does; the default is
     English recognition.
+
+    Attributes:
+        prompt_arguments: names in ``gen_args`` that decide the prompt, and the processor's names
+            for them; all others go to ``model.generate``.
     """
 
     family = "Canary"
@@ -43,9 +38,16 @@ class CanaryModel(FilterbankModel):
         mel_bins=lambda config, own: (config.encoder_config.num_mel_bins, own.feature_size),
     )
 
+    prompt_arguments: ClassVar[Mapping[str, str]] = {
+        "language": "source_language",
+        "source_language": "source_language",
+        "target_language": "target_language",
+        "punctuation": "punctuation",
+    }
+
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
-        self._processor = processor
+        self.processor = processor
         self.n_mel_bins = int(model.config.encoder_config.num_mel_bins)
         self.frame_rate = self.sampling_rate / self.feature_extractor.hop_length
         encoder = model.config.encoder_config
@@ -95,14 +97,20 @@ class CanaryModel(FilterbankModel):
     def is_prompt(self, token_id: int) -> bool:
         return token_id in self._control_ids
 
-    def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
-        request = {
-            name: gen_args[given] for given, name in _PROMPT_ARGUMENTS.items() if given in gen_args
+    def request(self, gen_args: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides the prompt, by the processor's names."""
+        return {
+            name: gen_args[given]
+            for given, name in self.prompt_arguments.items()
+            if given in gen_args
         }
+
+    def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        request = self.request(gen_args)
         # The processor makes the prompt together with features only, so it gets some silence.
         audio = np.zeros(self.sampling_rate // 10, dtype=np.float32)
         try:
-            made = self._processor.apply_transcription_request(
+            made = self.processor.apply_transcription_request(
                 audio, processor_kwargs={"sampling_rate": self.sampling_rate}, **request
             )
         except (ValueError, TypeError) as error:
@@ -117,7 +125,7 @@ class CanaryModel(FilterbankModel):
         self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
     ) -> tuple[list[int], Any]:
         prompt = self.prompt_ids(speech, gen_args)
-        others = {k: v for k, v in gen_args.items() if k not in _PROMPT_ARGUMENTS}
+        others = {k: v for k, v in gen_args.items() if k not in self.prompt_arguments}
         return prompt, self.generated(start, self._with_length(others), prompt)
 
     def _with_length(self, gen_args: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ _TOKENIZER = (
     "encode",
     "decode",
     "convert_ids_to_tokens",
-    "added_tokens_decoder",
     "all_special_ids",
 )
 # Numbers of feature extractors that everything divides by.
@@ -55,12 +54,12 @@ def check_pair(model: Any, processor: Any, parts: Parts) -> None:
     _check_class(model, parts)
     name, wanted = type(processor).__name__, f"give the model's own, a {parts.processor_class}"
     for part in ("feature_extractor", "tokenizer"):
-        if getattr(processor, part, None) is None:
+        if part_of(processor, part) is None:
             raise ArgumentTypeError(
                 f"processor has no {part}: give the model's whole processor, a "
                 f"{parts.processor_class}, got {name}."
             )
-    extractor, tokenizer = processor.feature_extractor, processor.tokenizer
+    extractor, tokenizer = part_of(processor, "feature_extractor"), processor.tokenizer
     for part, names in ((extractor, parts.extractor_names), (tokenizer, _TOKENIZER)):
         if not all(hasattr(part, own) for own in names):
             raise ArgumentTypeError(
@@ -82,6 +81,20 @@ def check_pair(model: Any, processor: Any, parts: Parts) -> None:
     for name in (*parts.generation_ids, *parts.optional_ids):
         if name in parts.generation_ids or getattr(model.generation_config, name, None) is not None:
             token_ids(model, name)
+
+
+def part_of(processor: Any, part: str) -> Any:
+    """A part of a processor; some call their feature extractor an audio processor."""
+    own = getattr(processor, part, None)
+    if own is None and part == "feature_extractor":
+        own = getattr(processor, "audio_processor", None)
+    return own
+
+
+def added_tokens(tokenizer: Any) -> Mapping[int, Any]:
+    """Tokens that do not come from a tokenizer's training; empty where it has no list of them."""
+    found = getattr(tokenizer, "added_tokens_decoder", None)
+    return found if isinstance(found, Mapping) else {}
 
 
 def vocabulary_size(model: Any) -> int:
@@ -134,7 +147,7 @@ def _check_class(model: Any, parts: Parts) -> None:
 
 def _check_vocabulary(model: Any, tokenizer: Any, wanted: str) -> None:
     known = vocabulary_size(model)
-    largest = max([int(tokenizer.vocab_size) - 1, *tokenizer.added_tokens_decoder])
+    largest = max([int(tokenizer.vocab_size) - 1, *added_tokens(tokenizer)])
     if largest >= known:
         raise ArgumentTypeError(
             f"processor and model disagree: the tokenizer has ids up to {largest}, and the model "

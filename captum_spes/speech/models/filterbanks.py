@@ -11,8 +11,8 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
+from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
 from captum_spes.speech.models.huggingface import (
-    HuggingFaceSpeechModel,
     check_features,
     is_plane,
 )
@@ -49,10 +49,15 @@ class FilterbankModel(HuggingFaceSpeechModel):
         return (is_batch_of_one or len(shape) == 2) and shape[-1] == self.n_mel_bins
 
     def from_features(self, features: Tensor) -> SpeechInput:
-        expected = f"(1, frames, {self.n_mel_bins}) (batch of 1, frames, mel bins)"
-        features = check_features(features, expected, self._is_layout(features.shape))
-        features = self.without_padding(features.reshape(1, -1, self.n_mel_bins))
+        features = self.without_padding(self.checked_features(features, self.n_mel_bins))
         return self.speech_input(features, features.shape[1] / self.frame_rate)
+
+    def checked_features(self, features: Tensor, width: int) -> Tensor:
+        """Features as ``(1, frames, width)``."""
+        expected = f"(1, frames, {width}) (batch of 1, frames, numbers per frame)"
+        return check_features(features, expected, self._is_layout(tuple(features.shape))).reshape(
+            1, -1, width
+        )
 
     def without_padding(self, features: Tensor) -> Tensor:
         """Leave out frames that a feature extractor adds after the speech."""

@@ -1,14 +1,13 @@
-"""What all Hugging Face encoder-decoder speech models have in common."""
+"""What all Hugging Face speech models have in common."""
 
 from __future__ import annotations
 
-import copy
 import re
 import reprlib
 import threading
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -18,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
-from captum_spes.speech.models.attention import attention_reader, head_mean
-from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
-from captum_spes.speech.models.compatibility import Parts, token_ids, vocabulary_size
+from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
+from captum_spes.speech.models.compatibility import Parts, added_tokens, part_of, token_ids, vocabulary_size
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -47,8 +45,8 @@ _MODES: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
 _MODES_LOCK = threading.Lock()
 
 
-class HuggingFaceSpeechModel(ABC):
-    """Base of the adapters; a family says how its features and its prompt look.
+class HuggingFaceAdapter(ABC):
+    """Base of the adapters of every family: texts, targets, generation, modes.
 
     Args:
         model: the ``...ForConditionalGeneration`` model, on any device, in any dtype.
@@ -62,13 +60,13 @@ class HuggingFaceSpeechModel(ABC):
 
     def __init__(self, model: Any, processor: Any) -> None:
         for part in ("feature_extractor", "tokenizer"):
-            if getattr(processor, part, None) is None:
+            if part_of(processor, part) is None:
                 raise ArgumentTypeError(
                     f"processor has no {part}: give the model's whole processor, for example "
                     f"AutoProcessor.from_pretrained(...), got {type(processor).__name__}."
                 )
         self.model = model
-        self.feature_extractor = processor.feature_extractor
+        self.feature_extractor = part_of(processor, "feature_extractor")
         self.tokenizer = processor.tokenizer
         self.model_id = str(getattr(model, "name_or_path", "") or type(model).__name__)
         self.sampling_rate = int(self.feature_extractor.sampling_rate)
@@ -114,7 +112,7 @@ class HuggingFaceSpeechModel(ABC):
 
     def _special_tokens(self) -> list[str]:
         """Special tokens as they stand in a text, the longest first."""
-        added = self.tokenizer.added_tokens_decoder.values()
+        added = added_tokens(self.tokenizer).values()
         found = {*self.tokenizer.all_special_tokens, *(str(t) for t in added if t.special)}
         return sorted(found, key=len, reverse=True)
 
@@ -126,12 +124,32 @@ class HuggingFaceSpeechModel(ABC):
         """Whether a token can stand in a prompt only."""
         return False
 
-    # Targets ---------------------------------------------------------------------------
+    # Generation ------------------------------------------------------------------------
+
+    def run_generation(self, start: Mapping[str, Any], gen_args: Mapping[str, Any]) -> Any:
+        """Run the model's own generation and return what it returns."""
+        check_generation(gen_args)
+        if getattr(self.model.config, "return_dict", True) is False:
+            raise ArgumentError(
+                "model.config.return_dict is False, with which transformers generates nothing: set "
+                "it to True."
+            )
+        with torch.no_grad():
+            try:
+                return self.generation(**start, **{"num_return_sequences": 1, **gen_args})
+            except _OF_ARGUMENTS as error:
+                own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
+                raise ArgumentError(
+                    f"the model cannot generate with {reprlib.repr(own)}: {error}"
+                ) from error
 
     @property
-    def start_id(self) -> int:
-        """The token that the decoder starts with."""
-        return token_ids(self.model, "decoder_start_token_id")[0]
+    def generation(self) -> Callable[..., Any]:
+        """The model's own."""
+        own: Callable[..., Any] = self.model.generate
+        return own
+
+    # Targets ---------------------------------------------------------------------------
 
     @property
     def end_of_sentence(self) -> int:
@@ -148,38 +166,6 @@ class HuggingFaceSpeechModel(ABC):
     def transcribe(
         self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
     ) -> list[str]: ...
-
-    def heard(self, features: Tensor) -> dict[str, Any]:
-        """What generation starts from: features in the model's own layout."""
-        return {"inputs": features.to(self.model.device, self.model.dtype)}
-
-    def encoded(self, states: Tensor) -> dict[str, Any]:
-        """What generation starts from: states of the encoder, which need not run again."""
-        return {"encoder_outputs": self.encoder_outputs(states)}
-
-    def generated(
-        self, start: dict[str, Any], gen_args: Mapping[str, Any], prompt: list[int] | None = None
-    ) -> Any:
-        """Run the model's own generation from what was ``heard`` or ``encoded``, after a prompt
-        where the family has one, and return what it returns."""
-        check_generation(gen_args)
-        if getattr(self.model.config, "return_dict", True) is False:
-            raise ArgumentError(
-                "model.config.return_dict is False, with which transformers generates nothing: set "
-                "it to True."
-            )
-        if prompt is not None:
-            count = len(start["inputs"] if "inputs" in start else start["encoder_outputs"][0])
-            ids = torch.tensor([prompt] * count, device=self.model.device)
-            start = {**start, "decoder_input_ids": ids}
-        with torch.no_grad():
-            try:
-                return self.model.generate(**start, **{"num_return_sequences": 1, **gen_args})
-            except _OF_ARGUMENTS as error:
-                own = {k: v for k, v in gen_args.items() if k not in _OUTPUT_FORM}
-                raise ArgumentError(
-                    f"the model cannot generate with {reprlib.repr(own)}: {error}"
-                ) from error
 
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
@@ -249,53 +235,8 @@ class HuggingFaceSpeechModel(ABC):
 
     # Forward passes --------------------------------------------------------------------
 
-    def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
-        features = self.model_features(speech, spectrograms)
-        features = features.to(self.model.device, self.model.dtype)
-        states = self.model.get_encoder()(features, return_dict=True).last_hidden_state
-        assert isinstance(states, Tensor)
-        return states
-
-    def encoder_outputs(self, states: Tensor) -> Any:
-        """Put encoder states into the form that the model takes them in."""
-        from transformers.modeling_outputs import BaseModelOutput
-
-        return BaseModelOutput(last_hidden_state=states)
-
-    def prepared(self, states: Tensor, target: TargetSequence) -> Any:
-        """Keys and values of the cross-attention; see ``ReadsPreviousTokens``."""
-        from transformers import DynamicCache, EncoderDecoderCache
-
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self._read(states, target, past_key_values=cache, use_cache=True)
-        return cache.cross_attention_cache
-
-    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
-        """See ``ScoresTokens``."""
-        return self._explained(self._read(states, target, use_cache=False), target)
-
-    def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
-        """See ``ReadsPreviousTokens``."""
-        from transformers import DynamicCache, EncoderDecoderCache
-
-        cache = EncoderDecoderCache(DynamicCache(), _for_batch(prepared, len(states)))
-        hidden = self._read(states, target, past_key_values=cache, use_cache=True)
-        return self._explained(hidden, target)
-
-    def _explained(self, hidden: Tensor, target: TargetSequence) -> Tensor:
-        # A token is written from the position before it.
-        positions = torch.tensor(target.explained, device=hidden.device) - 1
-        return hidden.index_select(1, positions)
-
-    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
-        output = self.model.get_decoder()(
-            input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
-            encoder_hidden_states=states,
-            return_dict=True,
-            **caching,
-        )
-        assert isinstance(output.last_hidden_state, Tensor)
-        return output.last_hidden_state
+    @abstractmethod
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor: ...
 
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
         """Score the explained tokens, (batch, explained, vocab): the output layer after
@@ -310,96 +251,9 @@ class HuggingFaceSpeechModel(ABC):
         assert isinstance(logits, Tensor)
         return logits
 
-    def attention(
-        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
-    ) -> Attention:
-        features = self.model_features(speech, speech.spectrogram[None])
-        features = features.to(self.model.device, self.model.dtype)
-        reader = attention_reader(self.model)
-        with torch.no_grad():
-            # The encoder's weights grow with the square of its length, for every layer and head.
-            encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
-            encoded = encoder(features, output_attentions=with_encoder, return_dict=True)
-            output = reader(
-                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
-                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
-                use_cache=False,
-                output_attentions=True,
-                return_dict=True,
-            )
-        # A token is written from the position before it.
-        positions = torch.tensor(target.explained) - 1
-        return Attention(
-            encoder=head_mean(encoded.attentions) if with_encoder else None,
-            cross=head_mean(output.cross_attentions)[:, positions],
-            decoder=head_mean(output.decoder_attentions)[:, positions],
-            n_frames=self.n_frames(features),
-        )
-
-    def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """Weights of each head over the time of the speech, padding left out, (layers, heads,
-        explained tokens, positions)."""
-        features = self.model_features(speech, speech.spectrogram[None])
-        features = features.to(self.model.device, self.model.dtype)
-        with torch.no_grad():
-            encoded = self.model.get_encoder()(features)
-            output = attention_reader(self.model)(
-                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
-                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
-                use_cache=False,
-                output_attentions=True,
-            )
-        weights = torch.stack(
-            [layer[0].detach().float().cpu() for layer in output.cross_attentions]
-        )
-        # A token is written from the position before it.
-        weights = weights[:, :, torch.tensor(target.explained) - 1]
-        share = len(speech.spectrogram) / self.n_frames(features)
-        return weights[..., : max(1, round(weights.shape[-1] * share))]
-
-    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
-        weights = self.cross_attention(speech, target)
-        return weights[len(weights) // 2 :].flatten(0, 1)
-
     def sequence_of(self, prompt: list[int], output: list[int]) -> TargetSequence:
         """The sequence of a prompt and what was written after it."""
         return self._sequence(prompt, output)
-
-    @abstractmethod
-    def n_frames(self, features: Tensor) -> int:
-        """Frames of features in the model's layout, padding included."""
-
-    @contextmanager
-    def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
-        owner = threading.get_ident()
-
-        def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
-            # Another thread may explain with the same model: its passes are not ours.
-            if threading.get_ident() != owner:
-                return embeddings
-            return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
-
-        embedding = self.model.get_decoder().get_input_embeddings()
-        handle = embedding.register_forward_hook(scale)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    @contextmanager
-    def remembered_states(self) -> Iterator[list[Tensor]]:
-        owner, found = threading.get_ident(), list[Tensor]()
-
-        def remember(module: Any, args: Any, output: Any) -> None:
-            if threading.get_ident() == owner:
-                found.append(output[0].detach())
-
-        handle = self.model.get_encoder().register_forward_hook(remember)
-        try:
-            yield found
-        finally:
-            handle.remove()
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
@@ -425,7 +279,7 @@ class HuggingFaceSpeechModel(ABC):
 
     def is_text(self, ids: Tensor) -> list[bool]:
         # A tokenizer's own list leaves out special tokens that were added without a name.
-        added = {i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special}
+        added = {i for i, t in added_tokens(self.tokenizer).items() if t.special}
         special = {*self.tokenizer.all_special_ids, *added, self.end_of_sentence}
         return [i not in special and self.is_explained(i) for i in ids.tolist()]
 
@@ -448,16 +302,6 @@ class HuggingFaceSpeechModel(ABC):
     def text(self, ids: Tensor) -> str:
         kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]
         return str(self.tokenizer.decode(kept)).strip()
-
-
-def _for_batch(cache: Any, size: int) -> Any:
-    """The cache of one example for a batch of equal ones, without copies of keys and values."""
-    expanded = copy.copy(cache)
-    expanded.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in expanded.layers:
-        layer.keys = layer.keys.expand(size, -1, -1, -1)
-        layer.values = layer.values.expand(size, -1, -1, -1)
-    return expanded
 
 
 def check_generation(gen_args: Mapping[str, Any]) -> None:

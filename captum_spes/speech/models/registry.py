@@ -8,8 +8,20 @@ from typing import Any, TypeAlias
 from captum_spes.errors import ArgumentTypeError
 from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, SpeechModel, require
+from captum_spes.speech.models.cohere import CohereAsrModel
 from captum_spes.speech.models.compatibility import check_pair
+from captum_spes.speech.models.fun_asr import FunAsrNanoModel
+from captum_spes.speech.models.granite import GraniteSpeechModel, GraniteSpeechPlusModel
+from captum_spes.speech.models.llm_families import (
+    AudioFlamingo3Model,
+    GlmAsrModel,
+    Qwen2AudioModel,
+    Qwen3ASRModel,
+)
+from captum_spes.speech.models.phi4 import Phi4MultimodalModel
+from captum_spes.speech.models.seamless import SeamlessM4TModel, SeamlessM4Tv2Model
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
+from captum_spes.speech.models.voxtral import VoxtralModel
 from captum_spes.speech.models.whisper import WhisperModel
 
 # Makes an adapter from a model and its processor.
@@ -20,6 +32,18 @@ FAMILIES: dict[str, AdapterFactory] = {
     "whisper": WhisperModel,
     "speech_to_text": Speech2TextModel,
     "canary": CanaryModel,
+    "cohere_asr": CohereAsrModel,
+    "seamless_m4t": SeamlessM4TModel,
+    "seamless_m4t_v2": SeamlessM4Tv2Model,
+    "qwen2_audio": Qwen2AudioModel,
+    "qwen3_asr": Qwen3ASRModel,
+    "audioflamingo3": AudioFlamingo3Model,
+    "glmasr": GlmAsrModel,
+    "granite_speech": GraniteSpeechModel,
+    "granite_speech_plus": GraniteSpeechPlusModel,
+    "fun_asr_nano": FunAsrNanoModel,
+    "phi4_multimodal": Phi4MultimodalModel,
+    "voxtral": VoxtralModel,
 }
 
 

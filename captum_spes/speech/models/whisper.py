@@ -14,8 +14,8 @@ from torch import Tensor
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.capabilities import DecodedWindow, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import Parts, token_ids, vocabulary_size
+from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
 from captum_spes.speech.models.huggingface import (
-    HuggingFaceSpeechModel,
     as_ids,
     check_features,
     is_plane,

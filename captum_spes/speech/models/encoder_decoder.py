@@ -1,0 +1,192 @@
+"""What all Hugging Face encoder-decoder speech models have in common."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spes.speech.models.attention import attention_reader, head_mean
+from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
+from captum_spes.speech.models.compatibility import token_ids
+from captum_spes.speech.models.huggingface import HuggingFaceAdapter
+
+
+class HuggingFaceSpeechModel(HuggingFaceAdapter):
+    """Base of the adapters of encoder-decoders; a family says how its features and its prompt
+    look."""
+
+    @property
+    def start_id(self) -> int:
+        """The token that the decoder starts with."""
+        return token_ids(self.model, "decoder_start_token_id")[0]
+
+    def heard(self, features: Tensor) -> dict[str, Any]:
+        """What generation starts from: features in the model's own layout."""
+        return {"inputs": features.to(self.model.device, self.model.dtype)}
+
+    def encoded(self, states: Tensor) -> dict[str, Any]:
+        """What generation starts from: states of the encoder, which need not run again."""
+        return {"encoder_outputs": self.encoder_outputs(states)}
+
+    def generated(
+        self, start: dict[str, Any], gen_args: Mapping[str, Any], prompt: list[int] | None = None
+    ) -> Any:
+        """Run the model's own generation from what was ``heard`` or ``encoded``, after a prompt
+        where the family has one, and return what it returns."""
+        if prompt is not None:
+            count = len(start["inputs"] if "inputs" in start else start["encoder_outputs"][0])
+            ids = torch.tensor([prompt] * count, device=self.model.device)
+            start = {**start, "decoder_input_ids": ids}
+        return self.run_generation(start, gen_args)
+
+    def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        features = self.model_features(speech, spectrograms)
+        features = features.to(self.model.device, self.model.dtype)
+        states = self.model.get_encoder()(features, return_dict=True).last_hidden_state
+        assert isinstance(states, Tensor)
+        return states
+
+    def encoder_outputs(self, states: Tensor) -> Any:
+        """Put encoder states into the form that the model takes them in."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return BaseModelOutput(last_hidden_state=states)
+
+    def prepared(self, states: Tensor, target: TargetSequence) -> Any:
+        """Keys and values of the cross-attention; see ``ReadsPreviousTokens``."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._read(states, target, past_key_values=cache, use_cache=True)
+        return cache.cross_attention_cache
+
+    def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
+        """See ``ScoresTokens``."""
+        return self._explained(self._read(states, target, use_cache=False), target)
+
+    def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
+        """See ``ReadsPreviousTokens``."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        cache = EncoderDecoderCache(DynamicCache(), _for_batch(prepared, len(states)))
+        hidden = self._read(states, target, past_key_values=cache, use_cache=True)
+        return self._explained(hidden, target)
+
+    def _explained(self, hidden: Tensor, target: TargetSequence) -> Tensor:
+        # A token is written from the position before it.
+        positions = torch.tensor(target.explained, device=hidden.device) - 1
+        return hidden.index_select(1, positions)
+
+    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
+        output = self.model.get_decoder()(
+            input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+            encoder_hidden_states=states,
+            return_dict=True,
+            **caching,
+        )
+        assert isinstance(output.last_hidden_state, Tensor)
+        return output.last_hidden_state
+
+    def attention(
+        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
+    ) -> Attention:
+        features = self.model_features(speech, speech.spectrogram[None])
+        features = features.to(self.model.device, self.model.dtype)
+        reader = attention_reader(self.model)
+        with torch.no_grad():
+            # The encoder's weights grow with the square of its length, for every layer and head.
+            encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
+            encoded = encoder(features, output_attentions=with_encoder, return_dict=True)
+            output = reader(
+                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
+                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
+                use_cache=False,
+                output_attentions=True,
+                return_dict=True,
+            )
+        # A token is written from the position before it.
+        positions = torch.tensor(target.explained) - 1
+        return Attention(
+            encoder=head_mean(encoded.attentions) if with_encoder else None,
+            cross=head_mean(output.cross_attentions)[:, positions],
+            decoder=head_mean(output.decoder_attentions)[:, positions],
+            n_frames=self.n_frames(features),
+        )
+
+    def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """Weights of each head over the time of the speech, padding left out, (layers, heads,
+        explained tokens, positions)."""
+        features = self.model_features(speech, speech.spectrogram[None])
+        features = features.to(self.model.device, self.model.dtype)
+        with torch.no_grad():
+            encoded = self.model.get_encoder()(features)
+            output = attention_reader(self.model)(
+                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
+                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
+                use_cache=False,
+                output_attentions=True,
+            )
+        weights = torch.stack(
+            [layer[0].detach().float().cpu() for layer in output.cross_attentions]
+        )
+        # A token is written from the position before it.
+        weights = weights[:, :, torch.tensor(target.explained) - 1]
+        share = len(speech.spectrogram) / self.n_frames(features)
+        return weights[..., : max(1, round(weights.shape[-1] * share))]
+
+    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
+        weights = self.cross_attention(speech, target)
+        return weights[len(weights) // 2 :].flatten(0, 1)
+
+    @abstractmethod
+    def n_frames(self, features: Tensor) -> int:
+        """Frames of features in the model's layout, padding included."""
+
+    @contextmanager
+    def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
+        owner = threading.get_ident()
+
+        def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
+            # Another thread may explain with the same model: its passes are not ours.
+            if threading.get_ident() != owner:
+                return embeddings
+            return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
+
+        embedding = self.model.get_decoder().get_input_embeddings()
+        handle = embedding.register_forward_hook(scale)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def remembered_states(self) -> Iterator[list[Tensor]]:
+        owner, found = threading.get_ident(), list[Tensor]()
+
+        def remember(module: Any, args: Any, output: Any) -> None:
+            if threading.get_ident() == owner:
+                found.append(output[0].detach())
+
+        handle = self.model.get_encoder().register_forward_hook(remember)
+        try:
+            yield found
+        finally:
+            handle.remove()
+
+
+def _for_batch(cache: Any, size: int) -> Any:
+    """The cache of one example for a batch of equal ones, without copies of keys and values."""
+    expanded = copy.copy(cache)
+    expanded.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in expanded.layers:
+        layer.keys = layer.keys.expand(size, -1, -1, -1)
+        layer.values = layer.values.expand(size, -1, -1, -1)
+    return expanded

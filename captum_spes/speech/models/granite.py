@@ -1,0 +1,123 @@
+"""Granite Speech: a Conformer encoder, a window of queries, a language model with an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.speech.models.compatibility import Parts
+from captum_spes.speech.models.llm_mel import MelLanguageModel, chat
+
+_STACKED = 2
+
+
+class GraniteSpeechModel(MelLanguageModel):
+    """Adapter of Granite Speech.
+
+    The language model has an adapter (LoRA) for audio, which the model's own ``generate`` switches
+    off where it is given no features. It is on for every pass of an explanation, and afterwards as
+    it was.
+    """
+
+    parts = Parts(
+        model_class="GraniteSpeechForConditionalGeneration",
+        processor_class="GraniteSpeechProcessor",
+        extractor_names=("melspec_kwargs", "projector_window_size"),
+        generation_ids=("eos_token_id",),
+        mel_bins=lambda config, own: (
+            int(config.encoder_config.input_dim) // _STACKED,
+            int(own.melspec_kwargs["n_mels"]),
+        ),
+    )
+    instruction = "can you transcribe the speech into a written format?"
+    frames_per_position = 10
+    mel_scale = "htk"
+
+    @property
+    def n_bins(self) -> int:
+        return int(self.feature_extractor.melspec_kwargs["n_mels"])
+
+    def hop_length(self) -> int:
+        return int(self.feature_extractor.melspec_kwargs["hop_length"])
+
+    def request_text(self, audio: NDArray[np.float32], request: Mapping[str, Any]) -> str:
+        return chat(self.processor, request.get("prompt", self.instruction))
+
+    def processed(self, text: str, audio: NDArray[np.float32]) -> Mapping[str, Tensor]:
+        made: Mapping[str, Tensor] = self.processor([text], [torch.from_numpy(audio)])
+        return made
+
+    # Features: two frames of a mel spectrogram, one behind the other.
+
+    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
+        return int(made["input_features"].shape[1]) * _STACKED
+
+    def picture(self, features: Tensor) -> Tensor:
+        return features[0].reshape(-1, self.n_bins)
+
+    def layout(self, pictures: Tensor) -> Tensor:
+        return pictures.reshape(len(pictures), -1, _STACKED * self.n_bins)
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[0] == 1 and shape[-1] == _STACKED * self.n_bins
+
+    def front_end_inputs(self, features: Tensor, n_frames: int) -> dict[str, Tensor]:
+        # Its mask is one of embeddings: all of them belong to the one length there is.
+        return {"input_features": features}
+
+    # The adapter
+
+    @property
+    def generation(self) -> Callable[..., Any]:
+        from transformers import GenerationMixin
+
+        own = getattr(self.model, "_orig_mod", self.model)
+
+        def generate(**arguments: Any) -> Any:
+            if "inputs_embeds" in arguments:  # its own would switch the adapter off
+                return GenerationMixin.generate(own, **arguments)
+            return self.model.generate(**arguments)
+
+        return generate
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        with super().evaluation_mode(), _adapters_on(self.model):
+            yield
+
+
+class GraniteSpeechPlusModel(GraniteSpeechModel):
+    """Adapter of Granite Speech Plus."""
+
+    parts = replace(
+        GraniteSpeechModel.parts, model_class="GraniteSpeechPlusForConditionalGeneration"
+    )
+
+
+@contextmanager
+def _adapters_on(model: Any) -> Iterator[None]:
+    """Switch on what is off of the adapters of a model, and off again."""
+    try:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+    except ImportError:  # then it has none
+        yield
+        return
+    off = [
+        module
+        for module in model.modules()
+        if isinstance(module, BaseTunerLayer) and module.disable_adapters
+    ]
+    for module in off:
+        module.enable_adapters(True)
+    try:
+        yield
+    finally:
+        for module in off:
+            module.enable_adapters(False)

@@ -1,0 +1,175 @@
+"""Speech LLMs whose features are mel spectrograms, padded and possibly cut in chunks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models.capabilities import SpeechInput
+from captum_spes.speech.models.huggingface import check_features, is_plane, mel_bin_centers
+from captum_spes.speech.models.speech_llm import SpeechLanguageModel
+
+
+class MelLanguageModel(SpeechLanguageModel):
+    """Base of the adapters of speech LLMs that read mel spectrograms.
+
+    A family says how its features become a picture, ``(frames, mel bins)`` with the padding at the
+    end, and the other way round.
+
+    Attributes:
+        mel_scale: "slaney" or "htk" or "kaldi".
+        mask_name: what the model calls the mask of its padding; None where it takes none.
+        features_name: what the processor calls the features.
+        dynamic_range: of the features, by which silence is below the loudest cell; None where
+            silence is each mel bin's minimum.
+    """
+
+    mel_scale: ClassVar[str] = "slaney"
+    mask_name: ClassVar[str | None] = "input_features_mask"
+    features_name: ClassVar[str] = "input_features"
+    dynamic_range: ClassVar[float | None] = 2.0
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        self.hop = self.hop_length()
+        self.frame_rate = self.sampling_rate / self.hop
+        self.max_seconds: float | None = self.longest()
+
+    # What a family says of itself ------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def n_bins(self) -> int:
+        """Mel bins of the picture."""
+
+    @abstractmethod
+    def picture(self, features: Tensor) -> Tensor:
+        """Lay features of one recording out as ``(frames, mel bins)``, padding included."""
+
+    @abstractmethod
+    def layout(self, pictures: Tensor) -> Tensor:
+        """The other way round, for ``(batch, frames, mel bins)``."""
+
+    def hop_length(self) -> int:
+        """Samples from frame to frame."""
+        return int(self.feature_extractor.hop_length)
+
+    def longest(self) -> float | None:
+        """Seconds that the model takes at once."""
+        return None
+
+    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
+        """Frames of the picture that are speech."""
+        if self.mask_name is not None:
+            return int(made[self.mask_name].sum())
+        return -(-n_samples // self.hop)
+
+    # Features --------------------------------------------------------------------------
+
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
+        made = self.features(audio)
+        features = made[self.features_name]
+        n_frames = self.n_speech_frames(made, len(audio))
+        return self._speech_input(features, n_frames, len(audio) / self.sampling_rate)
+
+    def features(self, audio: NDArray[Any]) -> Mapping[str, Tensor]:
+        """What the processor makes of audio."""
+        return self.processed(self.request_text(audio, {}), audio)
+
+    def _speech_input(self, features: Tensor, n_frames: int, seconds: float) -> SpeechInput:
+        features = features.to("cpu", torch.float32)
+        picture = self.picture(features)[:n_frames]
+        return SpeechInput(
+            features=features,
+            spectrogram=picture.contiguous(),
+            frame_times=torch.arange(len(picture)) / self.frame_rate,
+            mel_frequencies=mel_bin_centers(
+                self.n_bins, 0.0, self.sampling_rate / 2, self.mel_scale
+            ),
+            seconds=seconds,
+        )
+
+    def is_features(self, value: Any) -> bool:
+        shape = tuple(getattr(value, "shape", ()))
+        return self._is_layout(shape) or is_plane(shape)
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[-2] == self.n_bins
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        expected = f"as its processor makes them, with {self.n_bins} mel bins"
+        features = check_features(features, expected, self._is_layout(tuple(features.shape)))
+        picture = self.picture(features)
+        # Padding is digital silence: every cell has the same, lowest value.
+        is_speech = (picture > picture.min() + 1e-4).any(1)
+        n_frames = int(torch.nonzero(is_speech).max()) + 1 if is_speech.any() else len(picture)
+        return self._speech_input(features, n_frames, n_frames / self.frame_rate)
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        spectrogram = speech.spectrogram
+        if name in (None, "mean"):
+            return spectrogram.mean(0, keepdim=True)
+        if name == "silence" and self.dynamic_range is not None:
+            return (spectrogram.max() - self.dynamic_range).reshape(1, 1)
+        if name == "silence":
+            return spectrogram.amin(0, keepdim=True)
+        raise ArgumentError(
+            f"unknown baseline {name!r} for {type(self.model).__name__}: 'mean' (each mel bin's "
+            "mean over the speech) or 'silence', or give a number or Tensor."
+        )
+
+    def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        padding = self.picture(speech.features)[spectrograms.shape[1] :].to(spectrograms.device)
+        padding = padding.expand(len(spectrograms), -1, -1)
+        return self.layout(torch.cat([spectrograms, padding], 1))
+
+    def front_end_inputs(self, features: Tensor, n_frames: int) -> dict[str, Tensor]:
+        inputs = {self.features_name: features}
+        if self.mask_name is not None:
+            inputs[self.mask_name] = self.mask(features, n_frames)
+        return inputs
+
+    def mask(self, features: Tensor, n_frames: int) -> Tensor:
+        """1 for frames of speech, in the form of the model's own."""
+        raise NotImplementedError
+
+
+class ChunkedMelLanguageModel(MelLanguageModel):
+    """Base of those with Whisper's features, ``(chunks, mel bins, frames)``, a chunk of some
+    seconds each."""
+
+    @property
+    def n_bins(self) -> int:
+        return int(self.feature_extractor.feature_size)
+
+    @property
+    def _n_frames_of_chunk(self) -> int:
+        return int(self.feature_extractor.nb_max_frames)
+
+    def picture(self, features: Tensor) -> Tensor:
+        return features.transpose(1, 2).flatten(0, 1)
+
+    def layout(self, pictures: Tensor) -> Tensor:
+        chunks = pictures.reshape(-1, self._n_frames_of_chunk, self.n_bins)
+        return chunks.transpose(1, 2).contiguous()
+
+    def mask(self, features: Tensor, n_frames: int) -> Tensor:
+        frames = self._n_frames_of_chunk
+        chunks = -(-n_frames // frames)
+        mask = (torch.arange(chunks * frames) < n_frames).long().reshape(chunks, frames)
+        return mask.repeat(len(features) // chunks, 1)
+
+
+def chat(processor: Any, instruction: str | None, system: str | None = None) -> str:
+    """The chat that a processor's template makes of audio and what is asked of it."""
+    content = [{"type": "audio"}, {"type": "text", "text": instruction}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    return str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))

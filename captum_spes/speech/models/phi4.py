@@ -1,0 +1,75 @@
+"""Phi-4 multimodal: mel frames, audio and images put into the embeddings of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.speech.models.compatibility import Parts
+from captum_spes.speech.models.llm_mel import MelLanguageModel, chat
+
+
+class Phi4MultimodalModel(MelLanguageModel):
+    """Adapter of Phi-4 multimodal, audio alone.
+
+    Which of its adapters (LoRA) is on, that of speech or that of images, is the user's choice:
+    ``model.set_adapter("speech")``.
+    """
+
+    parts = Parts(
+        model_class="Phi4MultimodalForCausalLM",
+        processor_class="Phi4MultimodalProcessor",
+        extractor_names=("audio_compression_rate", "audio_downsample_rate", "hop_length"),
+        generation_ids=("eos_token_id",),
+        mel_bins=lambda config, own: (int(config.audio_config.input_size), int(own.feature_size)),
+    )
+    instruction = "Transcribe the audio clip into text."
+    frames_per_position = 8
+    mel_scale = "kaldi"
+    mask_name = None
+    features_name = "audio_input_features"
+    dynamic_range = None
+
+    @property
+    def n_bins(self) -> int:
+        return int(self.feature_extractor.feature_size)
+
+    @property
+    def audio_id(self) -> int:
+        return int(self.model.config.audio_config.audio_token_id)
+
+    def request_text(self, audio: NDArray[np.float32], request: Mapping[str, Any]) -> str:
+        return chat(self.processor, request.get("prompt", self.instruction))
+
+    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
+        return int(made[self.features_name].shape[1])
+
+    def picture(self, features: Tensor) -> Tensor:
+        return features[0]
+
+    def layout(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[0] == 1 and shape[-1] == self.n_bins
+
+    def front_end_inputs(self, features: Tensor, n_frames: int) -> dict[str, Tensor]:
+        # One length needs no mask, but the number of embeddings.
+        first = -(-n_frames // int(self.feature_extractor.audio_compression_rate))
+        size = -(-first // int(self.feature_extractor.audio_downsample_rate))
+        return {
+            self.features_name: features,
+            "audio_embed_sizes": torch.tensor([size] * len(features)),
+        }
+
+    def _handed_over(self, ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        # Front end and language model are one module.
+        front_end = self.language_model.embed_tokens_extend
+        embeddings = self.model.get_input_embeddings()(ids)
+        found: Tensor = front_end(ids, embeddings, **inputs)
+        return found

@@ -1,0 +1,131 @@
+"""SeamlessM4T: kaldi filterbanks, two frames stacked, the target language as first token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models.capabilities import SpeechInput
+from captum_spes.speech.models.compatibility import Parts, token_ids
+from captum_spes.speech.models.filterbanks import FilterbankModel
+from captum_spes.speech.models.huggingface import mel_bin_centers
+
+# Samples from frame to frame.
+_HOP = 160
+_LANGUAGE_ARGUMENTS = ("tgt_lang", "target_language", "language")
+
+
+class SeamlessM4TModel(FilterbankModel):
+    """Adapter of SeamlessM4T, speech to text.
+
+    ``gen_args`` take ``tgt_lang`` (also called ``target_language`` or ``language``), the language
+    that is written, as the model names it; the default is "eng".
+    """
+
+    family = "SeamlessM4T"
+    parts = Parts(
+        model_class="SeamlessM4TForSpeechToText",
+        processor_class="SeamlessM4TProcessor",
+        extractor_names=("num_mel_bins", "stride"),
+        generation_ids=("eos_token_id", "decoder_start_token_id"),
+        mel_bins=lambda config, own: (
+            int(config.feature_projection_input_dim) // int(own.stride), int(own.num_mel_bins),
+        ),
+    )  # fmt: skip
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        self.n_mel_bins = int(self.feature_extractor.num_mel_bins)
+        self.frame_rate = self.sampling_rate / _HOP
+        self.max_seconds: float | None = None
+        self._stride = int(self.feature_extractor.stride)
+
+    # Features: frames of a filterbank, as many one behind the other as the stride says.
+
+    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
+        made = self.feature_extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt")
+        # A frame that is half padding is masked; without it no mask is needed.
+        features = made["input_features"][:, : int(made["attention_mask"].sum())]
+        return self.speech_input(features, len(audio) / self.sampling_rate)
+
+    def speech_input(self, features: Tensor, seconds: float) -> SpeechInput:
+        features = features.to("cpu", torch.float32)
+        spectrogram = features.reshape(-1, self.n_mel_bins)
+        return SpeechInput(
+            features=features,
+            spectrogram=spectrogram.contiguous(),
+            frame_times=torch.arange(len(spectrogram)) / self.frame_rate,
+            mel_frequencies=mel_bin_centers(self.n_mel_bins, 20.0, self.sampling_rate / 2, "kaldi"),
+            seconds=seconds,
+        )
+
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        is_batch_of_one = len(shape) == 3 and shape[0] == 1
+        return (is_batch_of_one or len(shape) == 2) and shape[-1] == self._stride * self.n_mel_bins
+
+    def from_features(self, features: Tensor) -> SpeechInput:
+        width = self._stride * self.n_mel_bins
+        features = self.checked_features(features, width)
+        return self.speech_input(features, features.shape[1] * self._stride / self.frame_rate)
+
+    def model_features(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        return spectrograms.reshape(len(spectrograms), -1, self._stride * self.n_mel_bins)
+
+    def n_frames(self, features: Tensor) -> int:
+        return int(features.shape[1]) * self._stride
+
+    # Tokens ----------------------------------------------------------------------------
+
+    @property
+    def max_target_tokens(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def _languages(self) -> dict[str, int]:
+        found = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", None)
+        if not found:
+            raise ArgumentError(
+                "model.generation_config has no text_decoder_lang_to_code_id, the tokens of the "
+                "languages: load the model with its generation_config.json."
+            )
+        return {str(name): int(token) for name, token in found.items()}
+
+    def is_prompt(self, token_id: int) -> bool:
+        return token_id in self._languages.values()
+
+    def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
+        given = [gen_args[name] for name in _LANGUAGE_ARGUMENTS if gen_args.get(name) is not None]
+        language = str(given[0] if given else "eng").replace("__", "")
+        if language not in self._languages:
+            raise ArgumentError(
+                f"the model writes no {language!r}; languages: {', '.join(self._languages)}."
+            )
+        start = token_ids(self.model, "decoder_start_token_id")[0]
+        return [start, self._languages[language]]
+
+    def prompt_and_outputs(
+        self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
+    ) -> tuple[list[int], Any]:
+        prompt = self.prompt_ids(speech, gen_args)
+        others = {k: v for k, v in gen_args.items() if k not in _LANGUAGE_ARGUMENTS}
+        return prompt, self.generated(start, others, prompt)
+
+    @property
+    def generation(self) -> Callable[..., Any]:
+        from transformers import GenerationMixin
+
+        # Its own needs features, and takes the language only from its name.
+        own = getattr(self.model, "_orig_mod", self.model)
+        return lambda **arguments: GenerationMixin.generate(own, **arguments)
+
+
+class SeamlessM4Tv2Model(SeamlessM4TModel):
+    """Adapter of SeamlessM4T version 2, speech to text."""
+
+    parts = replace(SeamlessM4TModel.parts, model_class="SeamlessM4Tv2ForSpeechToText")

@@ -1,7 +1,7 @@
 """Words that were not said, made from recordings whose texts are right.
 
-A recording is cut, a stretch of it is silenced, words of its text are swapped for others, and noise
-takes its place: then it is known which words are not in the audio.
+A recording is cut, a stretch of it is silenced, words are cut out of it, words of its text are
+swapped for others, and noise takes its place: then it is known which words are not in the audio.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from captum_spes.io.samples import read_samples
 from captum_spes.speech.checking import SpokenWord, spoken_words
 from captum_spes.speech.inputs import removed_value
 from captum_spes.speech.measures import word_places
-from captum_spes.speech.models import SpeechInput, TargetSequence
+from captum_spes.speech.models import AlignsTokens, SpeechInput, TargetSequence, can
 from captum_spes.speech.removals import measure_removals
+from captum_spes.speech.timing import token_times
 
 # Passes that find out when the words of a recording are spoken.
 _PASSES_FOR_TIMES = 12
@@ -30,11 +31,13 @@ _PASSES_FOR_TIMES = 12
 _UNSURE = 0.5
 _FEWEST_WORDS = 3
 _SILENCED = 1 / 2
-# Words from one that is swapped to the next.
+# Words from one that is swapped, or cut out, to the next.
 _EVERY = 4
 _MARKS = ".,;:?!\"'()[]"
 # Of noise, in decibels below full scale.
 _LEVELS = (-60.0, -10.0)
+# Samples over which what stood before a cut fades into what stood behind it.
+_FADE = 80
 # White, pink and brown noise, and silence.
 _SLOPES = (0.0, 0.5, 1.0, None)
 
@@ -45,7 +48,7 @@ class LabelledText:
 
     Attributes:
         utterance: the recording that it was made from; what is made from one belongs together.
-        kind: "as it is", "cut", "silenced", "swapped" or "noise".
+        kind: "as it is", "cut", "silenced", "cut out", "swapped" or "noise".
         speech: as the model sees it.
         sequence: what is, or would be, written.
         words: the words of it.
@@ -79,7 +82,7 @@ class UnsaidWords:
     def of_utterance(
         self, utterance: Utterance, other: Utterance, place: int
     ) -> Iterator[LabelledText]:
-        """Yield the five kinds, as far as the utterance lends itself to them.
+        """Yield the six kinds, as far as the utterance lends itself to them.
 
         Args:
             utterance: the recording and its text.
@@ -99,6 +102,8 @@ class UnsaidWords:
         if len(times) >= _FEWEST_WORDS:
             yield self._cut(name, samples, text, times)
             yield self._silenced(name, samples, text, times, generator)
+            if can(adapter, AlignsTokens):
+                yield self._cut_out(name, samples, text, speech)
         with suppress(ArgumentError):  # another recording's text may be one that cannot be written
             sequence = adapter.force(
                 speech, _with_words_of(text, other.text, generator), self._gen_args
@@ -171,6 +176,33 @@ class UnsaidWords:
             said.append(False if is_inside else True if is_outside else None)
         return self._forced(name, "silenced", silenced, text, said)
 
+    def _cut_out(
+        self, name: str, samples: NDArray[np.float32], text: str, speech: SpeechInput
+    ) -> LabelledText:
+        """The recording without every fourth word, as far as the model knows when it writes it.
+
+        A word was not said if the model, writing freely from what is left, does not write it.
+        """
+        adapter = self._adapter
+        sequence = adapter.force(speech, text, self._gen_args)
+        words = self._words(sequence)
+        times = token_times(adapter.alignment(speech, sequence), speech.seconds)
+        stretches = [
+            (times[word.rows[0], 0] / speech.seconds, times[word.rows[-1], 1] / speech.seconds)
+            for word in words[1::_EVERY]
+        ]
+        rest = _without(samples, stretches)
+        written = self._words(adapter.generate(adapter.from_audio(rest), self._gen_args))
+        matches = match_words([word.word for word in written], [word.word for word in words])
+        matched = {spoken for _, places in matches.pairs for spoken in places}
+        said = [
+            (True if place in matched else None)
+            if place % _EVERY != 1
+            else (None if place in matched else False)
+            for place in range(len(words))
+        ]
+        return self._forced(name, "cut out", rest, text, said)
+
     def _margin(self, samples: NDArray[np.float32]) -> float:
         """The share of the duration by which a word's time may be wrong."""
         return _UNSURE * float(self._adapter.sampling_rate) / len(samples)
@@ -189,6 +221,24 @@ class UnsaidWords:
         if len(words) != len(said):
             raise ArgumentError(f"{name}: its text has other words when it is cut.")
         return LabelledText(name, kind, speech, sequence, tuple(words), tuple(said))
+
+
+def _without(
+    samples: NDArray[np.float32], stretches: Sequence[tuple[float, float]]
+) -> NDArray[np.float32]:
+    """The samples without some stretches, given as shares of all; the ends of a cut are faded into
+    each other."""
+    ramp = np.linspace(0, 1, _FADE, dtype=np.float32)
+    kept, last = samples[:0], 0
+    for start, end in [*stretches, (1.0, 1.0)]:
+        part = samples[last : max(last, round(start * len(samples)))]
+        if min(len(kept), len(part)) > 2 * _FADE:
+            joint = kept[-_FADE:] * (1 - ramp) + part[:_FADE] * ramp
+            kept = np.concatenate([kept[:-_FADE], joint, part[_FADE:]])
+        else:
+            kept = np.concatenate([kept, part])
+        last = round(end * len(samples))
+    return kept
 
 
 def _side(time: NDArray[np.float64], earlier: float, later: float) -> bool | None:

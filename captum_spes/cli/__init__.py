@@ -17,6 +17,7 @@ from captum_spes.cli.analyse import add_analyse
 from captum_spes.cli.check import add_check
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
+from captum_spes.cli.models import add_models
 from captum_spes.cli.options import tell
 from captum_spes.cli.reliability import add_reliability
 from captum_spes.errors import ArgumentError, ArgumentTypeError
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add_align(commands)
     add_analyse(commands)
     add_reliability(commands)
+    add_models(commands)
     return parser
 
 

@@ -124,9 +124,9 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add(
         "--model",
         metavar="NAME_OR_DIR",
-        help="a Whisper, Speech2Text or Canary model: a hub name, a folder, one of Whisper's short "
-        "names (tiny.en, large-v3, turbo, ...), or demo for the bundled one (the default, unless "
-        "explain is given AUDIO)",
+        help="a model of a family that captum-spes models lists: a hub name, a folder, one of "
+        "Whisper's short names (tiny.en, large-v3, turbo, ...), or demo for the bundled one (the "
+        "default, unless explain is given AUDIO)",
     )
     add(
         "--num-beams",
@@ -134,11 +134,17 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="beam search with N beams (default: the model's own setting)",
     )
-    add("--language", help="spoken language, for multilingual Whisper and Canary")
+    add("--language", help="spoken language, for multilingual models")
     add(
         "--target-language",
         metavar="LANGUAGE",
-        help="language to write, for Canary; the bundled model writes en, de and es",
+        help="language to write, for Canary and SeamlessM4T; the bundled model writes en, de and "
+        "es",
+    )
+    add(
+        "--instruction",
+        metavar="TEXT",
+        help="what a speech LLM is asked to do (default: the model's own words for transcription)",
     )
     add("--task", choices=("transcribe", "translate"), help="task, for multilingual Whisper")
     add("--seed", type=int, default=0, metavar="N", help="of all masks (default: %(default)s)")
@@ -154,7 +160,9 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 
 def generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
     """What ``model.generate`` is given."""
-    names = ("num_beams", "language", "task", "target_language", "max_new_tokens")
+    names = (
+        "num_beams", "language", "task", "target_language", "instruction", "max_new_tokens",
+    )  # fmt: skip
     found = {name: getattr(parsed, name, None) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -176,8 +184,16 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
     else:
         model, processor = load_model(parsed.model, parsed.device)
     if parsed.compile:
-        model.get_encoder().compile()
+        audio_encoder(model).compile()
     return model, processor
+
+
+def audio_encoder(model: Any) -> Any:
+    """The part of a model that hears."""
+    try:
+        return model.get_encoder(modality="audio")
+    except TypeError:  # it hears and nothing else
+        return model.get_encoder()
 
 
 def take_bundled_recording(parsed: argparse.Namespace) -> None:

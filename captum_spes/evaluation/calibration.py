@@ -182,7 +182,8 @@ def _rule(words: _Words, adapter: Any, baselines: str, passes: int, about: str) 
         )
         called[left_out] = called_by(measures[left_out] @ weights + bias, low, high)
     weights, bias, low, high = _fitted(measures, said, recordings, is_undisturbed)
-    called, said, kinds = (of[is_undisturbed] for of in (called, said, kinds))
+    called, kinds = called[is_undisturbed], kinds[is_undisturbed]
+    said = said[is_undisturbed]
     return VerdictRule(
         family=family_of(adapter),
         n_parameters=size_of(adapter),

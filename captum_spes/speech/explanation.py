@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from captum.attr import Attribution
@@ -81,16 +81,30 @@ class Task:
         """Encoder states of the intact utterance."""
         return self.encoded()
 
-    def spread(self, keep: Tensor) -> Tensor:
-        """Extend ``keep`` from the previous tokens to all ids that the decoder reads, of which the
-        others are always kept."""
-        positions = self.sequence.previous_positions
+    def spread(self, keep: Tensor, positions: Sequence[int]) -> Tensor:
+        """Extend ``keep`` from the ids at some positions to all that the decoder reads, of which
+        the others are always kept."""
         length = len(self.sequence.ids) - 1
         if len(positions) == length:
             return keep
         spread = keep.new_ones(len(keep), length)
         spread[:, list(positions)] = keep
         return spread
+
+
+class Sides(NamedTuple):
+    """The maps of everything that can be removed.
+
+    Attributes:
+        spectrogram: of the audio.
+        tokens: of the previous tokens, NaN where one is not before the explained token; None if
+            they were not asked for.
+        instruction: of the instruction; None for a model that reads none.
+    """
+
+    spectrogram: SideMaps
+    tokens: SideMaps | None = None
+    instruction: SideMaps | None = None
 
 
 class Explanation:
@@ -195,46 +209,53 @@ class Explanation:
             hidden = run.in_precision(self.adapter.decode)(task.states, task.sequence)
         return Certainty.of(self.adapter, hidden, task.sequence)
 
-    def _sides(self, task: Task, run: Run) -> tuple[SideMaps, SideMaps | None]:
-        """Maps of the spectrogram and, with NaN where a token is not before the explained one, of
-        the previous tokens."""
-        spectrogram, tokens = self._maps(task, run)
+    def _sides(self, task: Task, run: Run) -> Sides:
+        """The maps, undefined where a previous token is not before the explained one."""
+        sides = self._maps(task, run)
+        tokens = sides.tokens
         if tokens is None:
-            return spectrogram, None
+            return sides
         is_previous = task.sequence.valid_previous_tokens()
         if len(tokens.maps) != len(is_previous):  # a score's units rest on all that any token reads
             is_previous = is_previous.any(0, keepdim=True).expand(len(tokens.maps), -1)
-        return spectrogram, tokens.masked(~is_previous)
+        return sides._replace(tokens=tokens.masked(~is_previous))
 
-    def _maps(self, task: Task, run: Run) -> tuple[SideMaps, SideMaps | None]:
-        method, settings = self.method, self.settings
-        has_tokens = bool(settings.n_token_samples and task.sequence.previous_positions)
+    def _maps(self, task: Task, run: Run) -> Sides:
+        method, settings, sequence = self.method, self.settings, task.sequence
+        has_tokens = bool(settings.n_token_samples and sequence.previous_positions)
+        has_instruction = bool(settings.n_token_samples and sequence.instruction)
         if isinstance(method, SpeechAttribution):
             maps = method.maps(self.adapter, task.speech, task.sequence, run.seed)
             return _of_maps(maps if has_tokens else Maps(maps.spectrogram_attr, None))
         runner = runner_of(method)
         assert runner is not None
         spectrogram_side = self._spectrogram_side(task)
-        if not has_tokens:
-            return attribute_side(method, runner, spectrogram_side, run), None
+        if not (has_tokens or has_instruction):
+            return Sides(attribute_side(method, runner, spectrogram_side, run))
         require(
             self.adapter,
             ReadsPreviousTokens,
             "removing previous tokens (n_token_samples=0 leaves them out)",
         )
-        token_side = self._token_side(task, run)
-        if settings.perturb_jointly:
+        token_sides = {}
+        if has_tokens:
+            token_sides["tokens"] = self._token_side(task, run, "previous tokens", sequence)
+        if has_instruction:  # it is before every token
+            own = replace(sequence, previous=sequence.instruction)
+            token_sides["instruction"] = self._token_side(task, run, "instruction", own)
+        if settings.perturb_jointly and has_tokens:
             hidden_func = partial(self._joint_hidden, task)
             return _of_maps(
-                attribute_jointly(method, spectrogram_side, token_side, hidden_func, run)
+                attribute_jointly(method, spectrogram_side, token_sides["tokens"], hidden_func, run)
             )
-        spectrogram = attribute_side(method, runner, spectrogram_side, run)
+        sides = Sides(attribute_side(method, runner, spectrogram_side, run))
         try:
-            return spectrogram, attribute_side(method, runner, token_side, run)
+            for name, side in token_sides.items():
+                sides = sides._replace(**{name: attribute_side(method, runner, side, run)})
         except KeyboardInterrupt:
             if not run.return_partial:
                 raise
-            return spectrogram, None
+        return sides
 
     def _spectrogram_side(self, task: Task) -> Side:
         settings = self.settings
@@ -253,23 +274,21 @@ class Explanation:
             method_args=dict(settings.method_args.get("spectrogram", {})),
         )
 
-    def _token_side(self, task: Task, run: Run) -> Side:
+    def _token_side(self, task: Task, run: Run, name: str, sequence: TargetSequence) -> Side:
         """One number per previous token: 1 keeps its embedding, the baseline 0 removes it."""
         settings = self.settings
         with torch.no_grad():
-            prepared = run.in_precision(self.adapter.prepared)(task.states, task.sequence)
-        keep = torch.ones(
-            1, len(task.sequence.previous_positions), dtype=torch.float32, device="cpu"
-        )
+            prepared = run.in_precision(self.adapter.prepared)(task.states, sequence)
+        keep = torch.ones(1, len(sequence.previous_positions), dtype=torch.float32, device="cpu")
         return Side(
-            name="previous tokens",
+            name=name,
             inputs=keep,
             baselines=torch.zeros_like(keep),
             feature_masks=[torch.arange(keep.shape[1], device="cpu")[None]],
-            hidden_func=partial(self._token_hidden, task, prepared),
+            hidden_func=partial(self._token_hidden, task, sequence, prepared),
             n_samples=settings.n_token_samples,
             perturb_prob=settings.token_perturb_prob,
-            n_before=task.sequence.n_before,
+            n_before=sequence.n_before,
             method_args=dict(settings.method_args.get("tokens", {})),
         )
 
@@ -281,14 +300,18 @@ class Explanation:
         )
         return hidden
 
-    def _token_hidden(self, task: Task, prepared: Any, keep: Tensor) -> Tensor:
+    def _token_hidden(
+        self, task: Task, sequence: TargetSequence, prepared: Any, keep: Tensor
+    ) -> Tensor:
         states = task.states.expand(len(keep), *task.states.shape[1:])
-        with self.adapter.keep_previous_tokens(task.spread(keep)):
-            hidden: Tensor = self.adapter.decode_prepared(states, task.sequence, prepared)
+        keep = task.spread(keep, sequence.previous_positions)
+        with self.adapter.keep_previous_tokens(keep):
+            hidden: Tensor = self.adapter.decode_prepared(states, sequence, prepared)
             return hidden
 
     def _joint_hidden(self, task: Task, spectrograms: Tensor, keep: Tensor) -> Tensor:
-        with self.adapter.keep_previous_tokens(task.spread(keep)):
+        keep = task.spread(keep, task.sequence.previous_positions)
+        with self.adapter.keep_previous_tokens(keep):
             return self._spectrogram_hidden(task, spectrograms)
 
     # The result ------------------------------------------------------------------------
@@ -298,21 +321,22 @@ class Explanation:
         task: Task,
         run: Run,
         certainty: Certainty | None,
-        sides: tuple[SideMaps, SideMaps | None],
+        sides: Sides,
     ) -> SpeechToTextAttributionResult:
         adapter, speech, sequence = self.adapter, task.speech, task.sequence
         output_tokens = adapter.token_strings(sequence.explained_ids)
         words = _words(adapter.spelled(sequence.explained_ids))
-        if len(sides[0].maps) != len(output_tokens):  # a score with units of its own
-            output_tokens, words = _labels(run.score, output_tokens, len(sides[0].maps)), []
+        n_units = len(sides.spectrogram.maps)
+        if n_units != len(output_tokens):  # a score with units of its own
+            output_tokens, words = _labels(run.score, output_tokens, n_units), []
         return SpeechToTextAttributionResult(
             output_tokens=output_tokens,
             previous_tokens=adapter.token_strings(sequence.previous_ids),
             spectrogram=speech.spectrogram,
             removed=task.removed.contiguous(),
             feature_masks=torch.cat(task.masks).cpu(),
-            spectrogram_attr=sides[0].maps,
-            token_attr=None if sides[1] is None else sides[1].maps,
+            spectrogram_attr=sides.spectrogram.maps,
+            token_attr=None if sides.tokens is None else sides.tokens.maps,
             frame_times=speech.frame_times,
             mel_frequencies=speech.mel_frequencies,
             words=words,
@@ -326,18 +350,21 @@ class Explanation:
             parameters={**self.settings.described(), **self._facts(task, sides, words)},
             **({} if certainty is None else certainty._asdict()),
             settings=self.settings,
+            instruction_tokens=adapter.token_strings(sequence.ids[list(sequence.instruction)]),
+            instruction_attr=None if sides.instruction is None else sides.instruction.maps,
         )
 
-    def _facts(
-        self, task: Task, sides: tuple[SideMaps, SideMaps | None], words: list[Word]
-    ) -> dict[str, Any]:
+    def _facts(self, task: Task, sides: Sides, words: list[Word]) -> dict[str, Any]:
         """What was found while explaining, in JSON's types."""
         levels = describe_levels(task.masks)
         rows = [list(word.token_indices) for word in words]
-        quality = sampling_quality(*sides, (torch.cat(task.masks) >= 0).any(0).cpu(), rows)
+        spectrogram, tokens, _ = sides
+        quality = sampling_quality(
+            spectrogram, tokens, (torch.cat(task.masks) >= 0).any(0).cpu(), rows
+        )
         if quality:
             sentence = quality["reliability"]["sentence"]
-            warn_if_noise(sentence, quality["n_samples_evaluated"], sides[0].odds_exponent)
+            warn_if_noise(sentence, quality["n_samples_evaluated"], spectrogram.odds_exponent)
         return {
             "target": "generated" if self._is_generated else "given",
             "sequence": task.sequence.to_dict(),
@@ -348,9 +375,9 @@ class Explanation:
         }
 
 
-def _of_maps(maps: Maps) -> tuple[SideMaps, SideMaps | None]:
+def _of_maps(maps: Maps) -> Sides:
     spectrogram_attr, token_attr = maps
-    return SideMaps(spectrogram_attr), None if token_attr is None else SideMaps(token_attr)
+    return Sides(SideMaps(spectrogram_attr), None if token_attr is None else SideMaps(token_attr))
 
 
 def _labels(score: Score, tokens: list[str], count: int) -> list[str]:

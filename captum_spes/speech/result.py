@@ -46,12 +46,13 @@ class SpeechToTextAttributionResult:
     r"""
     What every token of a transcription rested on.
 
-    K is the number of explained tokens, J of previous tokens.
+    K is the number of explained tokens, J of previous tokens, I of tokens of the instruction.
 
     Attributes:
         output_tokens: the K explained tokens, end of sentence included if the model wrote
             it; a leading space starts a word.
-        previous_tokens: the J tokens that the decoder read, prompt included.
+        previous_tokens: the J tokens that the decoder read, prompt included; for a speech LLM the
+            text so far alone.
         spectrogram: ``(time, freq)``: what was perturbed, without padding.
         removed: ``(time, freq)``: what removed cells were replaced by.
         feature_masks: ``(levels, time, freq)``: the patches, int64 labels.
@@ -76,6 +77,9 @@ class SpeechToTextAttributionResult:
         ranks: ``(K,)``: of each token among all, 1 for the likeliest.
         runners_up: the likeliest other token of each.
         settings: what it was made with; with the same audio, target and seed they give it again.
+        instruction_tokens: the I tokens of the instruction that a speech LLM was given.
+        instruction_attr: ``(K, I)``: raw attributions of the instruction; None for a model that
+            reads none, and for methods that cannot give it.
     """
 
     output_tokens: list[str]
@@ -100,6 +104,8 @@ class SpeechToTextAttributionResult:
     ranks: Tensor | None = None
     runners_up: list[str] | None = None
     settings: Settings = field(default_factory=Settings)
+    instruction_tokens: list[str] = field(default_factory=list)
+    instruction_attr: Tensor | None = None
 
     def __repr__(self) -> str:
         tokens, frames, bins = self.spectrogram_attr.shape
@@ -178,7 +184,8 @@ class SpeechToTextAttributionResult:
         probabilities; it is not a fraction of the decision.
 
         Returns:
-            *Tensor* of shape ``(K,)`` in [0, 1]; 0.5 where neither side has any impact.
+            *Tensor* of shape ``(K,)`` in [0, 1]; 0.5 where neither side has any impact, 1 where no
+            token is before it.
 
         Raises:
             ArgumentError: the result has no attributions of previous tokens.
@@ -190,11 +197,40 @@ class SpeechToTextAttributionResult:
         """
         if self.token_attr is None:
             raise ArgumentError("speech_share needs token_attr; explain previous tokens too.")
-        speech = self.spectrogram_attr.double().abs().mean((1, 2))
-        tokens = torch.nanmean(self.token_attr.double().abs(), dim=1)
-        total = speech + tokens
-        share = torch.where(total > 0, speech / total.where(total > 0, total + 1), 0.5)
-        return share.float()
+        return self._shares([self.spectrogram_attr, self.token_attr])[:, 0]
+
+    def side_shares(self) -> Tensor:
+        r"""
+        How much of each token rests on the audio, on the text so far and on the instruction.
+
+        As :meth:`speech_share`, for the three sides that a speech LLM has.
+
+        Returns:
+            *Tensor* of shape ``(K, 3)``: audio, previous tokens, instruction. Rows sum to 1; a side
+            that was not explained has 0.
+
+        Examples::
+
+            >>> result.side_shares().sum(1).allclose(torch.ones(len(result.output_tokens)))
+            True
+        """
+        return self._shares([self.spectrogram_attr, self.token_attr, self.instruction_attr])
+
+    def _shares(self, sides: list[Tensor | None]) -> Tensor:
+        """Mean magnitudes of the maps of each side, divided by their sum, ``(K, sides)``."""
+        n_tokens = len(self.spectrogram_attr)
+        nothing = torch.zeros(n_tokens, dtype=torch.float64, device="cpu")
+        means = [
+            nothing
+            if maps is None
+            else torch.nanmean(maps.double().abs().flatten(1), dim=1).nan_to_num(0.0)
+            for maps in sides
+        ]
+        impacts = torch.stack(means, 1)
+        total = impacts.sum(1, keepdim=True)
+        even = torch.tensor([maps is not None for maps in sides], dtype=torch.float64, device="cpu")
+        shares = torch.where(total > 0, impacts / total.where(total > 0, 1.0), even / even.sum())
+        return shares.float()
 
     def reliability(self) -> Reliability:
         r"""
@@ -367,6 +403,34 @@ class SpeechToTextAttributionResult:
             [_visible(token) for token in self.output_tokens],
             [_visible(token) for token in self.previous_tokens],
             label="saliency (normalised)" if normalized else "saliency (raw)",
+        )
+
+    def plot_instruction_attr(self) -> Figure:
+        r"""
+        Draw how much each token rested on each token of the instruction.
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown: explained tokens as rows, the instruction as
+            columns, raw attributions, a colour bar.
+
+        Raises:
+            ArgumentError: the result has no attributions of an instruction.
+
+        Examples::
+
+            >>> result.plot_instruction_attr().savefig("instruction.png")
+        """
+        from captum_spes.plotting.spectrograms import token_figure
+
+        if self.instruction_attr is None:
+            raise ArgumentError(
+                "there is no instruction_attr to draw: only speech LLMs read an instruction."
+            )
+        return token_figure(
+            self.instruction_attr,
+            [_visible(token) for token in self.output_tokens],
+            [_visible(token) for token in self.instruction_tokens],
+            label="saliency (raw)",
         )
 
     def _map_to_draw(self, token: int | None, normalized: bool) -> tuple[Tensor, str]:

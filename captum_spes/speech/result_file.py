@@ -45,6 +45,7 @@ ARRAYS = {
     "removed": _Array(("frames", "mel bins")),
     "feature_masks": _Array(("levels", "frames", "mel bins"), "i"),
     "token_attr": _Array(("tokens", "previous tokens"), is_optional=True),
+    "instruction_attr": _Array(("tokens", "instruction tokens"), is_optional=True),
     "frame_times": _Array(("frames",)),
     "mel_frequencies": _Array(("mel bins",)),
     "probabilities": _Array(("output ids",), is_optional=True),
@@ -94,6 +95,7 @@ def _lengths(texts: Mapping[str, Any]) -> dict[str, int]:
     return {
         "tokens": len(texts["output_tokens"]),
         "previous tokens": len(texts["previous_tokens"]),
+        "instruction tokens": len(texts["instruction_tokens"]),
         "output ids": len(texts["output_ids"]),
     }
 
@@ -164,6 +166,8 @@ def _texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
     _need_length(
         "previous_ids", found["previous_ids"], len(found["previous_tokens"]), "previous_tokens"
     )
+    found["instruction_tokens"] = metadata.get("instruction_tokens", [])
+    _need_list("instruction_tokens", found["instruction_tokens"], str)
     runners_up = metadata.get("runners_up")
     if runners_up is not None:
         _need_list("runners_up", runners_up, str)

@@ -507,7 +507,13 @@ class TestRules:
                 assert min(rule.n_words) >= 60
                 assert rule.error_rates["accused"] < 0.06
                 assert rule.error_rates["missed"] < 0.1
-                assert set(rule.missed_by_kind) <= {"cut", "silenced", "cut out", "swapped", "noise"}
+                assert set(rule.missed_by_kind) <= {
+                    "cut",
+                    "silenced",
+                    "cut out",
+                    "swapped",
+                    "noise",
+                }
                 for name, weight in rule.weights.items():
                     assert weight >= 0 or name.startswith("least")
 

@@ -37,6 +37,8 @@ class CanaryModel(FilterbankModel):
         generation_ids=("eos_token_id",),
         mel_bins=lambda config, own: (config.encoder_config.num_mel_bins, own.feature_size),
     )
+    checkpoint = "nvidia/canary-1b-v2"
+    tried_on = "the bundled model"
 
     prompt_arguments: ClassVar[Mapping[str, str]] = {
         "language": "source_language",

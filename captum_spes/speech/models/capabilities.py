@@ -50,7 +50,8 @@ class TargetSequence:
         previous: positions in ``ids`` of the tokens that the model reads and that can be
             removed, in ascending order, placeholders of audio not among them; empty for a model
             without previous tokens. None for a decoder that reads all ids but the last.
-        instruction: those of ``previous`` that are the user's instruction.
+        instruction: positions in ``ids`` of the user's instruction, ahead of every explained
+            token; it can be removed on a side of its own and is not among ``previous``.
     """
 
     ids: Tensor

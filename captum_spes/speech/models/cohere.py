@@ -26,6 +26,8 @@ class CohereAsrModel(CanaryModel):
         generation_ids=("eos_token_id",),
         mel_bins=lambda config, own: (config.encoder_config.num_mel_bins, own.feature_size),
     )
+    checkpoint = "CohereLabs/cohere-transcribe-03-2026"
+    tried_on = ""
     prompt_arguments: ClassVar[Mapping[str, str]] = {
         "language": "language",
         "punctuation": "punctuation",

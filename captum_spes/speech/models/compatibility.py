@@ -33,6 +33,7 @@ class Parts:
         extractor_names: what its feature extractor has and those of other families lack.
         generation_ids: what ``generation_config`` must name tokens with.
         optional_ids: what it need not.
+        other_parts: how the names of weights begin that its checkpoints hold for other tasks.
         mel_bins: how many the model's configuration says, and its feature extractor.
         frames: likewise, where features have one length only.
     """
@@ -44,6 +45,7 @@ class Parts:
     mel_bins: Callable[[Any, Any], tuple[int, int]]
     frames: Callable[[Any, Any], tuple[int, int]] | None = None
     optional_ids: tuple[str, ...] = ()
+    other_parts: tuple[str, ...] = ()
 
 
 def check_pair(model: Any, processor: Any, parts: Parts) -> None:

@@ -29,6 +29,7 @@ class FunAsrNanoModel(MelLanguageModel):
             int(config.audio_config.num_mel_bins), int(own.feature_size),
         ),
     )  # fmt: skip
+    checkpoint = "FunAudioLLM/Fun-ASR-Nano-2512-hf"
     request = LANGUAGE_REQUEST
     frames_per_position = 6
     mel_scale = "kaldi"

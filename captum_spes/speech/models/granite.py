@@ -36,6 +36,7 @@ class GraniteSpeechModel(MelLanguageModel):
             int(own.melspec_kwargs["n_mels"]),
         ),
     )
+    checkpoint = "ibm-granite/granite-speech-3.3-2b"
     instruction = "can you transcribe the speech into a written format?"
     frames_per_position = 10
     mel_scale = "htk"
@@ -99,6 +100,7 @@ class GraniteSpeechPlusModel(GraniteSpeechModel):
     parts = replace(
         GraniteSpeechModel.parts, model_class="GraniteSpeechPlusForConditionalGeneration"
     )
+    checkpoint = "ibm-granite/granite-speech-4.1-2b-plus"
 
 
 @contextmanager

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
-from captum_spes.speech.models.compatibility import Parts, added_tokens, part_of, token_ids, vocabulary_size
+from captum_spes.speech.models.compatibility import (
+    Parts,
+    added_tokens,
+    part_of,
+    token_ids,
+    vocabulary_size,
+)
 
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -54,9 +60,14 @@ class HuggingFaceAdapter(ABC):
 
     Attributes:
         parts: what a family's own model and processor are; None for a base.
+        checkpoint: a model of the family on the hub.
+        tried_on: trained weights that explanations were looked at with; empty where only small
+            models with random weights were tried.
     """
 
     parts: ClassVar[Parts | None] = None
+    checkpoint: ClassVar[str] = ""
+    tried_on: ClassVar[str] = ""
 
     def __init__(self, model: Any, processor: Any) -> None:
         for part in ("feature_extractor", "tokenizer"):
@@ -186,7 +197,7 @@ class HuggingFaceAdapter(ABC):
         """End the ids with one end of sentence; further ones, and padding, are cut off."""
         end = self.end_of_sentence
         text = ids[: ids.index(end)] if end in ids else ids
-        padding = {end, self.model.config.pad_token_id}
+        padding = {end, getattr(self.model.config, "pad_token_id", None)}
         if not set(ids[len(text) :]) <= padding:
             raise ArgumentError(f"target ids go on after the end of sentence ({end}): {ids}.")
         return [*text, end]

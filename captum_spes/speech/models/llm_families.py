@@ -34,6 +34,7 @@ class Qwen2AudioModel(ChunkedMelLanguageModel):
             own.nb_max_frames,
         ),
     )
+    checkpoint = "Qwen/Qwen2-Audio-7B-Instruct"
     # Its makers ask for transcripts in several ways; it was trained on all of them.
     instruction = "What does the person say?"
     mask_name = "feature_attention_mask"
@@ -55,6 +56,7 @@ class AudioFlamingo3Model(ChunkedMelLanguageModel):
         generation_ids=("eos_token_id",),
         mel_bins=_mel_bins,
     )
+    checkpoint = "nvidia/audio-flamingo-3-hf"
 
     def longest(self) -> float | None:
         return float(self.processor.max_audio_len)
@@ -70,6 +72,7 @@ class GlmAsrModel(AudioFlamingo3Model):
         generation_ids=("eos_token_id",),
         mel_bins=_mel_bins,
     )
+    checkpoint = "zai-org/GLM-ASR-Nano-2512"
     frames_per_position = 8
 
 
@@ -83,6 +86,7 @@ class Qwen3ASRModel(MelLanguageModel):
         generation_ids=("eos_token_id",),
         mel_bins=_mel_bins,
     )
+    checkpoint = "Qwen/Qwen3-ASR-1.7B-hf"
     request = LANGUAGE_REQUEST
     frames_per_position = 8
 

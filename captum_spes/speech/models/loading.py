@@ -32,7 +32,7 @@ SHORT_NAMES = {
 _ADAPTER = "adapter_config.json"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model", "tekken.json")
 # How long the reason of another library may be.
 _LONGEST = 300
 
@@ -90,7 +90,7 @@ def load_model(
     with told(base, "its weights"):
         kind = _class(transformers, family, "model_class", "AutoModelForSpeechSeq2Seq")
         model, report = kind.from_pretrained(base, dtype=dtype, **NO_CODE, **NO_PICKLE)
-    check_complete(base, report)
+    check_complete(base, _of_used_parts(report, family))
     if base != name:
         with told(name, "its adapter"):
             check_complete(name, vars(model.load_adapter(name)))
@@ -259,6 +259,14 @@ def _class(transformers: Any, family: str, attribute: str, otherwise: str) -> An
     """The family's own class, by name; a family that was added may not name one."""
     parts = getattr(FAMILIES[family], "parts", None)
     return getattr(transformers, getattr(parts, attribute, otherwise))
+
+
+def _of_used_parts(report: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """A report without the weights of parts that a family's checkpoints hold for other tasks."""
+    parts = getattr(FAMILIES[family], "parts", None)
+    others = tuple(getattr(parts, "other_parts", ()))
+    unexpected = [key for key in report["unexpected_keys"] if not key.startswith(others)]
+    return {**report, "unexpected_keys": unexpected}
 
 
 def _has(name: str, patterns: tuple[str, ...]) -> bool:

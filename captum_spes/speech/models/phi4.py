@@ -28,6 +28,7 @@ class Phi4MultimodalModel(MelLanguageModel):
         generation_ids=("eos_token_id",),
         mel_bins=lambda config, own: (int(config.audio_config.input_size), int(own.feature_size)),
     )
+    checkpoint = "microsoft/Phi-4-multimodal-instruct"
     instruction = "Transcribe the audio clip into text."
     frames_per_position = 8
     mel_scale = "kaldi"

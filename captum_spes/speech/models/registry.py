@@ -20,6 +20,7 @@ from captum_spes.speech.models.llm_families import (
 )
 from captum_spes.speech.models.phi4 import Phi4MultimodalModel
 from captum_spes.speech.models.seamless import SeamlessM4TModel, SeamlessM4Tv2Model
+from captum_spes.speech.models.small_llm import SmallSpeechLLMModel
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
 from captum_spes.speech.models.voxtral import VoxtralModel
 from captum_spes.speech.models.whisper import WhisperModel
@@ -44,6 +45,7 @@ FAMILIES: dict[str, AdapterFactory] = {
     "fun_asr_nano": FunAsrNanoModel,
     "phi4_multimodal": Phi4MultimodalModel,
     "voxtral": VoxtralModel,
+    "captum_spes_speech_llm": SmallSpeechLLMModel,
 }
 
 

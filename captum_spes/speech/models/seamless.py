@@ -34,10 +34,12 @@ class SeamlessM4TModel(FilterbankModel):
         processor_class="SeamlessM4TProcessor",
         extractor_names=("num_mel_bins", "stride"),
         generation_ids=("eos_token_id", "decoder_start_token_id"),
+        other_parts=("text_encoder.", "t2u_model.", "vocoder."),
         mel_bins=lambda config, own: (
             int(config.feature_projection_input_dim) // int(own.stride), int(own.num_mel_bins),
         ),
     )  # fmt: skip
+    checkpoint = "facebook/hf-seamless-m4t-medium"
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
@@ -129,3 +131,4 @@ class SeamlessM4Tv2Model(SeamlessM4TModel):
     """Adapter of SeamlessM4T version 2, speech to text."""
 
     parts = replace(SeamlessM4TModel.parts, model_class="SeamlessM4Tv2ForSpeechToText")
+    checkpoint = "facebook/seamless-m4t-v2-large"

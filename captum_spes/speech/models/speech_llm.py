@@ -259,7 +259,9 @@ class SpeechLanguageModel(HuggingFaceAdapter):
 
         handle = self.language_model.register_forward_pre_hook(catch, with_kwargs=True)
         try:
-            self.model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
+            # Not what torch.compile made of it, which would be compiled anew for each length.
+            own = getattr(self.model, "_orig_mod", self.model)
+            own(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
         except _CaughtError as caught:
             return caught.embeddings
         finally:
@@ -279,7 +281,8 @@ class SpeechLanguageModel(HuggingFaceAdapter):
             keep = keep[:, : len(ids), None].to(embeddings.device, embeddings.dtype)
             embeddings = embeddings * keep
         positions = is_audio.nonzero()[:, 0]
-        return embeddings.index_copy(1, positions, states.to(embeddings.dtype))
+        whole: Tensor = embeddings.index_copy(1, positions, states.to(embeddings.dtype))
+        return whole
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         embeddings = self._embeddings(states, target.decoder_ids)

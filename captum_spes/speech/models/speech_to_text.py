@@ -36,6 +36,7 @@ class Speech2TextModel(FilterbankModel):
             own.num_mel_bins,
         ),
     )
+    checkpoint = "facebook/s2t-small-librispeech-asr"
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)

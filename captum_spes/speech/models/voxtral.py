@@ -31,6 +31,7 @@ class VoxtralModel(ChunkedMelLanguageModel):
             int(config.audio_config.num_mel_bins), int(own.feature_size),
         ),
     )  # fmt: skip
+    checkpoint = "mistralai/Voxtral-Mini-3B-2507"
     request = LANGUAGE_REQUEST
     frames_per_position = 8
     mask_name = None

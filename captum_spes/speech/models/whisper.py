@@ -47,6 +47,8 @@ class WhisperModel(HuggingFaceSpeechModel):
         # The encoder halves the rate.
         frames=lambda config, own: (2 * config.max_source_positions, own.nb_max_frames),
     )
+    checkpoint = "openai/whisper-tiny"
+    tried_on = "openai/whisper-tiny.en"
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)

@@ -1,5 +1,6 @@
 """README and docs: their code runs, their commands and links exist."""
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -28,6 +29,14 @@ each_linking_page = pytest.mark.parametrize("page", LINKING_PAGES, ids=lambda pa
 
 def code_blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_smallest_family_is_shown_as_it_is():
+    from captum_spes.speech.models import llm_families
+
+    page = (DOCS / "families.md").read_text()
+    for family in (llm_families.AudioFlamingo3Model, llm_families.GlmAsrModel):
+        assert inspect.getsource(family) in page
 
 
 def names_after(page):

@@ -35,7 +35,7 @@ class Qwen2AudioModel(ChunkedMelLanguageModel):
         ),
     )
     checkpoint = "Qwen/Qwen2-Audio-7B-Instruct"
-    # Its makers ask for transcripts in several ways; it was trained on all of them.
+    # As an example of its model card asks.
     instruction = "What does the person say?"
     mask_name = "feature_attention_mask"
 

@@ -11,16 +11,19 @@ from captum_spes.speech.models import load_model
 
 _HERE = Path(__file__).parent
 MODEL_FOLDER = _HERE / "model"
+SPEECH_LLM_FOLDER = _HERE / "speech_llm_model"
 MANIFEST = _HERE / "recordings" / "manifest.jsonl"
 
 __all__ = [
     "MANIFEST",
     "MODEL_FOLDER",
+    "SPEECH_LLM_FOLDER",
     "Demo",
     "DemoExample",
     "Interval",
     "load_demo",
     "load_examples",
+    "load_speech_llm",
 ]
 
 
@@ -65,6 +68,57 @@ def load_demo(device: str | None = None) -> Demo:
     _check_transformers()
     model, processor = load_model(MODEL_FOLDER, device)
     return Demo(model, processor, load_examples())
+
+
+def load_speech_llm(device: str | None = None) -> Demo:
+    r"""
+    Load the small speech LLM and the bundled recordings. It needs no network.
+
+    The encoder of the bundled model, a projector, and a decoder of Qwen3's kind (2 million
+    parameters more) that reads the speech in its prompt, together with what it is asked: to
+    transcribe, or to translate into German. ``captum_spes.demo.speech_llm.INSTRUCTIONS`` holds the
+    wordings that it was trained on.
+
+    Args:
+
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+
+    Returns:
+        *tuple* of model (in evaluation mode), processor, and a list of
+        :class:`DemoExample`.
+
+    Raises:
+        ArgumentError: the device is not there.
+        ImportError: transformers is not installed, or too old to know the architecture.
+
+    Examples::
+
+        >>> model, processor, examples = load_speech_llm()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> result = explainer.attribute(
+        ...     examples[0].path, gen_args={"instruction": "Translate the speech into German."},
+        ...     n_samples=200, n_token_samples=100, patches_per_second=(60, 120),
+        ... )
+        >>> result.side_shares().shape == (len(result.output_tokens), 3)
+        True
+    """
+    from safetensors.torch import load_file
+    from transformers import PreTrainedTokenizerFast
+
+    bundled = load_demo(device)
+    from captum_spes.demo.speech_llm import SpeechLLM, SpeechLLMConfig, SpeechLLMProcessor
+
+    model = SpeechLLM(SpeechLLMConfig.from_pretrained(SPEECH_LLM_FOLDER))
+    own = load_file(SPEECH_LLM_FOLDER / "model.safetensors")
+    encoder = bundled.model.model.encoder.state_dict()
+    state = {**own, **{f"encoder.{name}": value for name, value in encoder.items()}}
+    model.load_state_dict(state, strict=False)  # the output layer is the embeddings'
+    model.tie_weights()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(SPEECH_LLM_FOLDER)
+    processor = SpeechLLMProcessor(bundled.processor.feature_extractor, tokenizer)
+    model.name_or_path = "captum_spes speech LLM"
+    return Demo(model.to(bundled.model.device).eval(), processor, bundled.examples)
 
 
 def load_examples() -> list[DemoExample]:

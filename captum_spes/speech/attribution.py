@@ -31,7 +31,7 @@ from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.checking import Checker, report_of, windows_to_check
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.explanation import Explanation, Request
-from captum_spes.speech.inputs import Audio
+from captum_spes.speech.inputs import Audio, check_removed_value
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
 from captum_spes.speech.parts import Time, asked_parts, explain_parts
@@ -496,6 +496,7 @@ class SpeechToTextAttribution:
         """The arguments of a check, each of them looked at."""
         count = checked_passes(passes)
         instance_of("baselines", baselines, str, "the name of a removed value")
+        check_removed_value(self.adapter, baselines)
         few = whole_number("perturbations_per_eval", perturbations_per_eval, 1)
         known = shipped_rules() if rules is None else several("rules", rules, "a sequence of rules")
         for rule in known:

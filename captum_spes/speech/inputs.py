@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,12 @@ def is_features(adapter: HearsAudio, audio: Any) -> bool:
     """Whether audio is the model's input features, also as a processor returns them."""
     is_of_processor = isinstance(audio, Mapping) and "input_features" in audio
     return is_of_processor or adapter.is_features(audio)
+
+
+def check_removed_value(adapter: HearsAudio, name: str) -> None:
+    """Raise where a model knows no removed value of that name, before it hears any speech."""
+    silence = np.zeros(adapter.sampling_rate // 2, dtype=np.float32)
+    adapter.removed_value(adapter.from_audio(silence), name)
 
 
 def removed_value(

@@ -371,8 +371,8 @@ class TestInputs:
     def test_other_arguments(self, tiny, audio):
         with pytest.raises(ArgumentTypeError, match="baselines must be the name"):
             tiny.check(audio, baselines=0.0)
-        with pytest.warns(match="'zero'"), pytest.raises(ArgumentError, match="baseline 'zero'"):
-            tiny.check(audio, baselines="zero")
+        with pytest.raises(ArgumentError, match="baseline 'zero'"):
+            tiny.check("no_such_file.wav", baselines="zero")  # told before anything is read
         with pytest.raises(ArgumentError, match="perturbations_per_eval must be"):
             tiny.check(audio, perturbations_per_eval=0)
         with pytest.raises(ArgumentTypeError, match="on_words must be a function"):

@@ -181,7 +181,7 @@ def _dependences(
 ) -> Iterator[dict[str, Any]]:
     saliency = result.normalized().token_attr
     assert saliency is not None
-    n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
+    n_prompt = _n_prompt(result)
     fed = [other.strip(_MARKS) for other in result.previous_tokens]
     for index, written in enumerate(result.output_tokens):
         values = saliency[index, : n_prompt + index].double()
@@ -200,10 +200,20 @@ def _dependences(
         }
 
 
+def _n_prompt(result: SpeechToTextAttributionResult) -> int:
+    """Previous tokens that were there before the output; none for most speech LLMs."""
+    sequence = result.parameters.get("sequence")
+    if sequence is None:  # a file of an earlier version
+        return len(result.previous_tokens) - len(result.output_tokens) + 1
+    previous = sequence["previous"]
+    places = range(len(sequence["ids"]) - 1) if previous is None else previous
+    return sum(place < sequence["explained"][0] for place in places)
+
+
 def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
     saliency = result.normalized().token_attr
     assert saliency is not None
-    n_prompt = len(result.previous_tokens) - len(result.output_tokens) + 1
+    n_prompt = _n_prompt(result)
     # The first two tokens have nothing between the prompt and the last token.
     for index, row in enumerate(saliency[2:], 2):
         values = row[: n_prompt + index].double()

@@ -184,7 +184,13 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
     else:
         model, processor = load_model(parsed.model, parsed.device)
     if parsed.compile:
-        audio_encoder(model).compile()
+        encoder = audio_encoder(model)
+        if encoder is model:
+            raise ArgumentError(
+                f"--compile compiles the encoder alone, and that of a {type(model).__name__} is no "
+                "part of its own: leave it out."
+            )
+        encoder.compile()
     return model, processor
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from captum_spes.alignment import Interval
 from captum_spes.demo.examples import DemoExample, read_examples
 from captum_spes.speech.models import load_model
+from captum_spes.speech.models.loading import check_complete
 
 _HERE = Path(__file__).parent
 MODEL_FOLDER = _HERE / "model"
@@ -113,7 +114,16 @@ def load_speech_llm(device: str | None = None) -> Demo:
     own = load_file(SPEECH_LLM_FOLDER / "model.safetensors")
     encoder = bundled.model.model.encoder.state_dict()
     state = {**own, **{f"encoder.{name}": value for name, value in encoder.items()}}
-    model.load_state_dict(state, strict=False)  # the output layer is the embeddings'
+    # The output layer is the embeddings'.
+    check_complete(
+        str(SPEECH_LLM_FOLDER),
+        {
+            "missing_keys": set(model.state_dict()) - set(state) - {"lm_head.weight"},
+            "unexpected_keys": set(state) - set(model.state_dict()),
+            "mismatched_keys": [],
+        },
+    )
+    model.load_state_dict(state, strict=False)
     model.tie_weights()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(SPEECH_LLM_FOLDER)
     processor = SpeechLLMProcessor(bundled.processor.feature_extractor, tokenizer)

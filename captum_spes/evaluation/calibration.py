@@ -77,6 +77,11 @@ def calibrate(
     really errs is measured on recordings that neither weights nor thresholds were made from
     (cross-validation in five parts).
 
+    A word that is cut out counts as not said if the model, writing freely, does not write it: where
+    it is spoken is known from the model's own attention only. Words that the model fills in by
+    itself are left out, so that the share of these that is missed is larger in use. A model whose
+    attention cannot be read gets no such words.
+
     Args:
 
         explainer (SpeechToTextAttribution): Of the model.

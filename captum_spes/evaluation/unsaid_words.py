@@ -237,7 +237,7 @@ def _without(
             kept = np.concatenate([kept[:-_FADE], joint, part[_FADE:]])
         else:
             kept = np.concatenate([kept, part])
-        last = round(end * len(samples))
+        last = max(last, round(end * len(samples)))
     return kept
 
 

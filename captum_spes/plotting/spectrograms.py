@@ -95,9 +95,14 @@ def spectrogram_sheet(
 
 
 def token_figure(
-    matrix: Tensor, rows: Sequence[str], columns: Sequence[str], *, label: str
+    matrix: Tensor,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    label: str,
+    of_columns: str = "previous token",
 ) -> Figure:
-    """Draw explained tokens against previous tokens; invalid cells stay empty.
+    """Draw explained tokens against previous tokens, or others; invalid cells stay empty.
 
     Of many tokens every second, third ... is named, with its number, and all are drawn.
     """
@@ -110,7 +115,7 @@ def token_figure(
     image = axes.imshow(np.ma.masked_invalid(_array(matrix)), cmap=_COLOURS, aspect="auto")
     axes.set_facecolor("0.92")
     axes.set_xticks(places, names, rotation=90, parse_math=False)
-    axes.set_xlabel(f"previous token{note}")
+    axes.set_xlabel(f"{of_columns}{note}")
     axes.set_yticks(row_places, row_names, parse_math=False)
     axes.set_ylabel(f"explained token{row_note}")
     figure.colorbar(image, ax=axes, label=label)

@@ -60,3 +60,5 @@ def _figures(result: SpeechToTextAttributionResult) -> Iterator[tuple[str, Figur
         yield name, result.plot_spectrogram_attrs(sheet=sheet)
     if result.token_attr is not None:
         yield "previous_tokens", result.plot_token_attr()
+    if result.instruction_attr is not None:
+        yield "instruction", result.plot_instruction_attr()

@@ -164,6 +164,8 @@ def _strongest_previous_token(result: SpeechToTextAttributionResult, index: int)
     if result.token_attr is None:
         return None
     row = torch.nan_to_num(result.token_attr[index], nan=-torch.inf)
+    if row.isneginf().all():  # none is before it
+        return None
     return result.previous_tokens[int(row.argmax())]
 
 

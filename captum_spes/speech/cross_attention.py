@@ -9,7 +9,12 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import Maps
-from captum_spes.speech.models import Attends, SpeechInput, TargetSequence
+from captum_spes.speech.models import (
+    Attends,
+    AttendsInEncoder,
+    SpeechInput,
+    TargetSequence,
+)
 from captum_spes.speech.utterance_methods import SpeechAttribution
 
 _AGGREGATIONS = ("mean", "rollout")
@@ -28,7 +33,7 @@ class CrossAttention(SpeechAttribution):
     https://arxiv.org/abs/2005.00928, here over the layers of the encoder.
     """
 
-    needs = (Attends,)
+    needs: tuple[type[Any], ...] = (Attends,)
 
     def __init__(self, forward_func: Any, aggregation: str = "mean") -> None:
         r"""
@@ -54,6 +59,8 @@ class CrossAttention(SpeechAttribution):
             raise ArgumentError(f"aggregation must be one of {_AGGREGATIONS}, got {aggregation!r}.")
         super().__init__(forward_func)
         self.aggregation = aggregation
+        if aggregation == "rollout":
+            self.needs = (*self.needs, AttendsInEncoder)
 
     def get_name(self) -> str:  # type: ignore[override]
         r"""
@@ -63,11 +70,10 @@ class CrossAttention(SpeechAttribution):
         return "CrossAttention" + ("" if self.aggregation == "mean" else " (rollout)")
 
     def maps(self, adapter: Any, speech: SpeechInput, sequence: TargetSequence, seed: int) -> Maps:
-        is_rollout = self.aggregation == "rollout"
-        attention = adapter.attention(speech, sequence, with_encoder=is_rollout)
+        attention = adapter.attention(speech, sequence)
         weights = attention.cross.mean(0)
-        if attention.encoder is not None:
-            weights = weights @ attention_rollout(attention.encoder)
+        if self.aggregation == "rollout":
+            weights = weights @ attention_rollout(adapter.encoder_attention(speech))
         n_frames, n_bins = speech.spectrogram.shape
         # The encoder also reads the features' padding, which is not part of the spectrogram.
         frames_per_position = attention.n_frames / weights.shape[1]
@@ -75,6 +81,20 @@ class CrossAttention(SpeechAttribution):
         position = (frames / frames_per_position).long()
         over_time = weights[:, position.clamp(max=weights.shape[1] - 1)]
         return Maps(over_time[:, :, None].expand(-1, -1, n_bins).clone(), attention.decoder.mean(0))
+
+
+class CrossAttentionRollout(CrossAttention):
+    """:class:`CrossAttention` with ``aggregation="rollout"``."""
+
+    needs = (Attends, AttendsInEncoder)
+
+    def __init__(self, forward_func: Any) -> None:
+        r"""
+        Args:
+
+            forward_func (PreTrainedModel): The model.
+        """
+        super().__init__(forward_func, "rollout")
 
 
 def attention_rollout(layers: Tensor) -> Tensor:

@@ -223,7 +223,9 @@ class Explanation:
     def _maps(self, task: Task, run: Run) -> Sides:
         method, settings, sequence = self.method, self.settings, task.sequence
         has_tokens = bool(settings.n_token_samples and sequence.previous_positions)
-        has_instruction = bool(settings.n_token_samples and sequence.instruction)
+        has_instruction = bool(
+            settings.n_token_samples and sequence.instruction and not settings.perturb_jointly
+        )
         if isinstance(method, SpeechAttribution):
             maps = method.maps(self.adapter, task.speech, task.sequence, run.seed)
             return _of_maps(maps if has_tokens else Maps(maps.spectrogram_attr, None))
@@ -242,7 +244,8 @@ class Explanation:
             token_sides["tokens"] = self._token_side(task, run, "previous tokens", sequence)
         if has_instruction:  # it is before every token
             own = replace(sequence, previous=sequence.instruction)
-            token_sides["instruction"] = self._token_side(task, run, "instruction", own)
+            side = self._token_side(task, run, "instruction", own)
+            token_sides["instruction"] = replace(side, n_before=None)
         if settings.perturb_jointly and has_tokens:
             hidden_func = partial(self._joint_hidden, task)
             return _of_maps(
@@ -371,8 +374,16 @@ class Explanation:
             "patches_per_level": list(levels.n_patches),
             "distinct_levels": levels.n_distinct,
             **quality,
+            **_of_instruction(sides.instruction),
             "versions": versions(),
         }
+
+
+def _of_instruction(side: SideMaps | None) -> dict[str, Any]:
+    """How often what was asked was perturbed; fewer than planned in a run that was stopped."""
+    if side is None or side.n_samples is None:
+        return {}
+    return {"n_instruction_samples_evaluated": side.n_samples}
 
 
 def _of_maps(maps: Maps) -> Sides:

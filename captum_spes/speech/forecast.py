@@ -141,6 +141,7 @@ def _extent(adapter: Any, speech: SpeechInput, sequence: Any, settings: Settings
         patches=patches[0],
         cells=speech.spectrogram.numel(),
         previous=len(sequence.previous_positions),
+        instruction=len(sequence.instruction),
     )
 
 

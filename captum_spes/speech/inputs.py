@@ -15,12 +15,15 @@ from captum_spes.io.samples import Recording, read_samples
 from captum_spes.speech.models import HearsAudio, SpeechInput
 
 Audio: TypeAlias = Recording
+# What most processors call features.
+_FEATURES = "input_features"
 
 
 def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> SpeechInput:
     """Read a file, samples or features; see ``SpeechToTextAttribution.attribute``."""
-    if isinstance(audio, Mapping) and "input_features" in audio:
-        audio = audio["input_features"]  # what a processor returns
+    name = getattr(adapter, "features_name", _FEATURES)
+    if isinstance(audio, Mapping) and name in audio:
+        audio = audio[name]  # what a processor returns
     if adapter.is_features(audio):
         speech = adapter.from_features(torch.as_tensor(audio))
         check_duration(speech.seconds, adapter.max_seconds)
@@ -31,7 +34,8 @@ def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> Speech
 
 def is_features(adapter: HearsAudio, audio: Any) -> bool:
     """Whether audio is the model's input features, also as a processor returns them."""
-    is_of_processor = isinstance(audio, Mapping) and "input_features" in audio
+    name = getattr(adapter, "features_name", _FEATURES)
+    is_of_processor = isinstance(audio, Mapping) and name in audio
     return is_of_processor or adapter.is_features(audio)
 
 

@@ -33,7 +33,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
 from captum_spes.speech import running
 from captum_spes.speech.controls import EnergyMap, RandomMap
-from captum_spes.speech.cross_attention import CrossAttention
+from captum_spes.speech.cross_attention import CrossAttention, CrossAttentionRollout
 from captum_spes.speech.running import Runner
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.utterance_methods import SpeechAttribution
@@ -52,12 +52,14 @@ class Extent(NamedTuple):
         patches: of the first segmentation level.
         cells: of the spectrogram.
         previous: previous tokens.
+        instruction: tokens of the instruction.
     """
 
     tokens: int
     patches: int
     cells: int
     previous: int
+    instruction: int = 0
 
 
 class Passes(NamedTuple):
@@ -129,17 +131,24 @@ class Method:
 
 
 def _of_samples(settings: Settings, extent: Extent) -> Passes:
-    return Passes(settings.n_samples + 1, settings.n_token_samples and settings.n_token_samples + 1)
+    n_sides = (extent.previous > 0) + (extent.instruction > 0)
+    of_tokens = n_sides * (settings.n_token_samples + 1) if settings.n_token_samples else 0
+    return Passes(settings.n_samples + 1, of_tokens)
 
 
 def _of_ablation(settings: Settings, extent: Extent) -> Passes:
-    tokens = extent.previous + 1 if settings.n_token_samples else 0
-    return Passes(extent.patches + 1, tokens)
+    return Passes(extent.patches + 1, _one_by_one(settings, extent))
 
 
 def _of_windows(settings: Settings, extent: Extent) -> Passes:
     windows = math.ceil(extent.cells / 25)  # windows of 10 by 10 cells that move by half
-    return Passes(windows + 1, extent.previous + 1 if settings.n_token_samples else 0)
+    return Passes(windows + 1, _one_by_one(settings, extent))
+
+
+def _one_by_one(settings: Settings, extent: Extent) -> int:
+    """Passes that remove each token of every side once, beside one that removes none."""
+    sides = (extent.previous, extent.instruction)
+    return sum(count + 1 for count in sides if count) if settings.n_token_samples else 0
 
 
 def _of_gradients(steps: int) -> Callable[[Settings, Extent], Passes]:
@@ -149,7 +158,9 @@ def _of_gradients(steps: int) -> Callable[[Settings, Extent], Passes]:
         each = _PASSES_PER_GRADIENT * n_steps
         return Passes(
             each * extent.tokens,
-            _PASSES_PER_GRADIENT * steps * extent.tokens if settings.n_token_samples else 0,
+            (_PASSES_PER_GRADIENT * steps * extent.tokens * (1 + (extent.instruction > 0)))
+            if settings.n_token_samples
+            else 0,
         )
 
     return passes
@@ -160,10 +171,6 @@ def _of_one_pass(settings: Settings, extent: Extent) -> Passes:
 
 
 # The list -------------------------------------------------------------------------------
-
-
-def _rollout(model: Any) -> Attribution:
-    return CrossAttention(model, "rollout")
 
 
 def _efficient(settings: Settings) -> Settings:
@@ -332,7 +339,9 @@ _ALL = (
     ),
     # Attention.
     _utterance(CrossAttention, "cross-attention", "mean attention of the decoder"),
-    _utterance(_rollout, "cross-attention-rollout", "followed back through the encoder"),
+    _utterance(
+        CrossAttentionRollout, "cross-attention-rollout", "followed back through the encoder"
+    ),
     # Controls, which every method should beat.
     _utterance(EnergyMap, "energy", "control: the spectrogram itself"),
     _utterance(RandomMap, "random", "control: random numbers"),

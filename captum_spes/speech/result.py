@@ -79,7 +79,8 @@ class SpeechToTextAttributionResult:
         settings: what it was made with; with the same audio, target and seed they give it again.
         instruction_tokens: the I tokens of the instruction that a speech LLM was given.
         instruction_attr: ``(K, I)``: raw attributions of the instruction; None for a model that
-            reads none, and for methods that cannot give it.
+            reads none, without samples of tokens, where sides are perturbed jointly, and for
+            methods that cannot give it.
     """
 
     output_tokens: list[str]
@@ -424,13 +425,15 @@ class SpeechToTextAttributionResult:
 
         if self.instruction_attr is None:
             raise ArgumentError(
-                "there is no instruction_attr to draw: only speech LLMs read an instruction."
+                "there is no instruction_attr to draw: only speech LLMs read an instruction, and "
+                "methods that perturb nothing, or all sides together, do not explain it."
             )
         return token_figure(
             self.instruction_attr,
             [_visible(token) for token in self.output_tokens],
             [_visible(token) for token in self.instruction_tokens],
             label="saliency (raw)",
+            of_columns="instruction",
         )
 
     def _map_to_draw(self, token: int | None, normalized: bool) -> tuple[Tensor, str]:

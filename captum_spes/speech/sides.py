@@ -1,4 +1,4 @@
-"""The two sides of an explanation, spectrogram and previous tokens, as methods get them."""
+"""The sides of an explanation, as methods get them: spectrogram, previous tokens, instruction."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ class Side:
         estimator: of SPES.
         tolerance: of SPES.
         frame_rate: frames per second of a spectrogram; None for previous tokens.
-        n_before: of previous tokens: how many are before each explained token.
+        n_before: of previous tokens: how many are before each explained token, each time more; None
+            where all of them are before every one.
         method_args: further arguments of the method's own ``attribute``.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 from captum.attr import Attribution
 
@@ -20,7 +20,7 @@ class SpeechAttribution(Attribution):
         needs: capabilities that the model must have, of :mod:`captum_spes.speech.models`.
     """
 
-    needs: ClassVar[tuple[type[Any], ...]] = ()
+    needs: tuple[type[Any], ...] = ()
 
     @abstractmethod
     def maps(self, adapter: Any, speech: SpeechInput, sequence: TargetSequence, seed: int) -> Maps:

@@ -42,6 +42,11 @@ _CHAT = """{% for message in messages %}<|im_start|>{{ message['role'] }}
 {% endif %}"""
 
 
+# Takes texts alone.
+_GRANITES_CHAT = """{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}
+ assistant:{% endfor %}"""
+
+
 def tokenizer(audio: str, names: dict[str, str] | None = None) -> Any:
     """Bytes, a few words, and the tokens of a chat."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -60,9 +65,11 @@ def tokenizer(audio: str, names: dict[str, str] | None = None) -> Any:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     others = {"extra_special_tokens": names} if names else {"additional_special_tokens": special}
-    return hf.PreTrainedTokenizerFast(
+    found = hf.PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>", **others
     )
+    found.add_tokens(special, special_tokens=True)
+    return found
 
 
 def chat(audio: str) -> str:
@@ -167,11 +174,9 @@ def granite_speech(variant: str = "GraniteSpeech") -> tuple[Any, Any]:
             "transformers.models.granite_speech.feature_extraction_granite_speech"
         )
     )
-    processor = hf.GraniteSpeechProcessor(
-        module.GraniteSpeechFeatureExtractor(),
-        tokenizer("<|audio|>"),
-        chat_template=chat("<|audio|>"),
-    )
+    own = tokenizer("<|audio|>")
+    own.chat_template = _GRANITES_CHAT
+    processor = hf.GraniteSpeechProcessor(module.GraniteSpeechFeatureExtractor(), own)
     return getattr(hf, f"{variant}ForConditionalGeneration")(config), processor
 
 

@@ -17,8 +17,9 @@ from captum.attr import (
 from captum_spes import SPES, BubbleNoise, SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.metrics import deletion_curve
+from captum_spes.report import summarize_tokens, write_explanation
 from captum_spes.speech.cross_attention import CrossAttention
-from captum_spes.speech.models import adapt, load_model
+from captum_spes.speech.models import AttendsInEncoder, adapt, can, load_model
 from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
 
 FAMILIES = [*SPEECH_LLMS, *ENCODER_DECODERS]
@@ -225,10 +226,134 @@ class TestPreviousTokens:
         kept = keep[0].bool()
         assert torch.equal(zeroed[kept], whole[kept])
 
-    @pytest.mark.parametrize("given", ["", 7])
-    def test_an_instruction_that_is_none(self, llm, audio, given):
-        with pytest.raises(ArgumentTypeError, match="must be a text"):
-            llm.force(llm.from_audio(audio), "the cat", {"instruction": given})
+    def test_words_that_stand_in_the_chat_too(self, llm, audio):
+        """The role of whoever asks is no instruction."""
+        speech = llm.from_audio(audio)
+        target = llm.force(speech, "the cat", {"instruction": "user"})
+        places, ids = list(target.instruction), target.ids.tolist()
+        assert "".join(llm.token_strings(target.ids[places])).strip() == "user"
+        # Qwen3-ASR is asked before whoever asks is named; Voxtral names nobody.
+        is_first = llm.model.config.model_type in ("qwen3_asr", "voxtral")
+        assert is_first or ids.index(ids[places[0]]) < places[0]
+
+    def test_an_instruction_that_is_none(self, llm, audio):
+        speech = llm.from_audio(audio)
+        with pytest.raises(ArgumentTypeError, match="instruction must be a text"):
+            llm.force(speech, "the cat", {"instruction": 7})
+        with pytest.raises(ArgumentError, match="instruction is an empty text"):
+            llm.force(speech, "the cat", {"instruction": " "})
+
+    def test_what_decides_the_prompt_of_other_families(self, adapter, speech, is_llm):
+        """With a given target nothing else would tell that it means nothing."""
+        wrong = "tgt_lang" if is_llm else "instruction"
+        with pytest.raises(ArgumentError, match=f"cannot hold '{wrong}'"):
+            adapter.force(speech, "the cat", {wrong: "x"})
+
+
+class TestLengths:
+    """Recordings of several chunks, very short ones, odd numbers of frames; features of them."""
+
+    @pytest.mark.parametrize("seconds", [0.3, 1.237, 3.1])
+    def test_features_and_audio_agree(self, adapter, seconds):
+        if adapter.max_seconds is not None and seconds > adapter.max_seconds:
+            pytest.skip("longer than the model takes")
+        noise = 0.1 * np.random.default_rng(0).standard_normal(round(seconds * 16_000))
+        speech = adapter.from_audio(noise.astype(np.float32))
+        assert abs(speech.frame_times[-1] - seconds) < 0.04
+        again = adapter.from_features(speech.features)
+        assert abs(len(again.spectrogram) - len(speech.spectrogram)) <= 2
+        with torch.no_grad():
+            for own in (speech, again):
+                target = adapter.force(own, "the cat", {})
+                states = adapter.encode(own, own.spectrogram[None])
+                assert torch.isfinite(adapter.logits(states, target)).all()
+
+    def test_silence_between_chunks(self, tmp_path):
+        adapter = adapt(*make_family("audioflamingo3", tmp_path))
+        noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 16_000).astype(np.float32)
+        noise[32_000:] = 0  # the second chunk
+        speech = adapter.from_audio(noise)
+        again = adapter.from_features(speech.features)
+        with torch.no_grad():
+            adapter.encode(again, again.spectrogram[None])
+        noise[:32_000] *= 0.01
+        noise[32_000:] = 0.1
+        speech = adapter.from_audio(noise)
+        silence = adapter.removed_value(speech, "silence")
+        assert silence.shape == (len(speech.spectrogram), 1)
+        assert silence[0] < silence[-1]
+
+    def test_voxtral_beyond_a_chunk(self, tmp_path):
+        adapter = adapt(*make_family("voxtral", tmp_path))
+        noise = 0.1 * np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32)
+        speech = adapter.from_audio(noise)
+        assert speech.features.shape == (2, 128, 3000)
+        assert len(speech.spectrogram) == 4500
+        with torch.no_grad():
+            assert adapter.encode(speech, speech.spectrogram[None]).shape[1] == 750
+
+
+class TestEnds:
+    def test_several_ends(self, tmp_path, audio):
+        model, processor = make_family("qwen2_audio", tmp_path)
+        model.generation_config.eos_token_id = [258, 257]
+        adapter = adapt(model, processor)
+        speech = adapter.from_audio(audio)
+        ids = [*adapter.text_ids("the cat"), 257]
+        target = adapter.force(speech, ids, {})
+        assert target.explained_ids.tolist() == ids
+        assert adapter.text(target.explained_ids) == "the cat"
+        assert adapter.force(speech, "the cat", {}).ids[-1] == 258
+
+    def test_penalties_see_the_same_prompt(self, llm, audio):
+        speech = llm.from_audio(audio)
+        gen_args = {"max_new_tokens": 6, "repetition_penalty": 3.0}
+        with torch.no_grad():
+            states = llm.encode(speech, speech.spectrogram[None])
+            written = llm.transcribe(speech, states, gen_args)
+        assert written == [llm.text(llm.generate(speech, gen_args).explained_ids)]
+
+
+class TestQwen3ASR:
+    """It writes a language and a marker before the text, which are no output."""
+
+    @pytest.fixture
+    def qwen(self, tmp_path, monkeypatch):
+        model, processor = make_family("qwen3_asr", tmp_path)
+        adapter = adapt(model, processor)
+        header = adapter.text_ids("language English<asr_text>")
+
+        def generate(**arguments):
+            """A model that writes as the trained ones do."""
+            written = torch.tensor([[*header, *adapter.text_ids("the cat"), 258]])
+            written = written[:, : arguments["max_new_tokens"]]
+            return torch.cat([arguments["input_ids"], written], 1)
+
+        monkeypatch.setattr(model, "generate", generate)
+        return adapter, header
+
+    def test_the_language_is_read_and_not_explained(self, qwen, audio):
+        adapter, _ = qwen
+        speech = adapter.from_audio(audio)
+        target = adapter.generate(speech, {"max_new_tokens": 60})
+        assert adapter.text(target.explained_ids) == "the cat"
+        assert adapter.text(target.previous_ids) == "language Englishthe cat"
+        with torch.no_grad():
+            states = adapter.encode(speech, speech.spectrogram[None])
+            assert adapter.transcribe(speech, states, {"max_new_tokens": 60}) == ["the cat"]
+
+    def test_a_given_text_stands_behind_the_language(self, qwen, audio):
+        adapter, _ = qwen
+        speech = adapter.from_audio(audio)
+        written = adapter.generate(speech, {"max_new_tokens": 60})
+        assert torch.equal(adapter.force(speech, "the cat", {}).ids, written.ids)
+        assert adapter.force(speech, "the cat", {}).explained == written.explained
+        # Ids that were written are taken as they are, with the prompt and without it.
+        prompt = adapter.prompt_ids(speech, {})
+        for ids in (written.ids, written.ids[len(prompt) :], written.explained_ids):
+            assert torch.equal(adapter.force(speech, ids, {}).ids, written.ids)
+        named = adapter.force(speech, "the cat", {"language": "English"})
+        assert adapter.text(named.explained_ids) == "the cat"
 
 
 class TestNoTrace:
@@ -292,6 +417,9 @@ class TestExplanations:
             assert "".join(result.instruction_tokens).strip() == INSTRUCTION
             assert result.instruction_attr.shape == (count, len(result.instruction_tokens))
             assert (result.instruction_attr.amax(1) > 0).all()
+            # Each token rests on the instruction in its own way.
+            assert not torch.allclose(result.instruction_attr[0], result.instruction_attr[-1])
+            assert result.parameters["n_instruction_samples_evaluated"] == 30
             assert torch.isnan(result.token_attr[0]).all()
             assert (shares[:, 2] > 0).all()
             assert result.speech_share()[0] == 1
@@ -305,6 +433,35 @@ class TestExplanations:
             assert (saved is None and own is None) or torch.equal(
                 torch.nan_to_num(saved), torch.nan_to_num(own)
             )
+
+    def test_the_instruction_is_scored_as_it_is(self, llm, audio):
+        """What is known of earlier samples is that of the token it was known of."""
+        model, processor = llm.model, llm.processor
+        gen_args = {"instruction": INSTRUCTION}
+        explainer = SpeechToTextAttribution(FeatureAblation(model), processor)
+        result = explainer.attribute(audio, gen_args=gen_args, **QUICK)
+        speech = llm.from_audio(audio)
+        target = llm.force(speech, "the cat", gen_args)
+        for column, place in enumerate(target.instruction[:2]):
+            keep = torch.ones(1, len(target.decoder_ids))
+            keep[0, place] = 0
+            with torch.no_grad():
+                states = llm.encode(speech, speech.spectrogram[None])
+                whole = llm.logits(states, target)[0].log_softmax(-1)
+                with llm.keep_previous_tokens(keep):
+                    less = llm.logits(states, target)[0].log_softmax(-1)
+            expected = (whole.exp() * (whole - less)).sum(-1)
+            assert torch.allclose(result.instruction_attr[:, column], expected, atol=1e-4)
+
+    def test_a_written_explanation(self, llm, audio, tmp_path):
+        explainer = SpeechToTextAttribution(SPES(llm.model), llm.processor)
+        gen_args = {"instruction": INSTRUCTION}
+        result = explainer.attribute(audio, gen_args=gen_args, **QUICK)
+        names = [path.name for path in write_explanation(result, tmp_path)]
+        assert names[-2:] == ["previous_tokens.png", "instruction.png"]
+        first, second = summarize_tokens(result)[:2]
+        assert first.previous_token is None
+        assert second.previous_token is not None
 
     def test_batch_sizes_do_not_matter(self, family, audio):
         maps = [
@@ -331,6 +488,12 @@ class TestExplanations:
         result = self.explain(family, audio, CrossAttention)
         assert result.spectrogram_attr.shape[1:] == result.spectrogram.shape
         assert torch.isfinite(result.spectrogram_attr).all()
+        rollout = lambda network: CrossAttention(network, "rollout")  # noqa: E731
+        if can(adapter, AttendsInEncoder):
+            self.explain(family, audio, rollout)
+        else:
+            with pytest.raises(ArgumentTypeError, match="tell where its encoder attends"):
+                self.explain(family, audio, rollout)
         weights = adapter.cross_attention(speech, adapter.force(speech, "the cat", {}))
         assert weights.shape[2] == len(result.output_tokens)
         assert (weights >= 0).all()
@@ -443,6 +606,37 @@ class TestWrapped:
             assert texts == [adapter.text(written.explained_ids)]
             assert not any(own.disable_adapters for own in layers)
         assert all(own.disable_adapters for own in layers)
+
+    def test_two_explanations_at_once_with_granites_adapter(self, tmp_path):
+        from peft import LoraConfig
+
+        model, processor = make_family("granite_speech", tmp_path)
+        model.add_adapter(LoraConfig(**LORA))
+        model.disable_adapters()
+        adapter = adapt(model, processor)
+        layers = [own for own in model.modules() if hasattr(own, "lora_A")]
+        first, second = adapter.evaluation_mode(), adapter.evaluation_mode()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert not any(own.disable_adapters for own in layers)
+        second.__exit__(None, None, None)
+        assert all(own.disable_adapters for own in layers)
+
+    @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+    def test_wrapped_by_peft(self, tmp_path, audio):
+        """Their generate is not called by its own name everywhere."""
+        from peft import LoraConfig, get_peft_model
+
+        for name in ("granite_speech", "seamless_m4t"):
+            model, processor = make_family(name, tmp_path)
+            adapter = adapt(get_peft_model(model, LoraConfig(**LORA)), processor)
+            speech = adapter.from_audio(audio)
+            with torch.no_grad(), adapter.evaluation_mode():
+                states = adapter.encode(speech, speech.spectrogram[None])
+                written = adapter.generate(speech, {"max_new_tokens": 4})
+                texts = adapter.transcribe(speech, states, {"max_new_tokens": 4})
+            assert texts == [adapter.text(written.explained_ids)]
 
     def test_compiled(self, qwen, audio):
         model, processor = qwen

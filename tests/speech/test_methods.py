@@ -280,9 +280,9 @@ class TestMethodsThatLookAtTheWholeUtterance:
         speech = adapter.from_audio(audio)
         with adapter.evaluation_mode():
             sequence = adapter.force(speech, "the cat", {})
-            attention = adapter.attention(speech, sequence, with_encoder=True)
-            assert adapter.attention(speech, sequence).encoder is None
-        for weights in (attention.encoder, attention.cross, attention.decoder):
+            attention = adapter.attention(speech, sequence)
+            encoder = adapter.encoder_attention(speech)
+        for weights in (encoder, attention.cross, attention.decoder):
             assert torch.allclose(weights.sum(-1), torch.ones(weights.shape[:-1]), atol=1e-4)
         plain, mixed = (explain(tiny_model, audio, m) for m in (CrossAttention, rollout))
         assert not torch.allclose(plain.spectrogram_attr, mixed.spectrogram_attr)

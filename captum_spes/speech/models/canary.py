@@ -39,6 +39,7 @@ class CanaryModel(FilterbankModel):
     )
     checkpoint = "nvidia/canary-1b-v2"
     tried_on = "the bundled model"
+    requests = frozenset({"language", "source_language", "target_language", "punctuation"})
 
     prompt_arguments: ClassVar[Mapping[str, str]] = {
         "language": "source_language",

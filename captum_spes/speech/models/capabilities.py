@@ -154,13 +154,11 @@ class Attention:
     """Attention weights of one teacher-forced pass, averaged over the heads.
 
     Attributes:
-        encoder: ``(layers, positions, positions)``; rows sum to 1. None if not asked for.
         cross: ``(layers, explained tokens, positions)``: where in the audio each token looks.
         decoder: ``(layers, explained tokens, previous tokens)``.
         n_frames: frames of the features that the positions cover, padding included.
     """
 
-    encoder: Tensor | None
     cross: Tensor
     decoder: Tensor
     n_frames: int
@@ -317,11 +315,17 @@ class AlignsTokens(Protocol):
 class Attends(Protocol):
     """Has attention weights that can be read."""
 
-    def attention(
-        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
-    ) -> Attention:
-        """Read the attention weights of one teacher-forced pass, on request also those within
-        the encoder."""
+    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        """Read the attention weights of one teacher-forced pass."""
+        ...
+
+
+@runtime_checkable
+class AttendsInEncoder(Protocol):
+    """Has attention weights within its encoder that can be read."""
+
+    def encoder_attention(self, speech: SpeechInput) -> Tensor:
+        """Averaged over the heads, ``(layers, positions, positions)``; rows sum to 1."""
         ...
 
 
@@ -341,6 +345,7 @@ CAPABILITIES: dict[type[Any], str] = {
     DecodesLongForm: "decode long recordings in its own way",
     AlignsTokens: "tell when it writes a token",
     Attends: "tell where it attends",
+    AttendsInEncoder: "tell where its encoder attends",
 }
 
 
@@ -362,7 +367,7 @@ def require(adapter: object, capability: type[Any], purpose: str) -> None:
     lacking = [
         name
         for name in sorted(getattr(capability, "__protocol_attrs__", None) or _members(capability))
-        if not hasattr(adapter, name)
+        if getattr(adapter, name, None) is None
     ]
     raise ArgumentTypeError(
         f"{purpose} needs a model that can {CAPABILITIES[capability]} ({capability.__name__}); "

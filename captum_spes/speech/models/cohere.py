@@ -28,6 +28,7 @@ class CohereAsrModel(CanaryModel):
     )
     checkpoint = "CohereLabs/cohere-transcribe-03-2026"
     tried_on = ""
+    requests = frozenset({"language", "punctuation"})
     prompt_arguments: ClassVar[Mapping[str, str]] = {
         "language": "language",
         "punctuation": "punctuation",

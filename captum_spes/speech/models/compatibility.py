@@ -85,6 +85,12 @@ def check_pair(model: Any, processor: Any, parts: Parts) -> None:
             token_ids(model, name)
 
 
+def plain(model: Any) -> Any:
+    """A model as it is without torch.compile and without PEFT."""
+    own = getattr(model, "_orig_mod", model)
+    return own.get_base_model() if hasattr(own, "get_base_model") else own
+
+
 def part_of(processor: Any, part: str) -> Any:
     """A part of a processor; some call their feature extractor an audio processor."""
     own = getattr(processor, part, None)
@@ -133,15 +139,13 @@ def check_extractor(extractor: Any, where: str) -> None:
 def _check_class(model: Any, parts: Parts) -> None:
     import transformers
 
-    # As it is without torch.compile and without PEFT.
-    plain = getattr(model, "_orig_mod", model)
-    plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
-    lacking = [name for name in _MODEL if not hasattr(plain, name)]
-    names = {kind.__name__ for kind in type(plain).__mro__}
-    is_another = isinstance(plain, transformers.PreTrainedModel) and parts.model_class not in names
+    own = plain(model)
+    lacking = [name for name in _MODEL if not hasattr(own, name)]
+    names = {kind.__name__ for kind in type(own).__mro__}
+    is_another = isinstance(own, transformers.PreTrainedModel) and parts.model_class not in names
     if lacking or is_another:
         raise ArgumentTypeError(
-            f"cannot explain a {type(plain).__name__}, which does not write text from speech: "
+            f"cannot explain a {type(own).__name__}, which does not write text from speech: "
             f"load the model as {parts.model_class}, for example with "
             "AutoModelForSpeechSeq2Seq.from_pretrained(...)."
         )

@@ -94,17 +94,11 @@ class HuggingFaceSpeechModel(HuggingFaceAdapter):
         assert isinstance(output.last_hidden_state, Tensor)
         return output.last_hidden_state
 
-    def attention(
-        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
-    ) -> Attention:
-        features = self.model_features(speech, speech.spectrogram[None])
-        features = features.to(self.model.device, self.model.dtype)
-        reader = attention_reader(self.model)
+    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        features = self._features(speech)
         with torch.no_grad():
-            # The encoder's weights grow with the square of its length, for every layer and head.
-            encoder = reader.get_encoder() if with_encoder else self.model.get_encoder()
-            encoded = encoder(features, output_attentions=with_encoder, return_dict=True)
-            output = reader(
+            encoded = self.model.get_encoder()(features, return_dict=True)
+            output = attention_reader(self.model)(
                 encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
                 decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
                 use_cache=False,
@@ -114,17 +108,27 @@ class HuggingFaceSpeechModel(HuggingFaceAdapter):
         # A token is written from the position before it.
         positions = torch.tensor(target.explained) - 1
         return Attention(
-            encoder=head_mean(encoded.attentions) if with_encoder else None,
             cross=head_mean(output.cross_attentions)[:, positions],
             decoder=head_mean(output.decoder_attentions)[:, positions],
             n_frames=self.n_frames(features),
         )
 
+    def encoder_attention(self, speech: SpeechInput) -> Tensor:
+        """See ``AttendsInEncoder``."""
+        encoder = attention_reader(self.model).get_encoder()
+        with torch.no_grad():
+            encoded = encoder(self._features(speech), output_attentions=True, return_dict=True)
+        return head_mean(encoded.attentions)
+
+    def _features(self, speech: SpeechInput) -> Tensor:
+        """Of the intact speech, where the model is."""
+        features = self.model_features(speech, speech.spectrogram[None])
+        return features.to(self.model.device, self.model.dtype)
+
     def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
         """Weights of each head over the time of the speech, padding left out, (layers, heads,
         explained tokens, positions)."""
-        features = self.model_features(speech, speech.spectrogram[None])
-        features = features.to(self.model.device, self.model.dtype)
+        features = self._features(speech)
         with torch.no_grad():
             encoded = self.model.get_encoder()(features)
             output = attention_reader(self.model)(

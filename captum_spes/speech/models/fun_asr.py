@@ -34,6 +34,9 @@ class FunAsrNanoModel(MelLanguageModel):
     frames_per_position = 6
     mel_scale = "kaldi"
     dynamic_range = None
+    # Kaldi's lowest frequency; windows begin with the audio.
+    band = (20.0, 8000.0)
+    first_frame = 0.0125
 
     @property
     def n_bins(self) -> int:
@@ -42,9 +45,21 @@ class FunAsrNanoModel(MelLanguageModel):
     def hop_length(self) -> int:
         return int(self.feature_extractor.frame_shift) * self.sampling_rate // 1000
 
+    def longest(self) -> float | None:
+        # Its positions are counted from one.
+        n_positions = int(self.model.config.audio_config.max_position_embeddings) - 1
+        return n_positions * self._stacking[1] / self.frame_rate
+
+    @property
+    def _window(self) -> int:
+        """Samples of a frame."""
+        return int(self.feature_extractor.frame_length) * self.sampling_rate // 1000
+
     def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
-        width = int(self.feature_extractor.frame_length) * self.sampling_rate // 1000
-        return max(1, (n_samples - width) // self.hop + 1)
+        return max(1, (n_samples - self._window) // self.hop + 1)
+
+    def samples_of(self, n_frames: int) -> int:
+        return (n_frames - 1) * self.hop + self._window
 
     @property
     def _stacking(self) -> tuple[int, int]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.speech.models.compatibility import Parts
-from captum_spes.speech.models.llm_mel import MelLanguageModel, chat
+from captum_spes.errors import ArgumentError
+from captum_spes.speech.models.compatibility import Parts, plain
+from captum_spes.speech.models.llm_mel import MelLanguageModel
 
 _STACKED = 2
 
@@ -41,6 +44,14 @@ class GraniteSpeechModel(MelLanguageModel):
     frames_per_position = 10
     mel_scale = "htk"
 
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__(model, processor)
+        if getattr(model.config, "has_lora_adapter", False) and not _has_adapters(model):
+            raise ArgumentError(
+                "the model is to have an adapter for audio (has_lora_adapter), and none is loaded: "
+                "install peft and load the model anew."
+            )
+
     @property
     def n_bins(self) -> int:
         return int(self.feature_extractor.melspec_kwargs["n_mels"])
@@ -49,7 +60,13 @@ class GraniteSpeechModel(MelLanguageModel):
         return int(self.feature_extractor.melspec_kwargs["hop_length"])
 
     def request_text(self, audio: NDArray[np.float32], request: Mapping[str, Any]) -> str:
-        return chat(self.processor, request.get("prompt", self.instruction))
+        # Its templates take a text that holds the placeholder, and drop other parts.
+        content = self.processor.audio_token + request.get("prompt", self.instruction)
+        source = (
+            self.tokenizer if getattr(self.tokenizer, "chat_template", None) else self.processor
+        )
+        messages = [{"role": "user", "content": content}]
+        return str(source.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def processed(self, text: str, audio: NDArray[np.float32]) -> Mapping[str, Tensor]:
         made: Mapping[str, Tensor] = self.processor([text], [torch.from_numpy(audio)])
@@ -79,7 +96,7 @@ class GraniteSpeechModel(MelLanguageModel):
     def generation(self) -> Callable[..., Any]:
         from transformers import GenerationMixin
 
-        own = getattr(self.model, "_orig_mod", self.model)
+        own = plain(self.model)
 
         def generate(**arguments: Any) -> Any:
             if "inputs_embeds" in arguments:  # its own would switch the adapter off
@@ -103,23 +120,43 @@ class GraniteSpeechPlusModel(GraniteSpeechModel):
     checkpoint = "ibm-granite/granite-speech-4.1-2b-plus"
 
 
+# How many explanations run on a model, and which of its adapters were off before the first.
+_OFF: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
 @contextmanager
 def _adapters_on(model: Any) -> Iterator[None]:
-    """Switch on what is off of the adapters of a model, and off again."""
-    try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-    except ImportError:  # then it has none
-        yield
-        return
-    off = [
-        module
-        for module in model.modules()
-        if isinstance(module, BaseTunerLayer) and module.disable_adapters
-    ]
-    for module in off:
-        module.enable_adapters(True)
+    """Switch on what is off of the adapters of a model; the last of several explanations that run
+    at once switches it off again."""
+    with _LOCK:
+        users, off = _OFF.get(model, (0, _layers_off(model)))
+        for layer in off:
+            layer.enable_adapters(True)
+        _OFF[model] = (users + 1, off)
     try:
         yield
     finally:
-        for module in off:
-            module.enable_adapters(False)
+        with _LOCK:
+            users, off = _OFF.pop(model)
+            if users > 1:
+                _OFF[model] = (users - 1, off)
+            else:
+                for layer in off:
+                    layer.enable_adapters(False)
+
+
+def _layers_off(model: Any) -> list[Any]:
+    return [layer for layer in _adapter_layers(model) if layer.disable_adapters]
+
+
+def _has_adapters(model: Any) -> bool:
+    return bool(_adapter_layers(model))
+
+
+def _adapter_layers(model: Any) -> list[Any]:
+    try:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+    except ImportError:  # then it has none
+        return []
+    return [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]

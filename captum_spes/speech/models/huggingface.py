@@ -41,6 +41,11 @@ _OF_PROMPTS = (
 _OF_ADAPTERS = ("inputs", "input_features", "inputs_embeds", "encoder_outputs", "return_dict")
 # Code of a folder or of the hub; settings from a file must not name any.
 _OF_CODE = ("custom_generate", "trust_remote_code")
+# What decides the prompt of one family or another.
+_REQUESTS = (
+    "instruction", "language", "source_language", "target_language", "task", "tgt_lang",
+    "punctuation",
+)  # fmt: skip
 _COUNTS = ("num_beams", "max_new_tokens", "max_length")
 # What adapters add to a user's arguments.
 _OUTPUT_FORM = ("force_unique_generate_call", "return_dict_in_generate")
@@ -61,12 +66,14 @@ class HuggingFaceAdapter(ABC):
     Attributes:
         parts: what a family's own model and processor are; None for a base.
         checkpoint: a model of the family on the hub.
+        requests: names in ``gen_args`` that decide the prompt.
         tried_on: trained weights that explanations were looked at with; empty where only small
             models with random weights were tried.
     """
 
     parts: ClassVar[Parts | None] = None
     checkpoint: ClassVar[str] = ""
+    requests: frozenset[str] = frozenset()
     tried_on: ClassVar[str] = ""
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -182,7 +189,22 @@ class HuggingFaceAdapter(ABC):
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
     ) -> TargetSequence:
         check_generation(gen_args)
-        prompt = self.prompt_ids(speech, gen_args)
+        self.check_request(gen_args)
+        return self.forced(self.prompt_ids(speech, gen_args), target)
+
+    def check_request(self, gen_args: Mapping[str, Any]) -> None:
+        """Raise at what decides the prompt of other families and means nothing to this one: a
+        given target would hide that it was not looked at."""
+        for name in gen_args:
+            if name in _REQUESTS and name not in self.requests:
+                known = ", ".join(sorted(self.requests)) or "none"
+                raise ArgumentError(
+                    f"gen_args cannot hold {name!r}: a {type(self.model).__name__} is asked by "
+                    f"other names ({known})."
+                )
+
+    def forced(self, prompt: list[int], target: str | Sequence[int] | Tensor) -> TargetSequence:
+        """Take a given text, or given token ids, as what is written after a prompt."""
         ids = (
             self._ids_of_text(target)
             if isinstance(target, str)
@@ -195,12 +217,12 @@ class HuggingFaceAdapter(ABC):
 
     def _ended(self, ids: list[int]) -> list[int]:
         """End the ids with one end of sentence; further ones, and padding, are cut off."""
-        end = self.end_of_sentence
-        text = ids[: ids.index(end)] if end in ids else ids
-        padding = {end, getattr(self.model.config, "pad_token_id", None)}
-        if not set(ids[len(text) :]) <= padding:
+        ends = {self.end_of_sentence, *token_ids(self.model, "eos_token_id")}
+        last = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+        end = ids[last] if last < len(ids) else self.end_of_sentence
+        if not set(ids[last:]) <= {*ends, getattr(self.model.config, "pad_token_id", None)}:
             raise ArgumentError(f"target ids go on after the end of sentence ({end}): {ids}.")
-        return [*text, end]
+        return [*ids[:last], end]
 
     def _ids_of_text(self, text: str) -> list[int]:
         text = tidied(text)

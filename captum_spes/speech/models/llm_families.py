@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.speech.models.capabilities import TargetSequence
+from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.llm_mel import ChunkedMelLanguageModel, MelLanguageModel, chat
 from captum_spes.speech.models.speech_llm import LANGUAGE_REQUEST, Prompt
+
+# How Audio Flamingo's sentence begins, in which the text stands; as its processor takes it off.
+_FRAME = re.compile(
+    r"\s*(The spoken content of the audio is|The transcription of the audio is|"
+    r"The content of the input audio is)\s*[\"']\Z"
+)
 
 
 def _mel_bins(config: Any, extractor: Any) -> tuple[int, int]:
@@ -57,12 +64,19 @@ class AudioFlamingo3Model(ChunkedMelLanguageModel):
         mel_bins=_mel_bins,
     )
     checkpoint = "nvidia/audio-flamingo-3-hf"
+    writes_header = True
 
     def longest(self) -> float | None:
-        return float(self.processor.max_audio_len)
+        return whole_chunks(self.processor)
+
+    def after_header(self, written: list[int]) -> int:
+        for count in range(1, min(len(written), 24) + 1):
+            if _FRAME.match(str(self.tokenizer.decode(written[:count]))):
+                return count
+        return 0
 
 
-class GlmAsrModel(AudioFlamingo3Model):
+class GlmAsrModel(ChunkedMelLanguageModel):
     """Adapter of GLM-ASR."""
 
     parts = Parts(
@@ -74,6 +88,9 @@ class GlmAsrModel(AudioFlamingo3Model):
     )
     checkpoint = "zai-org/GLM-ASR-Nano-2512"
     frames_per_position = 8
+
+    def longest(self) -> float | None:
+        return whole_chunks(self.processor)
 
 
 class Qwen3ASRModel(MelLanguageModel):
@@ -89,6 +106,7 @@ class Qwen3ASRModel(MelLanguageModel):
     checkpoint = "Qwen/Qwen3-ASR-1.7B-hf"
     request = LANGUAGE_REQUEST
     frames_per_position = 8
+    writes_header = True
 
     @property
     def n_bins(self) -> int:
@@ -101,15 +119,37 @@ class Qwen3ASRModel(MelLanguageModel):
         return pictures.transpose(1, 2).contiguous()
 
     def mask(self, features: Tensor, n_frames: int) -> Tensor:
-        mask = (torch.arange(features.shape[-1]) < n_frames).long()
+        shortest = int(self.feature_extractor.min_length) // self.hop
+        mask = (torch.arange(features.shape[-1]) < max(n_frames, shortest)).long()
         return mask.expand(len(features), -1)
 
-    def _with_sides(self, sequence: TargetSequence, prompt: Prompt) -> TargetSequence:
-        sequence = super()._with_sides(sequence, prompt)
+    def after_header(self, written: list[int]) -> int:
         marker = self.tokenizer.convert_tokens_to_ids("<asr_text>")
-        written = sequence.ids[len(prompt.ids) :].tolist()
-        if marker not in written:
-            return sequence
-        first = len(prompt.ids) + written.index(marker) + 1
-        explained = tuple(place for place in sequence.explained if place >= first)
-        return TargetSequence(sequence.ids, explained, sequence.previous, sequence.instruction)
+        return written.index(marker) + 1 if marker in written else 0
+
+    def header(self, speech: SpeechInput, prompt: Prompt, gen_args: Mapping[str, Any]) -> list[int]:
+        # Asked for no language, the model writes the one that it hears.
+        return (
+            [] if gen_args.get("language") is not None else super().header(speech, prompt, gen_args)
+        )
+
+    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
+        # Less than half a second is padded, and its mask does not tell.
+        return min(int(made[str(self.mask_name)].sum()), -(-n_samples // self.hop))
+
+    def without_padding(self, picture: Tensor) -> int:
+        # Behind frames of silence, which the shortest recordings are padded with, stand zeros.
+        is_made = picture.abs().sum(1) > 0
+        floor = picture[is_made].min() if is_made.any() else 0.0
+        is_speech = is_made & (picture > floor + 1e-4).any(1)
+        return int(torch.nonzero(is_speech).max()) + 1 if is_speech.any() else len(picture)
+
+    def _n_frames(self, n_positions: int, speech: SpeechInput) -> int:
+        # A hundred frames give 13 embeddings, of which the last stands for less.
+        return len(speech.spectrogram)
+
+
+def whole_chunks(processor: Any) -> float:
+    """Seconds that a processor takes, which is a whole number of chunks."""
+    chunk = float(processor.feature_extractor.chunk_length)
+    return float(processor.max_audio_len) // chunk * chunk

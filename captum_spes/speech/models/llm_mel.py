@@ -24,6 +24,8 @@ class MelLanguageModel(SpeechLanguageModel):
 
     Attributes:
         mel_scale: "slaney" or "htk" or "kaldi".
+        band: lowest and highest frequency, in Hz.
+        first_frame: the middle of the first frame, in seconds.
         mask_name: what the model calls the mask of its padding; None where it takes none.
         features_name: what the processor calls the features.
         dynamic_range: of the features, by which silence is below the loudest cell; None where
@@ -31,6 +33,8 @@ class MelLanguageModel(SpeechLanguageModel):
     """
 
     mel_scale: ClassVar[str] = "slaney"
+    band: ClassVar[tuple[float, float]] = (0.0, 8000.0)
+    first_frame: ClassVar[float] = 0.0
     mask_name: ClassVar[str | None] = "input_features_mask"
     features_name: ClassVar[str] = "input_features"
     dynamic_range: ClassVar[float | None] = 2.0
@@ -88,10 +92,8 @@ class MelLanguageModel(SpeechLanguageModel):
         return SpeechInput(
             features=features,
             spectrogram=picture.contiguous(),
-            frame_times=torch.arange(len(picture)) / self.frame_rate,
-            mel_frequencies=mel_bin_centers(
-                self.n_bins, 0.0, self.sampling_rate / 2, self.mel_scale
-            ),
+            frame_times=torch.arange(len(picture)) / self.frame_rate + self.first_frame,
+            mel_frequencies=mel_bin_centers(self.n_bins, *self.band, self.mel_scale),
             seconds=seconds,
         )
 
@@ -105,11 +107,17 @@ class MelLanguageModel(SpeechLanguageModel):
     def from_features(self, features: Tensor) -> SpeechInput:
         expected = f"as its processor makes them, with {self.n_bins} mel bins"
         features = check_features(features, expected, self._is_layout(tuple(features.shape)))
-        picture = self.picture(features)
-        # Padding is digital silence: every cell has the same, lowest value.
-        is_speech = (picture > picture.min() + 1e-4).any(1)
-        n_frames = int(torch.nonzero(is_speech).max()) + 1 if is_speech.any() else len(picture)
-        return self._speech_input(features, n_frames, n_frames / self.frame_rate)
+        n_frames = self.without_padding(self.picture(features))
+        seconds = self.samples_of(n_frames) / self.sampling_rate
+        return self._speech_input(features, n_frames, seconds)
+
+    def without_padding(self, picture: Tensor) -> int:
+        """Frames of a picture that are speech; most families pad nothing."""
+        return len(picture)
+
+    def samples_of(self, n_frames: int) -> int:
+        """Of how many samples so many frames are made."""
+        return n_frames * self.hop
 
     def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
         spectrogram = speech.spectrogram
@@ -159,9 +167,25 @@ class ChunkedMelLanguageModel(MelLanguageModel):
         chunks = pictures.reshape(-1, self._n_frames_of_chunk, self.n_bins)
         return chunks.transpose(1, 2).contiguous()
 
+    def without_padding(self, picture: Tensor) -> int:
+        # Padding is digital silence: every cell has the chunk's lowest value. A chunk of silence
+        # alone is no padding.
+        before = len(picture) - self._n_frames_of_chunk
+        last = picture[before:]
+        is_speech = (last > last.min() + 1e-4).any(1)
+        return before + int(torch.nonzero(is_speech).max()) + 1 if is_speech.any() else len(picture)
+
+    def removed_value(self, speech: SpeechInput, name: str | None) -> Tensor:
+        if name != "silence" or self.dynamic_range is None:
+            return super().removed_value(speech, name)
+        # Each chunk is clipped below its own loudest cell.
+        chunks = speech.spectrogram.split(self._n_frames_of_chunk)
+        floors = [(chunk.max() - self.dynamic_range).expand(len(chunk), 1) for chunk in chunks]
+        return torch.cat(floors)
+
     def mask(self, features: Tensor, n_frames: int) -> Tensor:
         frames = self._n_frames_of_chunk
-        chunks = -(-n_frames // frames)
+        chunks = max(1, -(-n_frames // frames))
         mask = (torch.arange(chunks * frames) < n_frames).long().reshape(chunks, frames)
         return mask.repeat(len(features) // chunks, 1)
 

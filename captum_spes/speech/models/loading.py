@@ -258,7 +258,13 @@ def _check_generation(name: str) -> None:
 def _class(transformers: Any, family: str, attribute: str, otherwise: str) -> Any:
     """The family's own class, by name; a family that was added may not name one."""
     parts = getattr(FAMILIES[family], "parts", None)
-    return getattr(transformers, getattr(parts, attribute, otherwise))
+    name = getattr(parts, attribute, otherwise)
+    if not hasattr(transformers, name):
+        raise ArgumentError(
+            f"transformers {transformers.__version__} has no {name}: load the model yourself, and "
+            "give it with its processor."
+        )
+    return getattr(transformers, name)
 
 
 def _of_used_parts(report: Mapping[str, Any], family: str) -> dict[str, Any]:

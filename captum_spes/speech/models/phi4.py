@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.speech.models.compatibility import Parts
+from captum_spes.speech.models.capabilities import TargetSequence
+from captum_spes.speech.models.compatibility import Parts, token_ids
 from captum_spes.speech.models.llm_mel import MelLanguageModel, chat
+from captum_spes.speech.models.prefix import SharedPrefix
 
 
 class Phi4MultimodalModel(MelLanguageModel):
@@ -35,6 +37,9 @@ class Phi4MultimodalModel(MelLanguageModel):
     mask_name = None
     features_name = "audio_input_features"
     dynamic_range = None
+    # What its extractor is made with, and keeps only filters of; windows begin with the audio.
+    band = (0.0, 7690.0)
+    first_frame = 0.0125
 
     @property
     def n_bins(self) -> int:
@@ -49,6 +54,21 @@ class Phi4MultimodalModel(MelLanguageModel):
 
     def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
         return int(made[self.features_name].shape[1])
+
+    def samples_of(self, n_frames: int) -> int:
+        return (n_frames - 1) * self.hop + int(self.feature_extractor.win_length)
+
+    @property
+    def end_of_sentence(self) -> int:
+        # The end of a turn, not that of a text.
+        end = self.tokenizer.convert_tokens_to_ids("<|end|>")
+        ends = token_ids(self.model, "eos_token_id")
+        return int(end) if end in ends else super().end_of_sentence
+
+    def prepared(self, states: Tensor, target: TargetSequence) -> SharedPrefix | None:
+        # Beyond this length other rotations hold for all positions, those of the prefix too.
+        longest = int(self.model.config.original_max_position_embeddings)
+        return None if len(target.ids) > longest else super().prepared(states, target)
 
     def picture(self, features: Tensor) -> Tensor:
         return features[0]

@@ -43,13 +43,14 @@ class SharedPrefix:
         """Read what follows in each of a batch, ``(batch, rest, hidden)``; return hidden states
         of beginning and rest, ``(batch, length + rest, hidden)``."""
         output = language_model(
-            inputs_embeds=embeddings, past_key_values=self._cache(), use_cache=True,
+            inputs_embeds=embeddings, past_key_values=self.cache(), use_cache=True,
             return_dict=True,
         )  # fmt: skip
         prefix = self.hidden.expand(len(embeddings), -1, -1)
         return torch.cat([prefix, output.last_hidden_state], 1)
 
-    def _cache(self) -> Any:
+    def cache(self) -> Any:
+        """What a model is given that has read the beginning; it keeps nothing of what follows."""
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
 

@@ -12,20 +12,22 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput
-from captum_spes.speech.models.compatibility import Parts, token_ids
+from captum_spes.speech.models.compatibility import Parts, plain, token_ids
 from captum_spes.speech.models.filterbanks import FilterbankModel
 from captum_spes.speech.models.huggingface import mel_bin_centers
 
 # Samples from frame to frame.
 _HOP = 160
-_LANGUAGE_ARGUMENTS = ("tgt_lang", "target_language", "language")
+# Seconds.
+_HALF_WINDOW = 0.0125
+_LANGUAGE_ARGUMENTS = ("tgt_lang", "target_language")
 
 
 class SeamlessM4TModel(FilterbankModel):
     """Adapter of SeamlessM4T, speech to text.
 
-    ``gen_args`` take ``tgt_lang`` (also called ``target_language`` or ``language``), the language
-    that is written, as the model names it; the default is "eng".
+    ``gen_args`` take ``tgt_lang`` (also called ``target_language``), the language that is written,
+    as the model names it; the default is "eng".
     """
 
     family = "SeamlessM4T"
@@ -40,6 +42,10 @@ class SeamlessM4TModel(FilterbankModel):
         ),
     )  # fmt: skip
     checkpoint = "facebook/hf-seamless-m4t-medium"
+    requests = frozenset(_LANGUAGE_ARGUMENTS)
+
+    # An adaptor between encoder and decoder has positions of its own.
+    encoder_attention = None  # type: ignore[assignment]
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
@@ -62,7 +68,8 @@ class SeamlessM4TModel(FilterbankModel):
         return SpeechInput(
             features=features,
             spectrogram=spectrogram.contiguous(),
-            frame_times=torch.arange(len(spectrogram)) / self.frame_rate,
+            # Windows of 25 ms begin with the audio.
+            frame_times=torch.arange(len(spectrogram)) / self.frame_rate + _HALF_WINDOW,
             mel_frequencies=mel_bin_centers(self.n_mel_bins, 20.0, self.sampling_rate / 2, "kaldi"),
             seconds=seconds,
         )
@@ -123,7 +130,7 @@ class SeamlessM4TModel(FilterbankModel):
         from transformers import GenerationMixin
 
         # Its own needs features, and takes the language only from its name.
-        own = getattr(self.model, "_orig_mod", self.model)
+        own = plain(self.model)
         return lambda **arguments: GenerationMixin.generate(own, **arguments)
 
 

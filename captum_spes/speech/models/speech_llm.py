@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,19 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
 from captum_spes.speech.models.attention import attention_reader
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import added_tokens, token_ids
-from captum_spes.speech.models.huggingface import HuggingFaceAdapter
+from captum_spes.speech.models.huggingface import (
+    HuggingFaceAdapter,
+    as_ids,
+    check_generation,
+)
 from captum_spes.speech.models.prefix import SharedPrefix
 
-# Where a user sets no limit: as many as Whisper can write.
+# Where a user sets no limit: as many as Whisper can write, more of longer speech.
 _MOST_NEW_TOKENS = 448
 # Names in gen_args that decide the prompt, and most processors' names for them.
 REQUEST = {"instruction": "prompt"}
 LANGUAGE_REQUEST = {**REQUEST, "language": "language"}
+# Tokens of what stands before the text: the name of a language, the beginning of a sentence.
+_LONGEST_HEADER = 24
+# Tokens of a second of speech that nobody speaks faster than.
+_TOKENS_PER_SECOND = 25
 _LENGTHS = ("max_length", "max_new_tokens")
+# Stands where the instruction stands, to find out where that is.
+_IN_ITS_PLACE = "qxzqxzqxz"
 # Prompts that are remembered, of one adapter.
 _PROMPTS = 16
 
@@ -59,20 +70,24 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         instruction: of transcription; None where the processor knows, or there is none.
         request: names in ``gen_args`` that decide the prompt, and the processor's names for them.
         frames_per_position: of the spectrogram, for each embedding of audio.
+        writes_header: whether something stands before the text that is no part of it.
     """
 
     instruction: ClassVar[str | None] = None
     request: ClassVar[Mapping[str, str]] = REQUEST
     frames_per_position: ClassVar[int] = 4
+    writes_header: ClassVar[bool] = False
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
         self.processor = processor
         self._remembered_prompt = lru_cache(_PROMPTS)(self._prompt)
         self._kept = threading.local()
+        self.requests = frozenset(self.request)
         added = {i for i, token in added_tokens(self.tokenizer).items() if token.special}
         added |= set(self.tokenizer.all_special_ids)
         output = {self.end_of_sentence, self.tokenizer.pad_token_id, self.tokenizer.unk_token_id}
+        output |= set(token_ids(model, "eos_token_id"))
         self._control_ids = frozenset(added - output)
 
     # What a family says of itself ------------------------------------------------------
@@ -91,12 +106,10 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         """The placeholder of an embedding of audio."""
         return int(self.model.config.audio_token_id)
 
-    def asked(
-        self, audio: NDArray[np.float32], request: Mapping[str, str]
-    ) -> tuple[list[int], str]:
-        """The ids of a prompt, a placeholder for each embedding of audio, and its text with one."""
-        text = self.request_text(audio, request)
-        return [int(i) for i in self.processed(text, audio)["input_ids"][0]], text
+    def asked(self, audio: NDArray[np.float32], request: Mapping[str, str]) -> list[int]:
+        """The ids of a prompt, a placeholder for each embedding of audio."""
+        made = self.processed(self.request_text(audio, request), audio)
+        return [int(i) for i in made["input_ids"][0]]
 
     def request_text(self, audio: NDArray[np.float32], request: Mapping[str, str]) -> str:
         """The prompt as a text with one placeholder for the audio."""
@@ -119,9 +132,12 @@ class SpeechLanguageModel(HuggingFaceAdapter):
             for given, name in self.request.items()
             if gen_args.get(given) is not None
         }
-        for name, value in request.items():
-            if not isinstance(value, str) or not value.strip():
-                raise ArgumentTypeError(f"{name} must be a text, got {value!r}.")
+        for name in self.request:
+            value = gen_args.get(name)
+            if value is not None:
+                instance_of(name, value, str, "a text")
+                if not value.strip():
+                    raise ArgumentError(f"{name} is an empty text: leave it out, or say something.")
         n_samples = max(1, round(speech.seconds * self.sampling_rate))
         return self._remembered_prompt(n_samples, tuple(sorted(request.items())))
 
@@ -130,26 +146,41 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         audio = np.zeros(n_samples, dtype=np.float32)
         asked = dict(request)
         try:
-            ids, text = self.asked(audio, asked)
+            ids = self.asked(audio, asked)
         except (ValueError, TypeError) as error:
             raise ArgumentError(f"the model takes no request like {asked}: {error}") from error
-        instruction = asked.get(self.request["instruction"], self.default_instruction)
-        places = self.instruction_places(text, ids, instruction)
+        name = self.request["instruction"]
+        instruction = asked.get(name, self.default_instruction)
+        places: tuple[int, ...] = ()
+        if instruction is not None:
+            places = self.instruction_places(ids, {**asked, name: instruction})
+            if not places:
+                raise ArgumentError(
+                    f"the instruction {instruction!r} is not in the prompt that the processor "
+                    "makes of it: it can neither be read nor removed."
+                )
         return Prompt(tuple(ids), places, ids.count(self.audio_id))
 
-    def instruction_places(
-        self, text: str, ids: Sequence[int], instruction: str | None
-    ) -> tuple[int, ...]:
+    def instruction_places(self, ids: Sequence[int], request: Mapping[str, str]) -> tuple[int, ...]:
         """Where the tokens of the instruction stand in the prompt."""
-        start = text.find(instruction) if instruction else -1
-        if start < 0:
-            return ()
-        end = start + len(instruction or "")
+        name = self.request["instruction"]
+        audio = np.zeros(1, dtype=np.float32)
+        text = self.request_text(audio, request)
+        # The same words can stand elsewhere in the chat: another text in its place tells which.
+        start = self.request_text(audio, {**request, name: _IN_ITS_PLACE}).find(_IN_ITS_PLACE)
+        start = text.find(request[name].strip(), max(0, start))
+        end = start + len(request[name].strip())
         short = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        n_audio = ids.count(self.audio_id)
         spans: list[tuple[int, int]] = []
+        tokens: list[int] = []
         for token, span in zip(short["input_ids"], short["offset_mapping"], strict=True):
-            spans += [span] * (ids.count(self.audio_id) if token == self.audio_id else 1)
-        shift = len(ids) - len(spans)  # a token that starts every text
+            count = n_audio if token == self.audio_id else 1
+            spans += [span] * count
+            tokens += [token] * count
+        shift = len(ids) - len(tokens)  # a token that starts every text
+        if start < 0 or list(ids[shift:]) != tokens:
+            return ()
         return tuple(
             place + shift
             for place, (first, last) in enumerate(spans)
@@ -180,25 +211,61 @@ class SpeechLanguageModel(HuggingFaceAdapter):
     def force(
         self, speech: SpeechInput, target: str | Sequence[int] | Tensor, gen_args: Mapping[str, Any]
     ) -> TargetSequence:
+        check_generation(gen_args)
+        self.check_request(gen_args)
         prompt = self.prompt(speech, gen_args)
-        return self._with_sides(super().force(speech, target, gen_args), prompt)
+        before = list(prompt.ids)
+        if isinstance(target, str):
+            header = self.header(speech, prompt, gen_args)
+        else:
+            ids = as_ids("target", target, "a text or ")
+            ids = ids[len(before) :] if ids[: len(before)] == before else ids
+            n_header = self.after_header(ids)
+            header = ids[:n_header] or self.header(speech, prompt, gen_args)
+            target = ids[n_header:]
+        return self._with_sides(self.forced([*before, *header], target), prompt)
+
+    def header(self, speech: SpeechInput, prompt: Prompt, gen_args: Mapping[str, Any]) -> list[int]:
+        """What the model writes before any text."""
+        if not self.writes_header:
+            return []
+        asked = {name: gen_args[name] for name in self.request if name in gen_args}
+        written = self.written(speech, prompt, {**asked, "max_new_tokens": _LONGEST_HEADER})
+        return written[: self.after_header(written)]
+
+    def after_header(self, written: list[int]) -> int:
+        """How much of what was written stands before the text."""
+        return 0
 
     def _with_sides(self, sequence: TargetSequence, prompt: Prompt) -> TargetSequence:
         """What can be removed: the text so far, and the instruction on a side of its own."""
-        previous = tuple(range(len(prompt.ids), len(sequence.ids) - 1))
-        return replace(sequence, previous=previous, instruction=prompt.instruction)
+        n_prompt = len(prompt.ids)
+        first = n_prompt + self.after_header(sequence.ids[n_prompt:].tolist())
+        explained = tuple(place for place in sequence.explained if place >= first)
+        if not explained:
+            raise ArgumentError("the output has no token to explain: the model wrote nothing.")
+        previous = tuple(range(n_prompt, len(sequence.ids) - 1))
+        return replace(
+            sequence, explained=explained, previous=previous, instruction=prompt.instruction
+        )
 
     # Generation ------------------------------------------------------------------------
 
     def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
         prompt = self.prompt(speech, gen_args)
+        written = self.written(speech, prompt, gen_args)
+        return self._with_sides(self._sequence(list(prompt.ids), written), prompt)
+
+    def written(
+        self, speech: SpeechInput, prompt: Prompt, gen_args: Mapping[str, Any]
+    ) -> list[int]:
+        """What the model writes after a prompt."""
         inputs = self._front_end(speech, speech.spectrogram[None])
         ids = torch.tensor([prompt.ids], device=self.device)
         start = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **inputs}
-        output = self.run_generation(start, self._arguments(gen_args))
+        output = self.run_generation(start, self._arguments(gen_args, speech.seconds))
         sequences = output if isinstance(output, Tensor) else output.sequences
-        written = self._to_the_end(sequences[0, len(prompt.ids) :].tolist())
-        return self._with_sides(self._sequence(list(prompt.ids), written), prompt)
+        return self._to_the_end(sequences[0, len(prompt.ids) :].tolist())
 
     def transcribe(
         self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
@@ -206,19 +273,24 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         prompt = torch.tensor(self.prompt(speech, gen_args).ids)
         embeddings = self._embeddings(states, prompt)
         mask = torch.ones(embeddings.shape[:2], dtype=torch.int64, device=self.device)
-        start = {"inputs_embeds": embeddings, "attention_mask": mask}
-        output = self.run_generation(start, self._arguments(gen_args))
+        # The ids are for what looks at them, such as a penalty for repetitions.
+        ids = prompt.to(self.device).expand(len(states), -1)
+        start = {"input_ids": ids, "inputs_embeds": embeddings, "attention_mask": mask}
+        output = self.run_generation(start, self._arguments(gen_args, speech.seconds))
         sequences = output if isinstance(output, Tensor) else output.sequences
-        return [self.text(torch.tensor(self._to_the_end(row.tolist()))) for row in sequences]
+        sequences = sequences[:, ids.shape[1] :]
+        written = [self._to_the_end(row.tolist()) for row in sequences]
+        return [self.text(torch.tensor(ids[self.after_header(ids) :])) for ids in written]
 
-    def _arguments(self, gen_args: Mapping[str, Any]) -> dict[str, Any]:
+    def _arguments(self, gen_args: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Those that do not decide the prompt, and room to write to the end: transformers alone
         would stop after 20 tokens, the prompt among them."""
         others = {name: value for name, value in gen_args.items() if name not in self.request}
         config = self.model.generation_config
         if any(name in others or getattr(config, name, None) is not None for name in _LENGTHS):
             return others
-        return {**others, "max_new_tokens": _MOST_NEW_TOKENS}
+        most = max(_MOST_NEW_TOKENS, math.ceil(_TOKENS_PER_SECOND * seconds))
+        return {**others, "max_new_tokens": most}
 
     def _to_the_end(self, ids: list[int]) -> list[int]:
         """Cut off what stands behind the first end of sentence, of which there can be several
@@ -280,8 +352,8 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         if keep is not None:
             keep = keep[:, : len(ids), None].to(embeddings.device, embeddings.dtype)
             embeddings = embeddings * keep
-        positions = is_audio.nonzero()[:, 0]
-        whole: Tensor = embeddings.index_copy(1, positions, states.to(embeddings.dtype))
+        positions = is_audio.nonzero()[:, 0].to(embeddings.device)
+        whole: Tensor = embeddings.index_copy(1, positions, states.to(embeddings))
         return whole
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
@@ -316,22 +388,13 @@ class SpeechLanguageModel(HuggingFaceAdapter):
 
     # Attention -------------------------------------------------------------------------
 
-    def attention(
-        self, speech: SpeechInput, target: TargetSequence, with_encoder: bool = False
-    ) -> Attention:
-        if with_encoder:
-            raise ArgumentTypeError(
-                "a speech LLM's encoder gives no attention weights here: take cross-attention "
-                "instead of its rollout."
-            )
-        weights = self._attentions(speech, target)
-        mean = torch.stack([layer.mean(0) for layer in weights])
+    def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        mean = torch.stack([layer.mean(0) for layer in self._attentions(speech, target)])
         is_audio = target.decoder_ids == self.audio_id
         return Attention(
-            encoder=None,
             cross=mean[:, :, is_audio],
             decoder=mean[:, :, list(target.previous_positions)],
-            n_frames=self._n_frames(int(is_audio.sum())),
+            n_frames=self._n_frames(int(is_audio.sum()), speech),
         )
 
     def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
@@ -339,7 +402,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         positions)."""
         is_audio = target.decoder_ids == self.audio_id
         weights = torch.stack(self._attentions(speech, target))[..., is_audio]
-        share = len(speech.spectrogram) / self._n_frames(weights.shape[-1])
+        share = len(speech.spectrogram) / self._n_frames(weights.shape[-1], speech)
         return weights[..., : max(1, round(weights.shape[-1] * min(1.0, share)))]
 
     def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
@@ -347,20 +410,30 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         weights = self.cross_attention(speech, target)
         return weights[len(weights) // 2 :].flatten(0, 1)
 
-    def _n_frames(self, n_positions: int) -> int:
+    def _n_frames(self, n_positions: int, speech: SpeechInput) -> int:
+        """Frames that so many embeddings stand for, padding included."""
         return n_positions * self.frames_per_position
 
     def _attentions(self, speech: SpeechInput, target: TargetSequence) -> list[Tensor]:
         """Of each layer what the explained tokens are written from looks at, (heads, explained,
         positions)."""
+        # Weights of all that stands before the output would fill the memory. A token is written
+        # from the position before it.
+        first = target.explained[0] - 1
         with torch.no_grad():
             states = self.encode(speech, speech.spectrogram[None])
             embeddings = self._embeddings(states, target.decoder_ids)
+            prefix = SharedPrefix.of(self.language_model, embeddings[:, :first])
+            if prefix is None:
+                first = 0
             output = attention_reader(self.model).get_decoder()(
-                inputs_embeds=embeddings, use_cache=False, output_attentions=True, return_dict=True
+                inputs_embeds=embeddings[:, first:],
+                past_key_values=None if prefix is None else prefix.cache(),
+                use_cache=prefix is not None,
+                output_attentions=True,
+                return_dict=True,
             )
-        # A token is written from the position before it.
-        rows = torch.tensor(target.explained) - 1
+        rows = torch.tensor(target.explained) - 1 - first
         return [layer[0].detach().float().cpu()[:, rows] for layer in output.attentions]
 
     # Text ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.llm_mel import ChunkedMelLanguageModel
 from captum_spes.speech.models.speech_llm import LANGUAGE_REQUEST
@@ -38,15 +39,17 @@ class VoxtralModel(ChunkedMelLanguageModel):
 
     def features(self, audio: NDArray[Any]) -> Mapping[str, Tensor]:
         made = self.feature_extractor(
-            audio, sampling_rate=self.sampling_rate, truncation=False, return_tensors="pt",
-            pad_to_multiple_of=int(self.feature_extractor.n_samples),
+            audio, sampling_rate=self.sampling_rate, return_tensors="pt", truncation=False,
+            padding=True, pad_to_multiple_of=int(self.feature_extractor.n_samples),
         )["input_features"]  # fmt: skip
         return {"input_features": self.layout(made.transpose(1, 2))}
 
-    def asked(
-        self, audio: NDArray[np.float32], request: Mapping[str, str]
-    ) -> tuple[list[int], str]:
+    def asked(self, audio: NDArray[np.float32], request: Mapping[str, str]) -> list[int]:
         instruction = request.get("prompt")
+        if instruction is not None and "language" in request:
+            raise ArgumentError(
+                "Voxtral takes an instruction or a language: say the language in the instruction."
+            )
         if instruction is None:
             made = self.processor.apply_transcription_request(
                 [audio], model_id=self.model_id, language=request.get("language"),
@@ -58,14 +61,10 @@ class VoxtralModel(ChunkedMelLanguageModel):
                 {"type": "text", "text": instruction},
             ]
             made = self.processor.apply_chat_template([{"role": "user", "content": content}])
-        return [int(i) for i in made["input_ids"][0]], ""
+        return [int(i) for i in made["input_ids"][0]]
 
-    def instruction_places(
-        self, text: str, ids: Sequence[int], instruction: str | None
-    ) -> tuple[int, ...]:
-        if instruction is None:
-            return ()
-        own = list(self.tokenizer.encode(instruction, add_special_tokens=False))
+    def instruction_places(self, ids: Sequence[int], request: Mapping[str, str]) -> tuple[int, ...]:
+        own = list(self.tokenizer.encode(request["prompt"].strip(), add_special_tokens=False))
         starts = range(len(ids) - len(own) + 1)
         start = next(
             (start for start in starts if list(ids[start : start + len(own)]) == own), None

@@ -49,6 +49,7 @@ class WhisperModel(HuggingFaceSpeechModel):
     )
     checkpoint = "openai/whisper-tiny"
     tried_on = "openai/whisper-tiny.en"
+    requests = frozenset({"language", "task"})
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)

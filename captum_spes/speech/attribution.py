@@ -66,10 +66,10 @@ class SpeechToTextAttribution:
     Explains every token that a speech-to-text model writes: which time-frequency patterns
     of the spectrogram and which previous tokens it rested on.
 
-    The counterpart of ``captum.attr.LLMAttribution`` for encoder-decoder speech models.
-    The spectrogram and the previous tokens are perturbed separately (arXiv 2411.01710,
-    section 4.1), all tokens are scored in one teacher-forced pass, and the encoder runs
-    once for all perturbations of previous tokens.
+    The counterpart of ``captum.attr.LLMAttribution`` for speech-to-text models.
+    The spectrogram, the previous tokens and, for a speech LLM, its instruction are perturbed
+    separately (arXiv 2411.01710, section 4.1), all tokens are scored in one teacher-forced
+    pass, and the encoder runs once for all perturbations of tokens.
 
     It keeps no state: one explainer can be used from several threads. The model is left
     as it was (mode, hooks, dtype, gradients), also after an error.

@@ -60,7 +60,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """The inputs from which both sides are explained.
+    """The inputs from which all sides are explained.
 
     Attributes:
         speech: the utterance.
@@ -124,7 +124,7 @@ class Explanation:
         self.request, self.settings = request, settings
 
     def result(self) -> SpeechToTextAttributionResult:
-        """Read the audio, let the model write, explain both sides."""
+        """Read the audio, let the model write, explain all sides."""
         self._check_abilities()
         task, run = self._task_and_run()
         certainty = self._certainty(task, run)

@@ -18,7 +18,7 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class Run:
-    """What both sides of an explanation have in common.
+    """What all sides of an explanation have in common.
 
     Attributes:
         token_ids: ``(tokens,)``: the explained ids.

@@ -50,13 +50,14 @@ def add_long(commands):
 
 
 def misleading_sounds(explainer, seed, count=5, tries=200):
-    """Sounds of 10 to 25 s in which nobody speaks and for which the model writes words."""
+    """Sounds in which nobody speaks and for which the model writes words, so long that a window of
+    30 s holds nothing else."""
     found = []
     for number in range(tries):
         generator = np.random.default_rng([seed, 2, number])
         kind = SOUNDS[number % len(SOUNDS)]
         level = 10 ** (generator.uniform(-60, -10) / 20)
-        length = round(generator.uniform(10.0, 25.0) * RATE)
+        length = round(generator.uniform(45.0, 60.0) * RATE)
         audio = np.clip(sound(kind, length, generator) * level, -1, 1).astype(np.float32)
         written = explainer.transcribe(audio).text
         if any(character.isalpha() for character in written):

@@ -64,8 +64,9 @@ def test_maps_point_to_the_words(demo):
         example.path, target=example.text, scheme="efficient", n_samples=300, n_token_samples=50,
         patches_per_second=60, seed=0,
     )  # fmt: skip
-    assert [word.word for word in result.words] == [w.label for w in example.words]
-    maps = result.word_attr().spectrogram_attr.amax(2)
+    rows = [row for row, own in enumerate(result.words) if any(map(str.isalnum, own.word))]
+    assert len(rows) == len(example.words)
+    maps = result.word_attr().spectrogram_attr[rows].amax(2)
     peaks = result.frame_times[maps.argmax(1)]
     hits = [
         spoken.start - 0.1 <= peak <= spoken.end + 0.1
@@ -74,17 +75,22 @@ def test_maps_point_to_the_words(demo):
     assert np.mean(hits) > 0.6
 
 
-def test_a_translation_rests_on_the_instruction_more(demo):
-    """Which language is written is decided by what was asked."""
+def test_of_what_it_is_asked_the_language_matters_most(demo):
+    """Which language is written is decided by one word of the instruction."""
     explainer = SpeechToTextAttribution(SPES(demo.model), demo.processor)
-    shares = []
-    for gen_args in ({}, GERMAN):
-        result = explainer.attribute(
-            demo.examples[0].path, gen_args=gen_args, n_samples=100, n_token_samples=100,
-            patches_per_second=60, seed=0,
-        )  # fmt: skip
-        shares.append(result.side_shares()[0])
-    for audio, text, instruction in (own.tolist() for own in shares):
-        assert audio > 0.05
-        assert text == 0  # nothing was written before the first token
-        assert instruction > 0.05
+    result = explainer.attribute(
+        demo.examples[0].path, gen_args=GERMAN, n_samples=60, n_token_samples=200,
+        patches_per_second=60, seed=0,
+    )  # fmt: skip
+    asked = "".join(result.instruction_tokens).strip()
+    assert asked == GERMAN["instruction"]
+    means = result.instruction_attr.mean(0)
+    names = [token.strip() for token in result.instruction_tokens]
+    german = [place for place, name in enumerate(names) if name in ("G", "erm", "an")]
+    assert len(german) == 3
+    others = [place for place in range(len(names)) if place not in german]
+    assert means[german].mean() > 1.3 * means[others].mean()
+    assert means.argmax() in german
+    shares = result.side_shares()
+    assert shares[0, 1] == 0  # nothing was written before the first token
+    assert shares[0, 0] > 0.9

@@ -39,11 +39,15 @@ SETTINGS = Settings.paper(n_samples=200, n_token_samples=100, patches_per_second
 SEED = 0
 
 
-def measured(model, processor, audio, method) -> dict[str, dict[str, list[float]]]:
-    """KL divergence and token accuracy at each step, by the sentence's and by own maps."""
+def explained(model, processor, audio, method) -> dict[str, dict[str, list[float]]]:
+    """What :func:`measured` finds of a method's maps."""
     explainer = SpeechToTextAttribution(method.make(model), processor)
-    adapter = explainer.adapter
     result = explainer.attribute(audio, settings=method.settings(SETTINGS), seed=SEED)
+    return measured(explainer.adapter, result, audio)
+
+
+def measured(adapter, result, audio) -> dict[str, dict[str, list[float]]]:
+    """KL divergence and token accuracy at each step, by the sentence's and by own maps."""
     speech = read_speech(adapter, audio, adapter.sampling_rate)
     sequence = explained_sequence(result)
 
@@ -97,7 +101,7 @@ def main() -> None:
     for utterance in read_manifest(parsed.manifest)[: parsed.limit]:
         if utterance.id in known:
             continue
-        record = {m.name: measured(model, processor, utterance.audio, m) for m in methods}
+        record = {m.name: explained(model, processor, utterance.audio, m) for m in methods}
         records.append({"id": utterance.id, **record})
         with parsed.out.open("a") as file:
             file.write(json.dumps(records[-1]) + "\n")

@@ -169,6 +169,77 @@ def loss_of(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
     )
 
 
+class Trainer:
+    """The model, what trains it, and where it has come to.
+
+    Args:
+        model: with a frozen encoder.
+        tokenizer: its own.
+        steps: in all.
+        folder: where it is saved.
+    """
+
+    def __init__(self, model: SpeechLLM, tokenizer: Any, steps: int, folder: Path) -> None:
+        self.model, self.tokenizer, self.folder = model, tokenizer, folder
+        self.trained = [own for own in model.parameters() if own.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, _PEAK_LEARNING_RATE, (0.9, 0.98), weight_decay=0.01
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _learning_rate(step, steps)
+        )
+        self.average = torch.optim.swa_utils.AveragedModel(
+            model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
+        )
+        self.step = 0
+
+    @property
+    def averaged(self) -> Any:
+        """The model with averaged weights."""
+        return self.average.module
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model, "optimizer": self.optimizer, "schedule": self.schedule,
+            "average": self.average,
+        }  # fmt: skip
+
+    def learn(self, batch: Batch) -> tuple[float, float]:
+        """From one batch; returns the loss, and the share of tokens that were ranked first."""
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, right = loss_of(self.model, batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return loss.item(), right.item()
+
+    def save(self, record: dict[str, Any]) -> None:
+        """Write the averaged model, the log, and what a stopped run needs to go on."""
+        self.averaged.save_pretrained(self.folder)
+        self.tokenizer.save_pretrained(self.folder)
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        unfinished = self.folder / "training.pt.part"
+        torch.save({**state, "step": self.step}, unfinished)
+        unfinished.replace(self.folder / "training.pt")
+        with (self.folder / "training.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+        print(json.dumps(record), flush=True)
+
+    def resume(self) -> None:
+        saved = self.folder / "training.pt"
+        if not saved.exists():
+            return
+        state = torch.load(saved, weights_only=True)
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
+
+
 def train(corpus_folder: Path, folder: Path, steps: int, seed: int) -> None:
     """Train, and write the model and ``training.jsonl`` into ``folder``."""
     demo, processor, _ = load_demo()
@@ -176,57 +247,25 @@ def train(corpus_folder: Path, folder: Path, steps: int, seed: int) -> None:
     corpus = Corpus(corpus_folder / "train", demo, processor, _UTTERANCES)
     held_out = Corpus(corpus_folder / "validation", demo, processor, _UTTERANCES)
     torch.manual_seed(seed)
-    model = small_model(tokenizer, demo)
-    trained = [own for own in model.parameters() if own.requires_grad]
-    optimizer = torch.optim.AdamW(trained, _PEAK_LEARNING_RATE, (0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _learning_rate(s, steps))
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
-    )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
     folder.mkdir(parents=True, exist_ok=True)
-    saved = folder / "training.pt"
-    step = 0
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        step = state["step"]
+    trainer = Trainer(small_model(tokenizer, demo), tokenizer, steps, folder)
+    trainer.resume()
     groups = _groups(corpus, seed)
-    began, hits = time.monotonic(), []
-    with tqdm(total=steps, initial=step) as progress:
-        while step < steps:
-            rng = random.Random(f"{seed} {step}")
-            batch = Batch(corpus, groups[step % len(groups)], tokenizer, rng)
-            model.train()
-            with torch.autocast("cpu", torch.bfloat16):
-                loss, right = loss_of(model, batch)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(model)
-            hits.append((loss.item(), right.item()))
-            step += 1
-            progress.update()
-            if step % _SAVED_EVERY == 0 or step == steps:
-                record = {
-                    "step": step,
-                    "loss": round(float(np.mean([own for own, _ in hits])), 4),
-                    "token_accuracy": round(100 * float(np.mean([own for _, own in hits])), 2),
-                    "validation_token_accuracy": _accuracy(average.module, held_out, tokenizer),
-                    "seconds": round(time.monotonic() - began),
-                }
-                hits = []
-                average.module.save_pretrained(folder)
-                tokenizer.save_pretrained(folder)
-                state = {name: part.state_dict() for name, part in parts.items()}
-                torch.save({**state, "step": step}, folder / "training.pt.part")
-                (folder / "training.pt.part").replace(saved)
-                with (folder / "training.jsonl").open("a") as log:
-                    log.write(json.dumps(record) + "\n")
-                print(json.dumps(record), flush=True)
+    began, found = time.monotonic(), list[tuple[float, float]]()
+    for step in tqdm(range(trainer.step, steps), initial=trainer.step, total=steps):
+        rng = random.Random(f"{seed} {step}")
+        found.append(trainer.learn(Batch(corpus, groups[step % len(groups)], tokenizer, rng)))
+        if trainer.step % _SAVED_EVERY == 0 or trainer.step == steps:
+            loss, right = np.mean(found, 0).tolist()
+            found = []
+            record = {
+                "step": trainer.step,
+                "loss": round(loss, 4),
+                "token_accuracy": round(100 * right, 2),
+                "validation_token_accuracy": _accuracy(trainer.averaged, held_out, tokenizer),
+                "seconds": round(time.monotonic() - began),
+            }
+            trainer.save(record)
 
 
 def _groups(corpus: Corpus, seed: int) -> list[list[int]]:

@@ -419,6 +419,14 @@ class SpeechToTextAttributionResult:
 
         Examples::
 
+            >>> from captum_spes.demo import load_speech_llm
+            >>> model, processor, examples = load_speech_llm()
+            >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+            >>> asked = {"instruction": "Translate the speech into German."}
+            >>> result = explainer.attribute(
+            ...     examples[0].path, gen_args=asked, scheme="efficient", n_samples=200,
+            ...     n_token_samples=50, patches_per_second=60, seed=0,
+            ... )
             >>> result.plot_instruction_attr().savefig("instruction.png")
         """
         from captum_spes.plotting.spectrograms import token_figure

@@ -40,6 +40,8 @@ def make(**changes):
         "feature_masks": torch.arange(T * F).reshape(1, T, F) // 5,
         "spectrogram_attr": torch.rand(K, T, F, generator=generator),
         "token_attr": previous,
+        "instruction_tokens": ["write", " it"],
+        "instruction_attr": torch.rand(K, 2, generator=generator),
         "frame_times": torch.arange(T) / 100,
         "mel_frequencies": torch.linspace(30, 7900, F),
         "words": [Word("so", (0,)), Word("what", (1,), 0.02, 0.1)],

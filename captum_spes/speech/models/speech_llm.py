@@ -154,7 +154,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         places: tuple[int, ...] = ()
         if instruction is not None:
             places = self.instruction_places(ids, {**asked, name: instruction})
-            if not places:
+            if not places and name in asked:  # the user's own, and no default of ours
                 raise ArgumentError(
                     f"the instruction {instruction!r} is not in the prompt that the processor "
                     "makes of it: it can neither be read nor removed."

@@ -69,7 +69,7 @@ class HuggingFaceSpeechModel(HuggingFaceAdapter):
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         """See ``ScoresTokens``."""
-        return self._explained(self._read(states, target, use_cache=False), target)
+        return self.explained_states(self._read(states, target, use_cache=False), target)
 
     def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
         """See ``ReadsPreviousTokens``."""
@@ -77,12 +77,7 @@ class HuggingFaceSpeechModel(HuggingFaceAdapter):
 
         cache = EncoderDecoderCache(DynamicCache(), _for_batch(prepared, len(states)))
         hidden = self._read(states, target, past_key_values=cache, use_cache=True)
-        return self._explained(hidden, target)
-
-    def _explained(self, hidden: Tensor, target: TargetSequence) -> Tensor:
-        # A token is written from the position before it.
-        positions = torch.tensor(target.explained, device=hidden.device) - 1
-        return hidden.index_select(1, positions)
+        return self.explained_states(hidden, target)
 
     def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
         output = self.model.get_decoder()(
@@ -144,11 +139,6 @@ class HuggingFaceSpeechModel(HuggingFaceAdapter):
         weights = weights[:, :, torch.tensor(target.explained) - 1]
         share = len(speech.spectrogram) / self.n_frames(features)
         return weights[..., : max(1, round(weights.shape[-1] * share))]
-
-    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
-        weights = self.cross_attention(speech, target)
-        return weights[len(weights) // 2 :].flatten(0, 1)
 
     @abstractmethod
     def n_frames(self, features: Tensor) -> int:

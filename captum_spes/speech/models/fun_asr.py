@@ -38,10 +38,6 @@ class FunAsrNanoModel(MelLanguageModel):
     band = (20.0, 8000.0)
     first_frame = 0.0125
 
-    @property
-    def n_bins(self) -> int:
-        return int(self.feature_extractor.feature_size)
-
     def hop_length(self) -> int:
         return int(self.feature_extractor.frame_shift) * self.sampling_rate // 1000
 
@@ -87,8 +83,9 @@ class FunAsrNanoModel(MelLanguageModel):
     def model_features(self, speech: Any, spectrograms: Tensor) -> Tensor:
         return self.layout(spectrograms)
 
-    def _is_layout(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 3 and shape[0] == 1 and shape[-1] == self._stacking[0] * self.n_bins
+    @property
+    def width(self) -> int:
+        return self._stacking[0] * self.n_bins
 
     def mask(self, features: Tensor, n_frames: int) -> Tensor:
         return torch.ones(features.shape[:2], dtype=torch.int64)

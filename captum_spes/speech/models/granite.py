@@ -43,10 +43,12 @@ class GraniteSpeechModel(MelLanguageModel):
     instruction = "can you transcribe the speech into a written format?"
     frames_per_position = 10
     mel_scale = "htk"
+    # That of its processor is one of embeddings, all of which belong to the one length there is.
+    mask_name = None
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
-        if getattr(model.config, "has_lora_adapter", False) and not _has_adapters(model):
+        if getattr(model.config, "has_lora_adapter", False) and not _adapter_layers(model):
             raise ArgumentError(
                 "the model is to have an adapter for audio (has_lora_adapter), and none is loaded: "
                 "install peft and load the model anew."
@@ -74,21 +76,15 @@ class GraniteSpeechModel(MelLanguageModel):
 
     # Features: two frames of a mel spectrogram, one behind the other.
 
-    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
-        return int(made["input_features"].shape[1]) * _STACKED
-
     def picture(self, features: Tensor) -> Tensor:
         return features[0].reshape(-1, self.n_bins)
 
     def layout(self, pictures: Tensor) -> Tensor:
-        return pictures.reshape(len(pictures), -1, _STACKED * self.n_bins)
+        return pictures.reshape(len(pictures), -1, self.width)
 
-    def _is_layout(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 3 and shape[0] == 1 and shape[-1] == _STACKED * self.n_bins
-
-    def front_end_inputs(self, features: Tensor, n_frames: int) -> dict[str, Tensor]:
-        # Its mask is one of embeddings: all of them belong to the one length there is.
-        return {"input_features": features}
+    @property
+    def width(self) -> int:
+        return _STACKED * self.n_bins
 
     # The adapter
 
@@ -148,10 +144,6 @@ def _adapters_on(model: Any) -> Iterator[None]:
 
 def _layers_off(model: Any) -> list[Any]:
     return [layer for layer in _adapter_layers(model) if layer.disable_adapters]
-
-
-def _has_adapters(model: Any) -> bool:
-    return bool(_adapter_layers(model))
 
 
 def _adapter_layers(model: Any) -> list[Any]:

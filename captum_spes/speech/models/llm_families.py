@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.llm_mel import ChunkedMelLanguageModel, MelLanguageModel, chat
-from captum_spes.speech.models.speech_llm import LANGUAGE_REQUEST, Prompt
+from captum_spes.speech.models.speech_llm import LANGUAGE_REQUEST, LONGEST_HEADER, Prompt
 
 # How Audio Flamingo's sentence begins, in which the text stands; as its processor takes it off.
 _FRAME = re.compile(
@@ -70,7 +70,7 @@ class AudioFlamingo3Model(ChunkedMelLanguageModel):
         return whole_chunks(self.processor)
 
     def after_header(self, written: list[int]) -> int:
-        for count in range(1, min(len(written), 24) + 1):
+        for count in range(1, min(len(written), LONGEST_HEADER) + 1):
             if _FRAME.match(str(self.tokenizer.decode(written[:count]))):
                 return count
         return 0
@@ -105,12 +105,10 @@ class Qwen3ASRModel(MelLanguageModel):
     )
     checkpoint = "Qwen/Qwen3-ASR-1.7B-hf"
     request = LANGUAGE_REQUEST
-    frames_per_position = 8
     writes_header = True
 
-    @property
-    def n_bins(self) -> int:
-        return int(self.feature_extractor.feature_size)
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[-2] == self.n_bins
 
     def picture(self, features: Tensor) -> Tensor:
         return features[0].T

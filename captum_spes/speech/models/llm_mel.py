@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -48,17 +47,22 @@ class MelLanguageModel(SpeechLanguageModel):
     # What a family says of itself ------------------------------------------------------
 
     @property
-    @abstractmethod
     def n_bins(self) -> int:
         """Mel bins of the picture."""
+        return int(self.feature_extractor.feature_size)
 
-    @abstractmethod
+    @property
+    def width(self) -> int:
+        """Numbers of a frame of the features: more than the mel bins where frames are stacked."""
+        return self.n_bins
+
     def picture(self, features: Tensor) -> Tensor:
         """Lay features of one recording out as ``(frames, mel bins)``, padding included."""
+        return features[0]
 
-    @abstractmethod
     def layout(self, pictures: Tensor) -> Tensor:
         """The other way round, for ``(batch, frames, mel bins)``."""
+        return pictures
 
     def hop_length(self) -> int:
         """Samples from frame to frame."""
@@ -72,7 +76,7 @@ class MelLanguageModel(SpeechLanguageModel):
         """Frames of the picture that are speech."""
         if self.mask_name is not None:
             return int(made[self.mask_name].sum())
-        return -(-n_samples // self.hop)
+        return len(self.picture(made[self.features_name]))
 
     # Features --------------------------------------------------------------------------
 
@@ -102,7 +106,7 @@ class MelLanguageModel(SpeechLanguageModel):
         return self._is_layout(shape) or is_plane(shape)
 
     def _is_layout(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 3 and shape[-2] == self.n_bins
+        return len(shape) == 3 and shape[0] == 1 and shape[-1] == self.width
 
     def from_features(self, features: Tensor) -> SpeechInput:
         expected = f"as its processor makes them, with {self.n_bins} mel bins"
@@ -152,9 +156,8 @@ class ChunkedMelLanguageModel(MelLanguageModel):
     """Base of those with Whisper's features, ``(chunks, mel bins, frames)``, a chunk of some
     seconds each."""
 
-    @property
-    def n_bins(self) -> int:
-        return int(self.feature_extractor.feature_size)
+    def _is_layout(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[-2] == self.n_bins
 
     @property
     def _n_frames_of_chunk(self) -> int:
@@ -190,10 +193,8 @@ class ChunkedMelLanguageModel(MelLanguageModel):
         return mask.repeat(len(features) // chunks, 1)
 
 
-def chat(processor: Any, instruction: str | None, system: str | None = None) -> str:
+def chat(processor: Any, instruction: str | None) -> str:
     """The chat that a processor's template makes of audio and what is asked of it."""
     content = [{"type": "audio"}, {"type": "text", "text": instruction}]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    messages = [{"role": "user", "content": content}]
     return str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))

@@ -42,18 +42,11 @@ class Phi4MultimodalModel(MelLanguageModel):
     first_frame = 0.0125
 
     @property
-    def n_bins(self) -> int:
-        return int(self.feature_extractor.feature_size)
-
-    @property
     def audio_id(self) -> int:
         return int(self.model.config.audio_config.audio_token_id)
 
     def request_text(self, audio: NDArray[np.float32], request: Mapping[str, Any]) -> str:
         return chat(self.processor, request.get("prompt", self.instruction))
-
-    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
-        return int(made[self.features_name].shape[1])
 
     def samples_of(self, n_frames: int) -> int:
         return (n_frames - 1) * self.hop + int(self.feature_extractor.win_length)
@@ -69,15 +62,6 @@ class Phi4MultimodalModel(MelLanguageModel):
         # Beyond this length other rotations hold for all positions, those of the prefix too.
         longest = int(self.model.config.original_max_position_embeddings)
         return None if len(target.ids) > longest else super().prepared(states, target)
-
-    def picture(self, features: Tensor) -> Tensor:
-        return features[0]
-
-    def layout(self, pictures: Tensor) -> Tensor:
-        return pictures
-
-    def _is_layout(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 3 and shape[0] == 1 and shape[-1] == self.n_bins
 
     def front_end_inputs(self, features: Tensor, n_frames: int) -> dict[str, Tensor]:
         # One length needs no mask, but the number of embeddings.

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.llm_mel import MelLanguageModel
 
@@ -24,19 +20,3 @@ class SmallSpeechLLMModel(MelLanguageModel):
     frames_per_position = 8
     mask_name = None
     dynamic_range = None
-
-    @property
-    def n_bins(self) -> int:
-        return int(self.feature_extractor.feature_size)
-
-    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
-        return int(made["input_features"].shape[1])
-
-    def picture(self, features: Tensor) -> Tensor:
-        return features[0]
-
-    def layout(self, pictures: Tensor) -> Tensor:
-        return pictures
-
-    def _is_layout(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 3 and shape[0] == 1 and shape[-1] == self.n_bins

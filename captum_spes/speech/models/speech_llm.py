@@ -19,7 +19,7 @@ from torch import Tensor
 from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
 from captum_spes.speech.models.attention import attention_reader
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
-from captum_spes.speech.models.compatibility import added_tokens, token_ids
+from captum_spes.speech.models.compatibility import added_tokens, plain, token_ids
 from captum_spes.speech.models.huggingface import (
     HuggingFaceAdapter,
     as_ids,
@@ -33,7 +33,7 @@ _MOST_NEW_TOKENS = 448
 REQUEST = {"instruction": "prompt"}
 LANGUAGE_REQUEST = {**REQUEST, "language": "language"}
 # Tokens of what stands before the text: the name of a language, the beginning of a sentence.
-_LONGEST_HEADER = 24
+LONGEST_HEADER = 24
 # Tokens of a second of speech that nobody speaks faster than.
 _TOKENS_PER_SECOND = 25
 _LENGTHS = ("max_length", "max_new_tokens")
@@ -230,7 +230,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         if not self.writes_header:
             return []
         asked = {name: gen_args[name] for name in self.request if name in gen_args}
-        written = self.written(speech, prompt, {**asked, "max_new_tokens": _LONGEST_HEADER})
+        written = self.written(speech, prompt, {**asked, "max_new_tokens": LONGEST_HEADER})
         return written[: self.after_header(written)]
 
     def after_header(self, written: list[int]) -> int:
@@ -332,8 +332,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         handle = self.language_model.register_forward_pre_hook(catch, with_kwargs=True)
         try:
             # Not what torch.compile made of it, which would be compiled anew for each length.
-            own = getattr(self.model, "_orig_mod", self.model)
-            own(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
+            plain(self.model)(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
         except _CaughtError as caught:
             return caught.embeddings
         finally:
@@ -359,7 +358,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         embeddings = self._embeddings(states, target.decoder_ids)
         output = self.language_model(inputs_embeds=embeddings, use_cache=False, return_dict=True)
-        return _explained(output.last_hidden_state, target)
+        return self.explained_states(output.last_hidden_state, target)
 
     def prepared(self, states: Tensor, target: TargetSequence) -> SharedPrefix | None:
         """What stands before the first token that can be removed, read once."""
@@ -375,7 +374,7 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         if prepared is None:
             return self.decode(states, target)
         rest = self._embeddings(states, target.decoder_ids)[:, prepared.length :]
-        return _explained(prepared.read(self.language_model, rest), target)
+        return self.explained_states(prepared.read(self.language_model, rest), target)
 
     @contextmanager
     def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
@@ -404,11 +403,6 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         weights = torch.stack(self._attentions(speech, target))[..., is_audio]
         share = len(speech.spectrogram) / self._n_frames(weights.shape[-1], speech)
         return weights[..., : max(1, round(weights.shape[-1] * min(1.0, share)))]
-
-    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
-        weights = self.cross_attention(speech, target)
-        return weights[len(weights) // 2 :].flatten(0, 1)
 
     def _n_frames(self, n_positions: int, speech: SpeechInput) -> int:
         """Frames that so many embeddings stand for, padding included."""
@@ -452,9 +446,3 @@ class _CaughtError(Exception):
     def __init__(self, embeddings: Tensor) -> None:
         super().__init__()
         self.embeddings = embeddings
-
-
-def _explained(hidden: Tensor, target: TargetSequence) -> Tensor:
-    # A token is written from the position before it.
-    positions = torch.tensor(target.explained, device=hidden.device) - 1
-    return hidden.index_select(1, positions)

@@ -44,6 +44,9 @@ class VoxtralModel(ChunkedMelLanguageModel):
         )["input_features"]  # fmt: skip
         return {"input_features": self.layout(made.transpose(1, 2))}
 
+    def n_speech_frames(self, made: Mapping[str, Tensor], n_samples: int) -> int:
+        return -(-n_samples // self.hop)
+
     def asked(self, audio: NDArray[np.float32], request: Mapping[str, str]) -> list[int]:
         instruction = request.get("prompt")
         if instruction is not None and "language" in request:

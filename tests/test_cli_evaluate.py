@@ -210,8 +210,8 @@ def test_method_arguments(capsys, manifest, model_folder, tmp_path):
         (["--methods", "spes,spes"], "every method once"),
         (["--reference", "fr"], "line 1: no translation into 'fr'; line 2"),
         (["--model", "./missing"], "no such model folder"),
-        (["--reference", "de"], "writes 'en' and would be scored against 'de'"),
-        (["--target-language", "de"], "writes 'de' and would be scored against 'the text of"),
+        (["--reference", "de"], "writes 'en' and would be scored against the translation 'de'"),
+        (["--target-language", "de"], "writes 'de' and would be scored against the text of"),
         (["--task", "translate"], "--task translate needs --reference"),
     ],
 )

@@ -54,7 +54,8 @@ def add_evaluate(commands: Any) -> None:
     add(
         "--reference",
         metavar="LANGUAGE",
-        help="score against this translation of the manifest (default: the text)",
+        help="score against this translation of the manifest, or against its text: text (default: "
+        "the text; with an --instruction of your own it has to be said)",
     )
     add(
         "--metric",
@@ -91,25 +92,30 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from captum_spes.corpus import read_manifest
+    from captum_spes.corpus.manifest import TEXT, read_manifest
     from captum_spes.evaluation import EvaluationSettings, compare_methods
+    from captum_spes.evaluation.references import check_reference
     from captum_spes.io.provenance import write_provenance
     from captum_spes.metrics.text import suitable_metric, text_metric
     from captum_spes.report import write_comparison
     from captum_spes.speech import named_methods
+    from captum_spes.speech.models import adapt
 
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     references = [utterance.reference(parsed.reference) for utterance in utterances]
-    metric = parsed.metric
-    if metric is None or (metric == "bleu" and parsed.reference is not None):
-        metric = suitable_metric(references, parsed.reference)
+    metric, translation = parsed.metric, None if parsed.reference == TEXT else parsed.reference
+    if metric is None or (metric == "bleu" and translation is not None):
+        metric = suitable_metric(references, translation)
     text_metric(metric)  # now, and not after the model was loaded
+    if parsed.task == "translate" and parsed.reference is None:
+        raise ArgumentError("--task translate needs --reference, the language of the translation.")
     explained = settings_of(parsed)
     batch = explained.perturbations_per_eval
     check_folder(parsed.out)  # before the model is loaded
     model, processor = load(parsed)
-    _check_reference(parsed, writes_any_language=model.config.model_type == "canary")
+    adapter = adapt(model, processor)
+    check_reference(adapter, explained.gen_args, parsed.reference)
     settings = EvaluationSettings(
         model=parsed.model,
         settings=explained,
@@ -120,7 +126,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         batch_size=batch if isinstance(batch, int) else _STEPS_PER_EVAL,
     )
     if not parsed.quiet:
-        _tell_cost(model, processor, utterances, methods, settings)
+        _tell_cost(adapter, utterances, methods, settings)
     comparison = compare_methods(
         model,
         processor,
@@ -142,11 +148,10 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     print_written(written)
 
 
-def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settings: Any) -> None:
+def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> None:
     from captum_spes.evaluation.comparison import TRANSCRIPTIONS
     from captum_spes.io.audio import audio_seconds
     from captum_spes.speech.forecast import forecast
-    from captum_spes.speech.models import adapt
 
     pairs = [(method, settings.of(method)) for method in methods]
     readable, seconds = [], 0.0
@@ -156,7 +161,6 @@ def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settin
         except Exception:  # whatever is wrong with a recording is told when its turn comes
             continue
         readable.append(utterance)
-    adapter = adapt(model, processor)
     for utterance in readable[:_TRIED]:
         try:
             found = forecast(adapter, utterance.audio, pairs, scored_per_method=TRANSCRIPTIONS)
@@ -164,19 +168,6 @@ def _tell_cost(model: Any, processor: Any, utterances: Any, methods: Any, settin
             continue
         _LOGGER.info(found.text(len(readable), seconds))
         return
-
-
-def _check_reference(parsed: argparse.Namespace, writes_any_language: bool) -> None:
-    """What is written and what it is scored against must be of one language."""
-    written = parsed.target_language or parsed.language or "en"
-    if writes_any_language and (parsed.reference or parsed.language or "en") != written:
-        raise ArgumentError(
-            f"the model writes {written!r} and would be scored against "
-            f"{parsed.reference or 'the text of what is said'!r}: give --target-language and "
-            "--reference the same language."
-        )
-    if parsed.task == "translate" and parsed.reference is None:
-        raise ArgumentError("--task translate needs --reference, the language of the translation.")
 
 
 def _text_normalizer(is_wanted: bool) -> Any:

@@ -19,6 +19,8 @@ from captum_spes.io.texts import decoded, parse_json, read_text
 
 # What other tools call these fields: NeMo, Lhotse, and our own recordings.
 _ID, _AUDIO = ("id", "name"), ("audio", "file", "audio_filepath")
+# Asks for the text of what is said, where languages of translations could be asked for.
+TEXT = "text"
 # A list of every broken line would bury the first.
 _SHOWN_PROBLEMS = 5
 
@@ -42,8 +44,11 @@ class Utterance:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, language: str | None) -> str:
-        """The text, or the translation into a language that the manifest has one for."""
-        return self.text if language is None else self.translations[language]
+        """The text (also called "text"), or the translation into a language that the manifest has
+        one for."""
+        if language is None or language == TEXT:
+            return self.text
+        return self.translations[language]
 
     def recording_digest(self) -> str:
         """A short text that differs where the recording does, or the part of it.
@@ -83,7 +88,8 @@ def read_manifest(path: str | PathLike[str], language: str | None = None) -> lis
     Args:
 
         path (str or path): The manifest; also compressed (``.gz``), or one list of such objects.
-        language (str, optional): A language that every line must have a translation into.
+        language (str, optional): A language that every line must have a translation into, or
+                    "text" for the text alone.
                     Default: None
 
     Returns:
@@ -166,7 +172,7 @@ def _utterance(line: Any, folder: Path, language: str | None) -> Utterance:
         raise ArgumentError("translations must be an object of language and text")
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
         raise ArgumentError("labels must be an object of tasks and classes, both texts")
-    if language is not None:
+    if language is not None and language != TEXT:
         if language not in translations:
             raise ArgumentError(f"no translation into {language!r}")
         _text(translations, (language,))

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from captum_spes.corpus.manifest import Utterance
+from captum_spes.corpus.manifest import TEXT, Utterance
 from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.evaluation.cost import Cost, measured_cost
 from captum_spes.evaluation.identity import model_digest
+from captum_spes.evaluation.references import check_reference
 from captum_spes.io.files import keep_settings, made_folder, regular_file, write_whole
 from captum_spes.io.locks import only_process_in
 from captum_spes.io.provenance import versions
@@ -66,7 +67,8 @@ class EvaluationSettings:
         settings: how is explained; every method makes its own of them.
         seed: of every random choice.
         method_args: name of a method to arguments of its own ``attribute``.
-        language: of the reference translations; None for transcription.
+        language: of the reference translations; None for transcription. "text" is the text of the
+            utterances, whatever the model is asked for.
         metric: of texts, one of those of :func:`captum_spes.metrics.corpus_score`.
         batch_size: steps of deletion and insertion per forward pass; None for all. A run can be
             continued in other batches.
@@ -94,6 +96,7 @@ class EvaluationSettings:
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "batch_size"}
         found["settings"] = self.settings.to_dict()
         found["settings"].pop("perturbations_per_eval")
+        found["language"] = None if self.language == TEXT else self.language
         return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
@@ -209,7 +212,8 @@ def compare_methods(
 
     Raises:
         ArgumentError: the folder holds scores made with other settings or another model, another
-            process works there, a setting is unusable, or a reference is missing.
+            process works there, a setting is unusable, a reference is missing, or the model is
+            asked for another text than it would be scored against.
         OSError: the folder cannot be written.
 
     Examples::
@@ -225,6 +229,7 @@ def compare_methods(
         True
     """
     _check(utterances, methods, settings)
+    check_reference(adapt(model, processor), settings.settings.gen_args, settings.language)
     made = {
         **settings.to_dict(),
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -278,7 +283,8 @@ def _check(
     for method in methods:
         settings.of(method)
     for utterance in utterances:
-        if settings.language is not None and settings.language not in utterance.translations:
+        is_there = settings.language in (None, TEXT, *utterance.translations)
+        if not is_there:
             raise ArgumentError(f"{utterance.id} has no translation into {settings.language!r}.")
 
 

@@ -15,10 +15,12 @@ from captum_spes.io.texts import nfc
 from captum_spes.maps import is_unspaced, split_unspaced
 
 # sacrebleu's tokenizer for languages that its default, 13a, cannot cut into words. It names none
-# that needs no download for the last four.
+# that needs no download for those cut into characters.
 _TOKENIZERS = {
     "zh": "zh", "yue": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char", "lo": "char",
     "km": "char", "my": "char",
+    "cmn": "zh", "zho": "zh", "jpn": "ja-mecab", "kor": "ko-mecab", "tha": "char", "lao": "char",
+    "khm": "char", "mya": "char",
 }  # fmt: skip
 
 

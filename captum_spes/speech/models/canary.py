@@ -108,6 +108,11 @@ class CanaryModel(FilterbankModel):
             if given in gen_args
         }
 
+    def languages(self, gen_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        request = self.request(gen_args)
+        spoken = request.get("source_language") or gen_args.get("language") or "en"
+        return str(spoken), str(request.get("target_language") or spoken)
+
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         request = self.request(gen_args)
         # The processor makes the prompt together with features only, so it gets some silence.

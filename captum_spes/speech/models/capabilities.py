@@ -330,6 +330,25 @@ class AttendsInEncoder(Protocol):
 
 
 @runtime_checkable
+class NamesLanguages(Protocol):
+    """Is told which language it hears or writes."""
+
+    def languages(self, gen_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Codes of the spoken and of the written language that ``gen_args`` ask for; None where the
+        model decides."""
+        ...
+
+
+@runtime_checkable
+class FollowsInstructions(Protocol):
+    """Is asked in words what to do with the audio."""
+
+    def is_own_request(self, gen_args: Mapping[str, Any]) -> bool:
+        """Whether ``gen_args`` ask for a transcript in the model's own words."""
+        ...
+
+
+@runtime_checkable
 class SpeechModel(HearsAudio, ScoresTokens, Protocol):
     """What every adapter can do: hear audio and score tokens."""
 
@@ -346,6 +365,8 @@ CAPABILITIES: dict[type[Any], str] = {
     AlignsTokens: "tell when it writes a token",
     Attends: "tell where it attends",
     AttendsInEncoder: "tell where its encoder attends",
+    NamesLanguages: "be told the language",
+    FollowsInstructions: "follow an instruction",
 }
 
 

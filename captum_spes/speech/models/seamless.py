@@ -21,6 +21,7 @@ _HOP = 160
 # Seconds.
 _HALF_WINDOW = 0.0125
 _LANGUAGE_ARGUMENTS = ("tgt_lang", "target_language")
+_ENGLISH = "eng"
 
 
 class SeamlessM4TModel(FilterbankModel):
@@ -108,9 +109,12 @@ class SeamlessM4TModel(FilterbankModel):
     def is_prompt(self, token_id: int) -> bool:
         return token_id in self._languages.values()
 
+    def languages(self, gen_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        # It is not told what is spoken, and writes English where nothing is said.
+        return _ENGLISH, _target_language(gen_args)
+
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
-        given = [gen_args[name] for name in _LANGUAGE_ARGUMENTS if gen_args.get(name) is not None]
-        language = str(given[0] if given else "eng").replace("__", "")
+        language = _target_language(gen_args)
         if language not in self._languages:
             raise ArgumentError(
                 f"the model writes no {language!r}; languages: {', '.join(self._languages)}."
@@ -139,3 +143,8 @@ class SeamlessM4Tv2Model(SeamlessM4TModel):
 
     parts = replace(SeamlessM4TModel.parts, model_class="SeamlessM4Tv2ForSpeechToText")
     checkpoint = "facebook/seamless-m4t-v2-large"
+
+
+def _target_language(gen_args: Mapping[str, Any]) -> str:
+    given = [gen_args[name] for name in _LANGUAGE_ARGUMENTS if gen_args.get(name) is not None]
+    return str(given[0] if given else _ENGLISH).replace("__", "")

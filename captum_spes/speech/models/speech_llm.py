@@ -193,6 +193,10 @@ class SpeechLanguageModel(HuggingFaceAdapter):
         own = getattr(self.processor, "default_transcription_prompt", None)
         return self.instruction if own is None else str(own)
 
+    def is_own_request(self, gen_args: Mapping[str, Any]) -> bool:
+        asked, own = gen_args.get("instruction"), self.default_instruction
+        return asked is None or (own is not None and str(asked).strip() == own.strip())
+
     def prompt_ids(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> list[int]:
         return list(self.prompt(speech, gen_args).ids)
 

@@ -215,6 +215,13 @@ class WhisperModel(HuggingFaceSpeechModel):
         found = [code for code, token_id in codes.items() if token_id in prompt]
         return {"language": found[0]} if found else {}
 
+    def languages(self, gen_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        spoken = gen_args.get("language")
+        # It translates into English only. Else it writes in the language that it is told, or takes
+        # for the spoken one, which some use to let it translate.
+        written = "en" if gen_args.get("task") == "translate" else None
+        return None if spoken is None else str(spoken), written
+
     def split_prompt(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """Cut after the special tokens that follow the start of the transcript."""
         start = self.start_id

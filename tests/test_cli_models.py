@@ -3,20 +3,76 @@
 import pytest
 
 from captum_spes.cli import main
-from captum_spes.speech.models import FAMILIES
-from tests.speech.families import SPEECH_LLMS, make_family
+from captum_spes.speech.models import (
+    FAMILIES,
+    Attends,
+    FollowsInstructions,
+    Generates,
+    HuggingFaceSpeechModel,
+    ReadsPreviousTokens,
+    adapt,
+    can,
+)
+from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
+
+ASKED = (Generates, ReadsPreviousTokens, FollowsInstructions, Attends)
 
 
-def test_every_family_is_listed(capsys):
-    assert main(["models"]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split()[0] == "family"
-    listed = {row.split()[0]: row.split()[1:] for row in rows}
-    assert set(listed) == {name for name, own in FAMILIES.items() if own.checkpoint}
-    for family, (checkpoint, *marks) in listed.items():
-        assert "/" in checkpoint
-        assert marks[:2] == ["yes", "yes"]
-        assert marks[2] == ("yes" if family in SPEECH_LLMS else "-")
+@pytest.fixture
+def listed(capsys):
+    def listed():
+        assert main(["models"]) == 0
+        head, *rows = capsys.readouterr().out.splitlines()
+        assert head.split()[0] == "family"
+        return {row.split()[0]: row.split(maxsplit=6)[1:] for row in rows}
+
+    return listed
+
+
+def test_every_family_is_listed(listed):
+    found = listed()
+    assert list(found) == list(FAMILIES)
+    for family, (checkpoint, *_) in found.items():
+        own = getattr(FAMILIES[family], "checkpoint", "")
+        assert checkpoint == (own or "-")
+        assert own == "" or "/" in own
+
+
+@pytest.mark.parametrize("family", [*SPEECH_LLMS, *ENCODER_DECODERS])
+def test_a_class_can_what_its_adapters_can(family, listed, tmp_path):
+    adapter = adapt(*make_family(family, tmp_path))
+    _, *marks, tried_on = listed()[family]
+    assert marks == ["yes" if can(adapter, capability) else "-" for capability in ASKED]
+    assert tried_on == "random weights"
+
+
+class Outside(HuggingFaceSpeechModel):
+    """A family from outside the package, whose attention cannot be read."""
+
+    attention = None
+
+
+def outside(model, processor):
+    """A function that makes adapters."""
+
+
+class Nothing:
+    """A class that derives from none of ours, and writes text."""
+
+    def generate(self, speech, gen_args): ...
+
+
+@pytest.mark.parametrize(
+    ("adapter", "row"),
+    [
+        (Outside, ["-", "yes", "yes", "-", "-", "-"]),
+        (outside, ["-", "?", "?", "?", "?", "-"]),
+        (Nothing, ["-", "yes", "-", "-", "-", "-"]),
+    ],
+)
+def test_families_from_outside_are_listed(listed, monkeypatch, adapter, row):
+    monkeypatch.setitem(FAMILIES, "outside", adapter)
+    assert listed()["outside"] == row
 
 
 @pytest.fixture

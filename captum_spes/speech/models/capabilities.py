@@ -375,6 +375,13 @@ def can(adapter: object, capability: type[Any]) -> bool:
     return isinstance(adapter, capability)
 
 
+def makes_able(kind: type[Any], capability: type[Any]) -> bool:
+    """Whether a class of adapters gives a capability, as far as a class alone can tell: attributes
+    that only an adapter has are not looked at."""
+    asked = [name for name in _members(capability) if hasattr(capability, name)]
+    return all(getattr(kind, name, None) is not None for name in asked)
+
+
 def require(adapter: object, capability: type[Any], purpose: str) -> None:
     """Raise where an adapter lacks what is needed, before any pass is spent.
 

@@ -361,29 +361,20 @@ class Explanation:
         """What was found while explaining, in JSON's types."""
         levels = describe_levels(task.masks)
         rows = [list(word.token_indices) for word in words]
-        spectrogram, tokens, _ = sides
-        quality = sampling_quality(
-            spectrogram, tokens, (torch.cat(task.masks) >= 0).any(0).cpu(), rows
-        )
+        is_perturbed = (torch.cat(task.masks) >= 0).any(0).cpu()
+        quality = sampling_quality(*sides, is_perturbed, rows)
         if quality:
             sentence = quality["reliability"]["sentence"]
-            warn_if_noise(sentence, quality["n_samples_evaluated"], spectrogram.odds_exponent)
+            odds_exponent = sides.spectrogram.odds_exponent
+            warn_if_noise(sentence, quality["n_samples_evaluated"], odds_exponent)
         return {
             "target": "generated" if self._is_generated else "given",
             "sequence": task.sequence.to_dict(),
             "patches_per_level": list(levels.n_patches),
             "distinct_levels": levels.n_distinct,
             **quality,
-            **_of_instruction(sides.instruction),
             "versions": versions(),
         }
-
-
-def _of_instruction(side: SideMaps | None) -> dict[str, Any]:
-    """How often what was asked was perturbed; fewer than planned in a run that was stopped."""
-    if side is None or side.n_samples is None:
-        return {}
-    return {"n_instruction_samples_evaluated": side.n_samples}
 
 
 def _of_maps(maps: Maps) -> Sides:

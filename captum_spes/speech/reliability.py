@@ -37,6 +37,9 @@ class Reliability:
             over cells; errors that shift the whole map do not count.
         n_samples: perturbed spectrograms evaluated.
         n_token_samples: perturbed previous tokens evaluated; None without attributions of them.
+        instruction: ``(K,)``: of each token's row of the instruction, NaN where that has fewer than
+            three tokens; None without attributions of an instruction.
+        n_instruction_samples: perturbed instructions evaluated; None likewise.
     """
 
     tokens: Tensor
@@ -46,6 +49,8 @@ class Reliability:
     standard_error: Tensor
     n_samples: int
     n_token_samples: int | None
+    instruction: Tensor | None = None
+    n_instruction_samples: int | None = None
 
     @property
     def spectrogram(self) -> Tensor:
@@ -56,6 +61,7 @@ class Reliability:
 def sampling_quality(
     spectrogram: SideMaps,
     tokens: SideMaps | None,
+    instruction: SideMaps | None,
     is_perturbed: Tensor,
     words: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
@@ -82,16 +88,31 @@ def sampling_quality(
     return {
         "n_samples_evaluated": spectrogram.n_samples,
         "n_token_samples_evaluated": None if tokens is None else tokens.n_samples,
+        **_of_instruction(instruction),
         "reliability": {
             "tokens": reliability(flat).tolist(),
             "words": reliability(of_words).tolist(),
-            "previous_tokens": None
-            if token_halves[0] is None or token_halves[1] is None
-            else split_half_reliability(*token_halves).tolist(),
+            "previous_tokens": _of_rows(tokens),
+            "instruction": _of_rows(instruction),
             "sentence": float(reliability(sentences)),
             "standard_error": errors,
         },
     }
+
+
+def _of_rows(side: SideMaps | None) -> list[float] | None:
+    """Of each token's row of what it read."""
+    if side is None or side.halves is None:
+        return None
+    found: list[float] = split_half_reliability(*side.halves).tolist()
+    return found
+
+
+def _of_instruction(side: SideMaps | None) -> dict[str, int]:
+    """How often what was asked was perturbed; fewer than planned in a run that was stopped."""
+    if side is None or side.n_samples is None:
+        return {}
+    return {"n_instruction_samples_evaluated": side.n_samples}
 
 
 def warn_if_noise(reliability: float, n_samples: int, odds_exponent: float = 1.0) -> None:

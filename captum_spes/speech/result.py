@@ -239,7 +239,8 @@ class SpeechToTextAttributionResult:
 
         Returns:
             *Reliability*: split-half reliability in [0, 1] of the maps of each token, each word
-            and the sentence, and the standard error of the raw attributions.
+            and the sentence, of each token's rows of previous tokens and of the instruction, and
+            the standard error of the raw attributions.
 
         Raises:
             ArgumentError: the method does not sample, or does not report its noise.
@@ -260,6 +261,7 @@ class SpeechToTextAttributionResult:
         is_old = "spectrogram" in found
         of_tokens = found["spectrogram" if is_old else "tokens"]
         previous = found["tokens" if is_old else "previous_tokens"]
+        instruction = found.get("instruction")  # earlier versions have none
         return Reliability(
             tokens=_vector(of_tokens),
             words=_vector(found.get("words", [float("nan")] * len(self.words))),
@@ -268,6 +270,8 @@ class SpeechToTextAttributionResult:
             standard_error=_vector(found["standard_error"]),
             n_samples=self.parameters["n_samples_evaluated"],
             n_token_samples=self.parameters["n_token_samples_evaluated"],
+            instruction=None if instruction is None else _vector(instruction),
+            n_instruction_samples=self.parameters.get("n_instruction_samples_evaluated"),
         )
 
     # Pictures --------------------------------------------------------------------------

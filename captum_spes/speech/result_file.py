@@ -267,12 +267,12 @@ def _check_reliability(parameters: Mapping[str, Any], n_tokens: int, n_words: in
     of_maps, of_rows = (
         ("spectrogram", "tokens") if "spectrogram" in found else ("tokens", "previous_tokens")
     )
-    lengths = {of_maps: n_tokens, "standard_error": n_tokens, of_rows: n_tokens, "words": n_words}
-    for name, length in lengths.items():
-        if name == "words" and name not in found:  # earlier versions have none
+    lengths = dict.fromkeys((of_maps, "standard_error", of_rows, "instruction"), n_tokens)
+    for name, length in {**lengths, "words": n_words}.items():
+        if name in ("words", "instruction") and name not in found:  # earlier versions have none
             continue
         values = _field(found, name, "reliability")
-        if name == of_rows and values is None:
+        if name in (of_rows, "instruction") and values is None:
             continue
         place = f"{name} of reliability"
         _need(isinstance(values, list) and all(map(_is_number, values)), f"{place} must be numbers")
@@ -283,6 +283,8 @@ def _check_reliability(parameters: Mapping[str, Any], n_tokens: int, n_words: in
         name: _field(parameters, name, "parameters")
         for name in ("n_samples_evaluated", "n_token_samples_evaluated")
     }
+    optional = "n_instruction_samples_evaluated"
+    counts[optional] = parameters.get(optional, 0)
     for name, count in counts.items():
         is_none = count is None and name.startswith("n_token")
         _need(is_none or (_is_whole(count) and count >= 0), f"{name} must be a count")

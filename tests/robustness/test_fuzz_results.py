@@ -58,6 +58,7 @@ def make(**changes):
             "distinct_levels": 2,
             "n_samples_evaluated": 5,
             "n_token_samples_evaluated": 4,
+            "n_instruction_samples_evaluated": 3,
             "sequence": {
                 "ids": [1, 2, 5, 6, 0], "explained": [2, 3, 4], "previous": None, "instruction": [],
             },
@@ -65,6 +66,7 @@ def make(**changes):
                 "tokens": [0.5, 0.6, 0.7],
                 "words": [0.5, float("nan")],
                 "previous_tokens": [0.1, 0.2, 0.3],
+                "instruction": [0.4, 0.5, float("nan")],
                 "sentence": 0.8,
                 "standard_error": [0.1, 0.1, 0.1],
             },
@@ -249,13 +251,19 @@ NAMED = {
     "settings of no dtype": lambda a, m: m["settings"].update(dtype={"dtype": "manual_seed"}),
     "parameters as a list": lambda a, m: m.update(parameters=[]),
     "a reliability of no word": lambda a, m: m["parameters"]["reliability"].update(words=[]),
+    "a reliability of no instruction": lambda a, m: m["parameters"]["reliability"].update(
+        instruction=[0.5]
+    ),
+    "samples of an instruction in words": lambda a, m: m["parameters"].update(
+        n_instruction_samples_evaluated="3"
+    ),
     "a sequence beyond its ids": lambda a, m: m["parameters"]["sequence"].update(
         explained=[2, 3, 9]
     ),
 }
 TOLD = (
     "output_tokens|output_ids|token_indices|start and end|frame|spectrogram_attr|ranks|removed|"
-    "seed|seconds|settings|parameters|reliability|sequence"
+    "seed|seconds|settings|parameters|reliability|sequence|n_instruction_samples_evaluated"
 )
 
 
@@ -322,10 +330,13 @@ def test_version_1_loads_as_before():
     reliability = metadata["parameters"]["reliability"]
     reliability["spectrogram"] = reliability.pop("tokens")
     reliability["tokens"] = reliability.pop("previous_tokens")
-    del arrays["probabilities"], arrays["ranks"], reliability["words"]
+    del arrays["probabilities"], arrays["ranks"], reliability["words"], reliability["instruction"]
+    del metadata["parameters"]["n_instruction_samples_evaluated"]
     content = joined(arrays, metadata)
     assert is_usable(content)
     result = load(content)
     assert result.settings.n_samples == 7
     assert result.settings.dtype == torch.bfloat16
     assert result.reliability().tokens.tolist() == pytest.approx([0.5, 0.6, 0.7])
+    assert result.reliability().instruction is None
+    assert result.reliability().n_instruction_samples is None

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import wraps
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech import SpeechToTextAttributionResult
 from tests.speech.explaining import explain, rank_correlations
+from tests.speech.families import make_family
 
 
 class TestReliability:
@@ -84,6 +86,78 @@ class TestReliability:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*sampling noise")
             explain(tiny_speech2text, audio, n_samples=400, patches_per_second=10)
+
+
+class TwoHalves(SPES):
+    """Halves of the samples that agree as planted: more for previous tokens than for others."""
+
+    @wraps(SPES.attribute)  # whose arguments are looked at
+    def attribute(self, inputs, *args, **kwargs):
+        maps, halves = super().attribute(inputs, *args, **kwargs)
+        if inputs.dim() == 2:
+            falling = torch.arange(inputs.shape[1], 0, -1.0).expand_as(maps)
+            noise = torch.where(torch.arange(inputs.shape[1]) == 0, -3.0, 0.0)
+            halves = falling, falling + noise
+        return maps, halves
+
+
+class TestInstruction:
+    @pytest.fixture
+    def speech_llm(self, tmp_path):
+        return make_family("qwen2_audio", tmp_path)
+
+    def explain(self, model, audio, method=SPES, instruction="write the speech", **changes):
+        few = {"n_samples": 20, "gen_args": {"instruction": instruction}}
+        return explain(model, audio, method, **{**few, **changes})
+
+    def test_tells_the_agreement_of_other_seeds(self, speech_llm, audio):
+        results = [self.explain(speech_llm, audio, n_token_samples=150, seed=n) for n in range(4)]
+        rows = torch.stack([result.instruction_attr for result in results], 1)
+        assert rows.shape[2] > 5
+        n_seeds = len(results)
+        agreement = [torch.corrcoef(of_token) for of_token in rows]
+        mean = (torch.stack(agreement).sum() / len(rows) - n_seeds) / (n_seeds * (n_seeds - 1))
+        told = torch.stack([result.reliability().instruction for result in results])
+        assert told.shape == (n_seeds, len(results[0].output_tokens))
+        assert float(told.mean()) == pytest.approx(float(mean), abs=0.05)
+        assert results[0].reliability().n_instruction_samples == 150
+
+    def test_rises_with_samples(self, speech_llm, audio):
+        few, many = (self.explain(speech_llm, audio, n_token_samples=n) for n in (30, 500))
+        assert few.reliability().instruction.mean() < 0.9
+        assert many.reliability().instruction.mean() > 0.95
+
+    def test_is_that_of_its_own_halves(self, speech_llm, audio):
+        result = self.explain(speech_llm, audio, TwoHalves)
+        count = len(result.instruction_tokens)
+        rows = torch.arange(count, 0, -1.0)
+        r = torch.corrcoef(torch.stack([rows, torch.cat([rows[:1] - 3, rows[1:]])]))[0, 1]
+        expected = torch.full((len(result.output_tokens),), float(2 * r / (1 + r)))
+        found = result.reliability()
+        assert torch.allclose(found.instruction.float(), expected)
+        assert count != len(result.previous_tokens)
+        assert not torch.allclose(found.previous_tokens[-1].float(), expected[-1])
+
+    def test_of_fewer_than_three_tokens_is_undefined(self, speech_llm, audio):
+        result = self.explain(speech_llm, audio, instruction=" speech")
+        assert len(result.instruction_tokens) < 3
+        assert result.reliability().instruction.isnan().all()
+
+    def test_of_none_is_none(self, speech_llm, tiny_speech2text, audio):
+        for found in (
+            explain(tiny_speech2text, audio),
+            self.explain(speech_llm, audio, n_token_samples=0),
+        ):
+            assert found.instruction_attr is None
+            assert found.reliability().instruction is None
+            assert found.reliability().n_instruction_samples is None
+
+    def test_is_saved(self, speech_llm, audio, tmp_path):
+        result = self.explain(speech_llm, audio)
+        result.save(tmp_path / "a.npz")
+        loaded = SpeechToTextAttributionResult.load(tmp_path / "a.npz").reliability()
+        assert torch.equal(loaded.instruction, result.reliability().instruction)
+        assert loaded.n_instruction_samples == 60
 
 
 class TestTolerance:

@@ -9,9 +9,10 @@ from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, Ke
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.attr.loop import AutomaticBatchSize
-from captum_spes.demo import load_demo, load_examples
+from captum_spes.demo import load_demo, load_examples, load_speech_llm
 from captum_spes.metrics import deletion_curve
 from tests.speech.explaining import explain, rank_correlations
+from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
@@ -76,6 +77,31 @@ class TestMaps:
             result = explain((network, processor), audio)
             curves.append(deletion_curve(explainer, [(audio, None, result)], metric="kl"))
         assert curves[0].y == pytest.approx(curves[1].y, rel=0.01, abs=1e-3)
+
+
+class TestFamilies:
+    @pytest.mark.parametrize("name", [*SPEECH_LLMS, *ENCODER_DECODERS])
+    def test_spes(self, name, audio, tmp_path):
+        family = make_family(name, tmp_path)
+        settings = {"target": "the cat", "n_samples": 40, "n_token_samples": 30}
+        expected = explain(family, audio, **settings)
+        found = explain(on_gpu(family), audio, **settings)
+        assert_same(found, expected)
+        if expected.instruction_attr is not None:
+            assert torch.allclose(found.instruction_attr, expected.instruction_attr, atol=1e-3)
+
+    def test_trained_speech_llm(self):
+        texts, maps = [], []
+        for device in ("cpu", "cuda"):
+            model, processor, examples = load_speech_llm(device)
+            result = SpeechToTextAttribution(SPES(model), processor).attribute(
+                examples[0].path, n_samples=100, n_token_samples=100, patches_per_second=60, seed=0
+            )
+            texts.append(result.text)
+            maps.append(result)
+        assert texts[0] == texts[1]
+        assert_same(maps[1], maps[0])
+        assert torch.allclose(maps[1].side_shares(), maps[0].side_shares(), atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

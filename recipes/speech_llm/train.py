@@ -70,9 +70,14 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.lines)
 
+    def plain(self, index: int) -> NDArray[Any]:
+        """States of an utterance, ``(states, width)``."""
+        own: NDArray[Any] = self.states[self.starts[index] : self.starts[index + 1]]
+        return own.astype(np.float32)
+
     def of(self, index: int) -> NDArray[Any]:
         """Stacked states of an utterance, ``(embeddings, stacked width)``."""
-        states = self.states[self.starts[index] : self.starts[index + 1]].astype(np.float32)
+        states = self.plain(index)
         padded = np.pad(states, ((0, -len(states) % STACKED), (0, 0)))
         return padded.reshape(-1, STACKED * states.shape[1])
 

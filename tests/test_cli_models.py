@@ -14,6 +14,7 @@ from captum_spes.speech.models import (
     can,
 )
 from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
+from tests.speech.frame_families import CTC_FAMILIES, TRANSDUCERS, make_frame_family
 
 ASKED = (Generates, ReadsPreviousTokens, FollowsInstructions, Attends)
 
@@ -38,10 +39,14 @@ def test_every_family_is_listed(listed):
         assert own == "" or "/" in own
 
 
-@pytest.mark.parametrize("family", [*SPEECH_LLMS, *ENCODER_DECODERS])
-def test_a_class_can_what_its_adapters_can(family, listed, tmp_path):
-    adapter = adapt(*make_family(family, tmp_path))
-    _, *marks, tried_on = listed()[family]
+@pytest.mark.parametrize(
+    ("make", "family"),
+    [(make_family, name) for name in (*SPEECH_LLMS, *ENCODER_DECODERS)]
+    + [(make_frame_family, name) for name in (*CTC_FAMILIES, *TRANSDUCERS)],
+)
+def test_a_class_can_what_its_adapters_can(make, family, listed, tmp_path):
+    adapter = adapt(*make(family, tmp_path))
+    _, *marks, tried_on = listed()[adapter.model.config.model_type]
     assert marks == ["yes" if can(adapter, capability) else "-" for capability in ASKED]
     assert tried_on == "random weights"
 

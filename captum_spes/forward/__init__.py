@@ -1,5 +1,7 @@
 """Scores of perturbations, as forward functions for Captum's methods."""
 
+from captum_spes.forward.ctc import CTC
+from captum_spes.forward.frames import OverFrames, mean_by_token
 from captum_spes.forward.kl_divergence import KLDivergenceForward
 from captum_spes.forward.scores import (
     KL,
@@ -15,15 +17,18 @@ from captum_spes.forward.scores import (
 from captum_spes.forward.token_probability import TokenProbabilityForward
 
 __all__ = [
+    "CTC",
     "KL",
     "SCORES",
     "KLDivergenceForward",
+    "OverFrames",
     "Score",
     "ScoreForward",
     "TokenProbability",
     "TokenProbabilityForward",
     "as_score",
     "is_divergence",
+    "mean_by_token",
     "score_forward",
     "score_name",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, function, instance_of, one_or_tuple
+from captum_spes.forward.ctc import CTC
 from captum_spes.forward.kl_divergence import KLDivergenceForward, divergence_scores
 from captum_spes.forward.logits import call_logits, output_logits
 from captum_spes.forward.token_probability import TokenProbabilityForward
@@ -34,6 +35,8 @@ class Score(Protocol):
       not say is asked once.
     - ``forward(logits_func, inputs, token_ids, output_layer=None)``: returns a forward function of
       its own, faster than the general one.
+    - ``reads_all_frames`` (bool): whether it is given the logits of all frames of a CTC model,
+      blanks among them, and not only those of the explained tokens.
     - ``labels(tokens)``: names of its units, where they are not the explained tokens.
 
     Examples::
@@ -142,6 +145,7 @@ SCORES: dict[str, Score] = {
     "kl": KL(),
     "probability": TokenProbability(),
     "log_probability": TokenProbability(log=True),
+    "ctc": CTC(),
 }
 
 

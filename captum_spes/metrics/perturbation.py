@@ -21,13 +21,14 @@ from captum_spes.errors import (
     truth,
     whole_number,
 )
-from captum_spes.forward import KL, SCORES, Score, as_score, score_name
+from captum_spes.forward import KL, SCORES, Score, as_score, mean_by_token, score_name
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.size import steps_of
 from captum_spes.metrics.text import text_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.frames import for_output, reads_all_frames
 from captum_spes.speech.inputs import read_speech, removed_value
 from captum_spes.speech.models import (
     Generates,
@@ -296,20 +297,41 @@ class Hearing:
         losses: dict[str, list[Tensor]] = {name: [] for name in scores}
         hits = []
         with torch.no_grad(), adapter.evaluation_mode():
-            original = self._logits(adapter.encode(speech, speech.spectrogram[None]), sequence)
-            ids = sequence.explained_ids.to(original.device)
-            intact = {n: score(original, original[0], ids) for n, score in scores.items()}
+            intact = adapter.encode(speech, speech.spectrogram[None])
+            measured = {
+                name: self._scored(score, sequence, intact) for name, score in scores.items()
+            }
             for states in self._states:
-                logits = self._logits(states, sequence)
-                for name, score in scores.items():
-                    loss = intact[name].double() - score(logits, original[0], ids).double()
-                    losses[name].append(loss.cpu())
-                hits.append(logits.argmax(-1).cpu() == sequence.explained_ids)
+                for name, loss in measured.items():
+                    losses[name].append(loss(states))
+                hits.append(self._hits(states, sequence))
         found = {name: torch.cat(own).numpy() for name, own in losses.items()}
-        return {**found, "token_accuracy": 100 * torch.cat(hits).double().numpy()}
+        return {**found, "token_accuracy": torch.cat(hits).numpy()}
+
+    def _scored(
+        self, score: Score, sequence: TargetSequence, intact: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """By how much a score falls from that of the intact speech, as a function of states."""
+        own, ids = for_output(score, self._adapter, sequence)
+        read = self._emitted if reads_all_frames(score) else self._logits
+        original = read(intact, sequence)
+        ids = ids.to(original.device)
+        before = own(original, original[0], ids).double()
+        return lambda states: (
+            before - own(read(states, sequence), original[0], ids).double()
+        ).cpu()
+
+    def _hits(self, states: Tensor, sequence: TargetSequence) -> Tensor:
+        """100 where a token is ranked first, in each of its frames."""
+        is_first = self._logits(states, sequence).argmax(-1).cpu() == sequence.row_ids
+        return 100 * mean_by_token(is_first.double(), sequence.rows)
 
     def _logits(self, states: Tensor, sequence: TargetSequence) -> Tensor:
         logits: Tensor = self._adapter.output_layer(self._adapter.decode(states, sequence))
+        return logits
+
+    def _emitted(self, states: Tensor, sequence: TargetSequence) -> Tensor:
+        logits: Tensor = self._adapter.output_layer(self._adapter.emissions(states))
         return logits
 
 

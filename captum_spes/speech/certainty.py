@@ -25,9 +25,11 @@ class Certainty(NamedTuple):
 
     @classmethod
     def of(cls, adapter: Any, hidden: Tensor, sequence: TargetSequence) -> Certainty:
-        """Compute it from the decoder's last hidden states, ``(1, K, hidden)``."""
+        """Compute it from the states that ``decode`` returns, a batch of one. A token that is
+        written in several frames is told where it is likeliest."""
         with torch.no_grad():
             logits = adapter.output_layer(hidden)[0].cpu().float()
+        logits = logits[_likeliest_rows(logits, sequence)]
         ids = sequence.explained_ids[:, None]
         own = logits.gather(1, ids)
         others = logits.scatter(1, ids, -torch.inf)
@@ -36,3 +38,13 @@ class Certainty(NamedTuple):
             ranks=1 + (others > own).sum(1),
             runners_up=adapter.token_strings(others.argmax(1)),
         )
+
+
+def _likeliest_rows(logits: Tensor, sequence: TargetSequence) -> list[int]:
+    """Of each token the row of the logits in which it has the largest probability."""
+    own = logits.log_softmax(-1).gather(1, sequence.row_ids[:, None])[:, 0].tolist()
+    best: dict[int, int] = {}
+    for row, token in enumerate(sequence.rows):
+        if token not in best or own[row] > own[best[token]]:
+            best[token] = row
+    return list(best.values())

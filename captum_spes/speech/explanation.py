@@ -12,12 +12,13 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.forward import KL, Score, TokenProbability
+from captum_spes.forward import KL, Score, TokenProbability, score_name
 from captum_spes.io.provenance import versions
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
 from captum_spes.speech.ambient import check_differentiable
 from captum_spes.speech.certainty import Certainty
+from captum_spes.speech.frames import for_output, reads_all_frames
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models import (
@@ -25,6 +26,8 @@ from captum_spes.speech.models import (
     ReadsPreviousTokens,
     SpeechInput,
     TargetSequence,
+    WritesInFrames,
+    can,
     require,
 )
 from captum_spes.speech.patches import feature_masks
@@ -141,6 +144,13 @@ class Explanation:
         """Raise, before the model runs, where it cannot do what is needed."""
         if self.request.target is None:
             require(self.adapter, Generates, "an explanation without target")
+        if self.settings.perturb_jointly and not can(self.adapter, ReadsPreviousTokens):
+            raise ArgumentError(
+                "perturb_jointly=True removes parts of the audio and previous tokens together, and "
+                f"{type(self.adapter).__name__} reads no previous tokens: leave it out."
+            )
+        if reads_all_frames(self.settings.score):
+            require(self.adapter, WritesInFrames, f"score={score_name(self.settings.score)!r}")
         if isinstance(self.method, SpeechAttribution):
             for capability in self.method.needs:
                 require(self.adapter, capability, self.method.get_name())
@@ -181,9 +191,12 @@ class Explanation:
         runner = runner_of(self.method)
         differentiates = runner is not None and runner.differentiates
         default: Score = TokenProbability(log=True) if differentiates else KL()
+        score, token_ids = for_output(
+            default if settings.score is None else settings.score, self.adapter, sequence
+        )
         return Run(
-            token_ids=sequence.explained_ids,
-            score=default if settings.score is None else settings.score,
+            token_ids=token_ids,
+            score=score,
             seed=self.request.seed,
             device=self.adapter.device,
             output_layer=self.adapter.output_layer,
@@ -298,9 +311,12 @@ class Explanation:
     # Forward passes --------------------------------------------------------------------
 
     def _spectrogram_hidden(self, task: Task, spectrograms: Tensor) -> Tensor:
-        hidden: Tensor = self.adapter.decode(
-            self.adapter.encode(task.speech, spectrograms), task.sequence
-        )
+        states = self.adapter.encode(task.speech, spectrograms)
+        hidden: Tensor
+        if reads_all_frames(self.settings.score):
+            hidden = self.adapter.emissions(states)
+        else:
+            hidden = self.adapter.decode(states, task.sequence)
         return hidden
 
     def _token_hidden(

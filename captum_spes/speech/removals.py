@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, shown, whole_number
+from captum_spes.forward import mean_by_token
 from captum_spes.speech.models import SpeechInput, TargetSequence
 
 MOST_PASSES = 40
@@ -120,7 +121,7 @@ def measure_removals(
         states: of the intact recording; None where they have to be computed.
     """
     masks = removal_masks(passes, len(speech.spectrogram))
-    ids = sequence.explained_ids
+    ids, rows = sequence.row_ids, sequence.rows
 
     def encoded(spectrograms: Tensor) -> Tensor:
         found: Tensor = adapter.encode(speech, spectrograms.to(adapter.device))
@@ -143,9 +144,9 @@ def measure_removals(
                 losses.append((own - _of_ids(logs, ids)).double().cpu())
     return Removals(
         masks,
-        torch.stack(divergences).clamp_min(0.0),
-        torch.stack(losses),
-        own.double().cpu(),
+        mean_by_token(torch.stack(divergences).clamp_min(0.0), rows),
+        mean_by_token(torch.stack(losses), rows),
+        mean_by_token(own.double().cpu()[None], rows)[0],
     )
 
 

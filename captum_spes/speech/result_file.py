@@ -257,6 +257,13 @@ def _check_sequence(sequence: Any, n_ids: int) -> None:
     for name, positions in (("previous", previous), ("instruction", instruction)):
         if positions is not None or name != "previous":
             _need_rows(f"{name} of sequence", positions, len(ids))
+    frames = sequence.get("frames", [])  # earlier versions had none
+    _need(isinstance(frames, list), "frames of sequence must be a list")
+    if frames:
+        _need_length("frames of sequence", frames, n_ids, "output_ids")
+    for run in frames:
+        _need_list("frames of a token", run, int)
+        _need(bool(run) and min(run) >= 0, "each token needs frames of its own")
 
 
 def _check_reliability(parameters: Mapping[str, Any], n_tokens: int, n_words: int) -> None:

@@ -330,6 +330,76 @@ def seamless_m4t_v2() -> tuple[Any, Any]:
     return seamless_m4t("SeamlessM4Tv2")
 
 
+def _of_samples(own: Any, **arguments: Any) -> Any:
+    extractor = hf.Wav2Vec2FeatureExtractor(**arguments)
+    return SimpleNamespace(feature_extractor=extractor, tokenizer=own)
+
+
+def moonshine() -> tuple[Any, Any]:
+    own = _pieces()
+    config = hf.MoonshineConfig(
+        **_ids(own), vocab_size=len(own), hidden_size=16, intermediate_size=32,
+        encoder_num_hidden_layers=1, decoder_num_hidden_layers=1, encoder_num_attention_heads=2,
+        decoder_num_attention_heads=2, max_position_embeddings=40, initializer_range=_STD,
+        decoder_start_token_id=own.bos_token_id,
+    )  # fmt: skip
+    processor = _of_samples(own, do_normalize=False)
+    return hf.MoonshineForConditionalGeneration(config), processor
+
+
+def moonshine_streaming() -> tuple[Any, Any]:
+    own = _pieces()
+    config = hf.MoonshineStreamingConfig(
+        encoder_config={
+            "model_type": "moonshine_streaming_encoder", "hidden_size": 16, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32,
+            "sliding_windows": [[4, 1], [4, 0]], "initializer_range": _STD, "head_dim": 8,
+        },
+        **_ids(own), vocab_size=len(own), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=100,
+        initializer_range=_STD, decoder_start_token_id=own.bos_token_id,
+    )  # fmt: skip
+    processor = _of_samples(own, do_normalize=False, return_attention_mask=True)
+    return hf.MoonshineStreamingForConditionalGeneration(config), processor
+
+
+def speecht5() -> tuple[Any, Any]:
+    own = _pieces()
+    config = hf.SpeechT5Config(
+        **_ids(own), vocab_size=len(own), hidden_size=16, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, conv_dim=(8, 8, 8), conv_kernel=(10, 8, 4), conv_stride=(5, 8, 8),
+        num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+        encoder_layerdrop=0.0, decoder_layerdrop=0.0, initializer_range=_STD,
+        max_text_positions=40, decoder_start_token_id=own.eos_token_id,
+    )  # fmt: skip
+    extractor = hf.SpeechT5FeatureExtractor(do_normalize=False)
+    return hf.SpeechT5ForSpeechToText(config), SimpleNamespace(
+        feature_extractor=extractor, tokenizer=own
+    )
+
+
+def speech_encoder_decoder() -> tuple[Any, Any]:
+    own = _pieces()
+    hears = hf.Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(8, 8, 8), conv_kernel=(10, 8, 4), conv_stride=(5, 8, 8),
+        num_feat_extract_layers=3, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+        layerdrop=0.0, initializer_range=_STD,
+    )  # fmt: skip
+    writes = hf.MBartConfig(
+        **_ids(own), vocab_size=len(own), d_model=24, decoder_layers=1, decoder_attention_heads=2,
+        decoder_ffn_dim=32, max_position_embeddings=40, init_std=_STD, is_decoder=True,
+        add_cross_attention=True,
+    )  # fmt: skip
+    config = hf.SpeechEncoderDecoderConfig.from_encoder_decoder_configs(hears, writes)
+    model = hf.SpeechEncoderDecoderModel(config)
+    for name, value in {**_ids(own), "decoder_start_token_id": own.bos_token_id}.items():
+        setattr(model.config, name, value)
+        setattr(model.generation_config, name, value)
+    return model, _of_samples(own)
+
+
 SPEECH_LLMS: dict[str, Callable[..., tuple[Any, Any]]] = {
     make.__name__: make
     for make in (
@@ -338,8 +408,12 @@ SPEECH_LLMS: dict[str, Callable[..., tuple[Any, Any]]] = {
     )
 }  # fmt: skip
 ENCODER_DECODERS: dict[str, Callable[..., tuple[Any, Any]]] = {
-    make.__name__: make for make in (cohere_asr, seamless_m4t, seamless_m4t_v2)
-}
+    make.__name__: make
+    for make in (
+        cohere_asr, seamless_m4t, seamless_m4t_v2, moonshine, moonshine_streaming, speecht5,
+        speech_encoder_decoder,
+    )
+}  # fmt: skip
 
 
 def make_family(name: str, folder: Path) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What two feature extractors need of torchaudio, of which no index has a build without CUDA."""
+"""What some feature extractors need of torchaudio, of which no index has a build without CUDA."""
 
 from __future__ import annotations
 
@@ -60,12 +60,24 @@ def fbank(
     return torch.from_numpy(made.T).float()
 
 
+def compute_deltas(frames: torch.Tensor, win_length: int = 5) -> torch.Tensor:
+    """Slopes of ``(..., freq, time)`` in time, as torchaudio.functional.compute_deltas."""
+    reach = (win_length - 1) // 2
+    shape = frames.shape
+    flat = frames.reshape(1, -1, shape[-1])
+    kernel = torch.arange(-reach, reach + 1, dtype=frames.dtype).repeat(flat.shape[1], 1, 1)
+    padded = torch.nn.functional.pad(flat, (reach, reach), mode="replicate")
+    summed = torch.nn.functional.conv1d(padded, kernel, groups=flat.shape[1])
+    return summed.reshape(shape) / (reach * (reach + 1) * (2 * reach + 1) / 3)
+
+
 def with_torchaudio(module: Any) -> Any:
     """A module of transformers that can do without torchaudio where it is not installed."""
     if importlib.util.find_spec("torchaudio") is None:
         module.torchaudio = SimpleNamespace(
             transforms=SimpleNamespace(MelSpectrogram=MelSpectrogram),
             compliance=SimpleNamespace(kaldi=SimpleNamespace(fbank=fbank)),
+            functional=SimpleNamespace(compute_deltas=compute_deltas),
         )
         module.requires_backends = lambda *names: None
     return module

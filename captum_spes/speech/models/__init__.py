@@ -20,6 +20,7 @@ from captum_spes.speech.models.capabilities import (
     SpeechModel,
     TargetSequence,
     Transcribes,
+    WritesInFrames,
     can,
     require,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "SpeechModel",
     "TargetSequence",
     "Transcribes",
+    "WritesInFrames",
     "adapt",
     "can",
     "load_model",

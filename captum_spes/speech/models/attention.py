@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
+
+
+class AlignedByAttention(ABC):
+    """A model that tells when it writes a token by where it looks; see ``AlignsTokens``."""
+
+    @abstractmethod
+    def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """Weights of each head over the time of the speech, padding left out, (layers, heads,
+        explained tokens, positions)."""
+
+    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
+        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
+        weights = self.cross_attention(speech, target)
+        return weights[len(weights) // 2 :].flatten(0, 1)
 
 
 def attention_reader(model: Any) -> Any:

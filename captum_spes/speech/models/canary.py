@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.compatibility import Parts
-from captum_spes.speech.models.filterbanks import FilterbankModel
-from captum_spes.speech.models.huggingface import mel_bin_centers
+from captum_spes.speech.models.parakeet_features import ParakeetFeatures
+from captum_spes.speech.models.prompted import PromptedModel
 
 
-class CanaryModel(FilterbankModel):
+class CanaryModel(ParakeetFeatures, PromptedModel):
     """Adapter of the Canary family (multilingual recognition and translation).
 
     ``gen_args`` take ``source_language`` (also called ``language``), ``target_language`` and
@@ -51,40 +49,11 @@ class CanaryModel(FilterbankModel):
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
         self.processor = processor
-        self.n_mel_bins = int(model.config.encoder_config.num_mel_bins)
-        self.frame_rate = self.sampling_rate / self.feature_extractor.hop_length
-        encoder = model.config.encoder_config
-        n_frames = int(encoder.max_position_embeddings) * int(encoder.subsampling_factor)
-        self.max_seconds: float | None = n_frames / self.frame_rate
         tokenizer = self.tokenizer
         # Languages, tasks and the like; not every tokenizer lists them as special tokens.
         control = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         output = {self.end_of_sentence, tokenizer.pad_token_id, tokenizer.unk_token_id}
         self._control_ids = frozenset(control - output)
-
-    # Features --------------------------------------------------------------------------
-
-    def from_audio(self, audio: NDArray[Any]) -> SpeechInput:
-        made = self.feature_extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt")
-        # The last frame lies beyond the audio; the extractor masks it.
-        n_frames = int(made["attention_mask"].sum())
-        features = made["input_features"][:, :n_frames]
-        return self.speech_input(features, len(audio) / self.sampling_rate)
-
-    def without_padding(self, features: Tensor) -> Tensor:
-        # Frames that the extractor masked are exactly 0, in every bin and at the end.
-        is_speech = torch.nonzero(features[0].abs().sum(1))
-        return features[:, : int(is_speech.max()) + 1] if len(is_speech) else features
-
-    def speech_input(self, features: Tensor, seconds: float) -> SpeechInput:
-        features = features.to("cpu", torch.float32)
-        return SpeechInput(
-            features=features,
-            spectrogram=features[0].contiguous(),
-            frame_times=torch.arange(features.shape[1]) / self.frame_rate,
-            mel_frequencies=mel_bin_centers(self.n_mel_bins, 0.0, self.sampling_rate / 2, "slaney"),
-            seconds=seconds,
-        )
 
     def encoder_outputs(self, states: Tensor) -> Any:
         from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput
@@ -134,12 +103,4 @@ class CanaryModel(FilterbankModel):
     ) -> tuple[list[int], Any]:
         prompt = self.prompt_ids(speech, gen_args)
         others = {k: v for k, v in gen_args.items() if k not in self.prompt_arguments}
-        return prompt, self.generated(start, self._with_length(others), prompt)
-
-    def _with_length(self, gen_args: dict[str, Any]) -> dict[str, Any]:
-        """Let the model write to the end: transformers alone would stop after 20 tokens."""
-        config = self.model.generation_config
-        lengths = ("max_length", "max_new_tokens")
-        if any(name in gen_args or getattr(config, name, None) is not None for name in lengths):
-            return gen_args
-        return {**gen_args, "max_length": self.max_target_tokens}
+        return prompt, self.generated(start, self.with_length(others), prompt)

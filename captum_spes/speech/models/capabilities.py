@@ -52,12 +52,15 @@ class TargetSequence:
             without previous tokens. None for a decoder that reads all ids but the last.
         instruction: positions in ``ids`` of the user's instruction, ahead of every explained
             token; it can be removed on a side of its own and is not among ``previous``.
+        frames: of each explained token the positions of the encoder that it is written from; empty
+            for a decoder, which has a state for each token.
     """
 
     ids: Tensor
     explained: tuple[int, ...]
     previous: tuple[int, ...] | None = None
     instruction: tuple[int, ...] = ()
+    frames: tuple[tuple[int, ...], ...] = ()
 
     @property
     def decoder_ids(self) -> Tensor:
@@ -68,6 +71,17 @@ class TargetSequence:
     def explained_ids(self) -> Tensor:
         """``(explained,)``: the ids of the tokens to explain."""
         return self.ids[list(self.explained)]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """For each state that ``decode`` returns, the explained token that it belongs to."""
+        runs = self.frames or ((0,),) * len(self.explained)
+        return tuple(token for token, run in enumerate(runs) for _ in run)
+
+    @property
+    def row_ids(self) -> Tensor:
+        """``(states,)``: the id that each state that ``decode`` returns stands for."""
+        return self.explained_ids[list(self.rows)]
 
     @property
     def previous_positions(self) -> tuple[int, ...]:
@@ -91,6 +105,7 @@ class TargetSequence:
             "explained": list(self.explained),
             "previous": None if self.previous is None else list(self.previous),
             "instruction": list(self.instruction),
+            "frames": [list(run) for run in self.frames],
         }
 
     @classmethod
@@ -102,6 +117,7 @@ class TargetSequence:
             tuple(saved["explained"]),
             None if previous is None else tuple(previous),
             tuple(saved["instruction"]),
+            tuple(tuple(run) for run in saved.get("frames", ())),
         )
 
     def valid_previous_tokens(self) -> Tensor:
@@ -222,7 +238,7 @@ class ScoresTokens(Protocol):
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         """Hidden states that the explained tokens are written from, (batch, explained, hidden), in
-        one pass."""
+        one pass; where a token is written in several frames, one for each (``target.rows``)."""
         ...
 
     def output_layer(self, hidden: Tensor) -> Tensor:
@@ -259,6 +275,21 @@ class ReadsPreviousTokens(Protocol):
 
     def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
         """:meth:`ScoresTokens.decode`, given what :meth:`prepared` returned."""
+        ...
+
+
+@runtime_checkable
+class WritesInFrames(Protocol):
+    """Writes a token, or a blank, in each frame: CTC.
+
+    Attributes:
+        blank: the id of the blank.
+    """
+
+    blank: int
+
+    def emissions(self, states: Tensor) -> Tensor:
+        """Hidden states of all frames, (batch, frames, hidden), for :meth:`output_layer`."""
         ...
 
 
@@ -358,6 +389,7 @@ CAPABILITIES: dict[type[Any], str] = {
     HearsAudio: "hear audio",
     ScoresTokens: "score given tokens",
     ReadsPreviousTokens: "read previous tokens",
+    WritesInFrames: "write in each frame (CTC)",
     Generates: "write text of its own",
     RemembersStates: "hand out the states that it computed",
     Transcribes: "transcribe many copies at a time",

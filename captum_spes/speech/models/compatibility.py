@@ -8,8 +8,14 @@ from typing import Any
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
 
-# What an adapter calls.
-_MODEL = ("generate", "get_encoder", "get_decoder", "get_output_embeddings", "generation_config")
+# What the adapter of a model that generates calls.
+_GENERATING = (
+    "generate",
+    "get_encoder",
+    "get_decoder",
+    "get_output_embeddings",
+    "generation_config",
+)
 _TOKENIZER = (
     "encode",
     "decode",
@@ -35,17 +41,22 @@ class Parts:
         optional_ids: what it need not.
         other_parts: how the names of weights begin that its checkpoints hold for other tasks.
         mel_bins: how many the model's configuration says, and its feature extractor.
+            None for a model that reads samples.
         frames: likewise, where features have one length only.
+        called: what the adapter calls of the model.
+        loader: the class of transformers that loads such models.
     """
 
     model_class: str
     processor_class: str
     extractor_names: tuple[str, ...]
     generation_ids: tuple[str, ...]
-    mel_bins: Callable[[Any, Any], tuple[int, int]]
+    mel_bins: Callable[[Any, Any], tuple[int, int]] | None
     frames: Callable[[Any, Any], tuple[int, int]] | None = None
     optional_ids: tuple[str, ...] = ()
     other_parts: tuple[str, ...] = ()
+    called: tuple[str, ...] = _GENERATING
+    loader: str = "AutoModelForSpeechSeq2Seq"
 
 
 def check_pair(model: Any, processor: Any, parts: Parts) -> None:
@@ -80,6 +91,8 @@ def check_pair(model: Any, processor: Any, parts: Parts) -> None:
                 f"the model takes {of_model}; {wanted}."
             )
     _check_vocabulary(model, tokenizer, wanted)
+    if "eos_token_id" in parts.generation_ids:
+        _check_end(model, tokenizer, wanted)
     for name in (*parts.generation_ids, *parts.optional_ids):
         if name in parts.generation_ids or getattr(model.generation_config, name, None) is not None:
             token_ids(model, name)
@@ -140,14 +153,14 @@ def _check_class(model: Any, parts: Parts) -> None:
     import transformers
 
     own = plain(model)
-    lacking = [name for name in _MODEL if not hasattr(own, name)]
+    lacking = [name for name in parts.called if not hasattr(own, name)]
     names = {kind.__name__ for kind in type(own).__mro__}
     is_another = isinstance(own, transformers.PreTrainedModel) and parts.model_class not in names
     if lacking or is_another:
         raise ArgumentTypeError(
             f"cannot explain a {type(own).__name__}, which does not write text from speech: "
             f"load the model as {parts.model_class}, for example with "
-            "AutoModelForSpeechSeq2Seq.from_pretrained(...)."
+            f"{parts.loader}.from_pretrained(...)."
         )
 
 
@@ -160,6 +173,9 @@ def _check_vocabulary(model: Any, tokenizer: Any, wanted: str) -> None:
             f"knows {known} tokens; {wanted}, or, where tokens were added, make room for them: "
             "model.resize_token_embeddings(len(processor.tokenizer))."
         )
+
+
+def _check_end(model: Any, tokenizer: Any, wanted: str) -> None:
     ends, own = token_ids(model, "eos_token_id"), tokenizer.eos_token_id
     if own is not None and own not in ends:
         raise ArgumentTypeError(

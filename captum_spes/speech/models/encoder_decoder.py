@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.speech.models.attention import attention_reader, head_mean
+from captum_spes.speech.models.attention import AlignedByAttention, attention_reader, head_mean
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import token_ids
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter
 
 
-class HuggingFaceSpeechModel(HuggingFaceAdapter):
+class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
     """Base of the adapters of encoder-decoders; a family says how its features and its prompt
     look."""
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
-from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
+from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.huggingface import (
+    HuggingFaceAdapter,
     check_features,
     is_plane,
 )
@@ -21,9 +20,8 @@ from captum_spes.speech.models.huggingface import (
 _SILENCE = 1e-4
 
 
-class FilterbankModel(HuggingFaceSpeechModel):
-    """Base of adapters with features of shape (1, frames, mel bins), normalised per utterance,
-    and a SentencePiece-like tokenizer."""
+class FilterbankFeatures(HuggingFaceAdapter):
+    """The half of an adapter that hears, where features are of shape (1, frames, mel bins)."""
 
     frame_rate: float
     n_mel_bins: int
@@ -37,8 +35,6 @@ class FilterbankModel(HuggingFaceSpeechModel):
     def is_mean_zero(self) -> bool:
         """Whether the feature extractor sets each mel bin's mean to 0."""
         return True
-
-    # Features --------------------------------------------------------------------------
 
     def is_features(self, value: Any) -> bool:
         shape = tuple(getattr(value, "shape", ()))
@@ -83,41 +79,3 @@ class FilterbankModel(HuggingFaceSpeechModel):
 
     def n_frames(self, features: Tensor) -> int:
         return int(features.shape[1])
-
-    # Tokens ----------------------------------------------------------------------------
-
-    @abstractmethod
-    def prompt_and_outputs(
-        self, speech: SpeechInput, start: dict[str, Any], gen_args: Mapping[str, Any]
-    ) -> tuple[list[int], Any]:
-        """Generate a batch: the prompt of all rows, and what the model returned."""
-
-    def generate(self, speech: SpeechInput, gen_args: Mapping[str, Any]) -> TargetSequence:
-        prompt, output = self.prompt_and_outputs(speech, self.heard(speech.features), gen_args)
-        return self._sequence(prompt, self._after_prompt(output, prompt)[0])
-
-    def transcribe(
-        self, speech: SpeechInput, states: Tensor, gen_args: Mapping[str, Any]
-    ) -> list[str]:
-        prompt, output = self.prompt_and_outputs(speech, self.encoded(states), gen_args)
-        outputs = self._after_prompt(output, prompt)
-        return [self.text(torch.tensor(ids, dtype=torch.int64)) for ids in outputs]
-
-    def _after_prompt(self, output: Any, prompt: list[int]) -> list[list[int]]:
-        """What generated sequences hold after their prompt, up to the end of sentence."""
-        sequences = output if isinstance(output, Tensor) else output.sequences
-        rows = []
-        for row in sequences:
-            ids = [int(i) for i in row]
-            if ids[: len(prompt)] != prompt:
-                raise ArgumentError(
-                    f"the model's output {ids} does not start with its prompt {prompt}; check "
-                    "model.generation_config and gen_args."
-                )
-            ids, end = ids[len(prompt) :], self.end_of_sentence
-            rows.append(ids[: ids.index(end) + 1] if end in ids else ids)
-        return rows
-
-    def token_strings(self, ids: Tensor) -> list[str]:
-        tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())
-        return [str(token).replace("▁", " ") for token in tokens]

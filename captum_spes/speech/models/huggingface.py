@@ -271,19 +271,11 @@ class HuggingFaceAdapter(ABC):
     @abstractmethod
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor: ...
 
-    @abstractmethod
-    def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor: ...
-
     def explained_states(self, hidden: Tensor, target: TargetSequence) -> Tensor:
         """Of all hidden states those that the explained tokens are written from."""
         # A token is written from the position before it.
         positions = torch.tensor(target.explained, device=hidden.device) - 1
         return hidden.index_select(1, positions)
-
-    def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """See ``AlignsTokens``. Later layers look where a token is spoken more than early ones."""
-        weights = self.cross_attention(speech, target)
-        return weights[len(weights) // 2 :].flatten(0, 1)
 
     def logits(self, states: Tensor, target: TargetSequence) -> Tensor:
         """Score the explained tokens, (batch, explained, vocab): the output layer after

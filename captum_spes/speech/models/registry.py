@@ -10,6 +10,12 @@ from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, SpeechModel, require
 from captum_spes.speech.models.cohere import CohereAsrModel
 from captum_spes.speech.models.compatibility import check_pair
+from captum_spes.speech.models.ctc_families import (
+    GraniteSpeech5CTCModel,
+    LasrCTCModel,
+    ParakeetCTCModel,
+    Wav2Vec2BertModel,
+)
 from captum_spes.speech.models.fun_asr import FunAsrNanoModel
 from captum_spes.speech.models.granite import GraniteSpeechModel, GraniteSpeechPlusModel
 from captum_spes.speech.models.llm_families import (
@@ -22,7 +28,21 @@ from captum_spes.speech.models.phi4 import Phi4MultimodalModel
 from captum_spes.speech.models.seamless import SeamlessM4TModel, SeamlessM4Tv2Model
 from captum_spes.speech.models.small_llm import SmallSpeechLLMModel
 from captum_spes.speech.models.speech_to_text import Speech2TextModel
+from captum_spes.speech.models.transducer import ParakeetRNNTModel, ParakeetTDTModel
 from captum_spes.speech.models.voxtral import VoxtralModel
+from captum_spes.speech.models.wav2vec2 import (
+    Data2VecAudioModel,
+    HubertModel,
+    Wav2Vec2ConformerModel,
+    Wav2Vec2Model,
+    WavLMModel,
+)
+from captum_spes.speech.models.waveform_families import (
+    MoonshineModel,
+    MoonshineStreamingModel,
+    SpeechEncoderDecoder,
+    SpeechT5Model,
+)
 from captum_spes.speech.models.whisper import WhisperModel
 
 # Makes an adapter from a model and its processor.
@@ -36,6 +56,10 @@ FAMILIES: dict[str, AdapterFactory] = {
     "cohere_asr": CohereAsrModel,
     "seamless_m4t": SeamlessM4TModel,
     "seamless_m4t_v2": SeamlessM4Tv2Model,
+    "moonshine": MoonshineModel,
+    "moonshine_streaming": MoonshineStreamingModel,
+    "speecht5": SpeechT5Model,
+    "speech-encoder-decoder": SpeechEncoderDecoder,
     "qwen2_audio": Qwen2AudioModel,
     "qwen3_asr": Qwen3ASRModel,
     "audioflamingo3": AudioFlamingo3Model,
@@ -46,6 +70,17 @@ FAMILIES: dict[str, AdapterFactory] = {
     "phi4_multimodal": Phi4MultimodalModel,
     "voxtral": VoxtralModel,
     "captum_spes_speech_llm": SmallSpeechLLMModel,
+    "wav2vec2": Wav2Vec2Model,
+    "hubert": HubertModel,
+    "wavlm": WavLMModel,
+    "wav2vec2-conformer": Wav2Vec2ConformerModel,
+    "data2vec-audio": Data2VecAudioModel,
+    "wav2vec2-bert": Wav2Vec2BertModel,
+    "parakeet_ctc": ParakeetCTCModel,
+    "lasr_ctc": LasrCTCModel,
+    "granite_speech5_ctc": GraniteSpeech5CTCModel,
+    "parakeet_rnnt": ParakeetRNNTModel,
+    "parakeet_tdt": ParakeetTDTModel,
 }
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
-from captum_spes.speech.models.attention import attention_reader
+from captum_spes.speech.models.attention import AlignedByAttention, attention_reader
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import added_tokens, plain, token_ids
 from captum_spes.speech.models.huggingface import (
@@ -58,7 +58,7 @@ class Prompt:
     n_audio: int
 
 
-class SpeechLanguageModel(HuggingFaceAdapter):
+class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
     """Base of the adapters of speech LLMs.
 
     States are the embeddings of the audio as the language model reads them: they come from the

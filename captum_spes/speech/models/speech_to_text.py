@@ -13,8 +13,9 @@ from torch import Tensor
 
 from captum_spes.speech.models.capabilities import SpeechInput
 from captum_spes.speech.models.compatibility import Parts
-from captum_spes.speech.models.filterbanks import FilterbankModel
+from captum_spes.speech.models.filterbanks import FilterbankFeatures
 from captum_spes.speech.models.huggingface import mel_bin_centers
+from captum_spes.speech.models.prompted import PromptedModel
 
 # Kaldi's filterbanks: 25 ms windows every 10 ms, the first one starting with the audio.
 _FRAME_RATE = 100.0
@@ -22,7 +23,7 @@ _WINDOW_SECONDS = 0.025
 _LOWEST_HZ = 20.0
 
 
-class Speech2TextModel(FilterbankModel):
+class Speech2TextModel(FilterbankFeatures, PromptedModel):
     """Adapter of the Speech2Text family (recognition and translation)."""
 
     family = "Speech2Text"

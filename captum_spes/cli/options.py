@@ -169,18 +169,18 @@ def generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
     """The model and its processor."""
-    from captum_spes.demo import load_demo
+    from captum_spes.demo import DEMOS
     from captum_spes.speech.models import load_model
 
     _quiet_transformers()
-    if parsed.model in (None, DEMO):
+    if parsed.model is None or parsed.model in DEMOS:
         if parsed.language not in (None, "en", "English"):
             raise ArgumentError(
                 f"the bundled model hears English only, got --language {parsed.language}; its "
                 "output is chosen with --target-language."
             )
-        parsed.model = DEMO
-        model, processor, _ = load_demo(parsed.device)
+        parsed.model = parsed.model or DEMO
+        model, processor, _ = DEMOS[parsed.model](parsed.device)
     else:
         model, processor = load_model(parsed.model, parsed.device)
     if parsed.compile:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from captum_spes.alignment import Interval
 from captum_spes.demo.examples import DemoExample, read_examples
+from captum_spes.demo.frame_by_frame import ctc_on, of_samples, transducer_on, with_encoder
 from captum_spes.speech.models import load_model
-from captum_spes.speech.models.loading import check_complete
 
 _HERE = Path(__file__).parent
 MODEL_FOLDER = _HERE / "model"
@@ -16,15 +16,19 @@ SPEECH_LLM_FOLDER = _HERE / "speech_llm_model"
 MANIFEST = _HERE / "recordings" / "manifest.jsonl"
 
 __all__ = [
+    "DEMOS",
     "MANIFEST",
     "MODEL_FOLDER",
     "SPEECH_LLM_FOLDER",
     "Demo",
     "DemoExample",
     "Interval",
+    "load_ctc",
     "load_demo",
     "load_examples",
     "load_speech_llm",
+    "load_transducer",
+    "load_waveform_ctc",
 ]
 
 
@@ -104,31 +108,120 @@ def load_speech_llm(device: str | None = None) -> Demo:
         >>> result.side_shares().shape == (len(result.output_tokens), 3)
         True
     """
-    from safetensors.torch import load_file
     from transformers import PreTrainedTokenizerFast
 
     bundled = load_demo(device)
     from captum_spes.demo.speech_llm import SpeechLLM, SpeechLLMConfig, SpeechLLMProcessor
 
     model = SpeechLLM(SpeechLLMConfig.from_pretrained(SPEECH_LLM_FOLDER))
-    own = load_file(SPEECH_LLM_FOLDER / "model.safetensors")
-    encoder = bundled.model.model.encoder.state_dict()
-    state = {**own, **{f"encoder.{name}": value for name, value in encoder.items()}}
     # The output layer is the embeddings'.
-    check_complete(
-        str(SPEECH_LLM_FOLDER),
-        {
-            "missing_keys": set(model.state_dict()) - set(state) - {"lm_head.weight"},
-            "unexpected_keys": set(state) - set(model.state_dict()),
-            "mismatched_keys": [],
-        },
-    )
-    model.load_state_dict(state, strict=False)
-    model.tie_weights()
+    model = with_encoder(model, SPEECH_LLM_FOLDER, bundled.model, ("lm_head.weight",))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(SPEECH_LLM_FOLDER)
     processor = SpeechLLMProcessor(bundled.processor.feature_extractor, tokenizer)
     model.name_or_path = "captum_spes speech LLM"
-    return Demo(model.to(bundled.model.device).eval(), processor, bundled.examples)
+    return Demo(model, processor, bundled.examples)
+
+
+def load_ctc(device: str | None = None) -> Demo:
+    r"""
+    Load a CTC model and the bundled recordings. It needs no network.
+
+    One layer on the encoder of the bundled model (Hugging Face's ``ParakeetForCTC``), which writes
+    what is said in the bundled model's subwords.
+
+    Args:
+
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+
+    Returns:
+        *tuple* of model (in evaluation mode), processor, and a list of
+        :class:`DemoExample`.
+
+    Raises:
+        ArgumentError: the device is not there.
+        ImportError: transformers is not installed, or too old to know the architecture.
+
+    Examples::
+
+        >>> model, processor, examples = load_ctc()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> result = explainer.attribute(
+        ...     examples[0].path, n_samples=200, patches_per_second=(60, 120), score="kl"
+        ... )
+        >>> result.token_attr is None  # it reads no previous tokens
+        True
+    """
+    bundled = load_demo(device)
+    model, processor = ctc_on(bundled.model)
+    model.name_or_path = "captum_spes CTC"
+    return Demo(model, processor, bundled.examples)
+
+
+def load_transducer(device: str | None = None) -> Demo:
+    r"""
+    Load a transducer and the bundled recordings. It needs no network.
+
+    A prediction network over the text so far and a joint network, on the encoder of the bundled
+    model (Hugging Face's ``ParakeetForTDT``: tokens and their durations).
+
+    Args:
+
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+
+    Returns:
+        *tuple* of model (in evaluation mode), processor, and a list of
+        :class:`DemoExample`.
+
+    Raises:
+        ArgumentError: the device is not there.
+        ImportError: transformers is not installed, or too old to know the architecture.
+
+    Examples::
+
+        >>> model, processor, examples = load_transducer()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> result = explainer.attribute(
+        ...     examples[0].path, n_samples=200, n_token_samples=100, patches_per_second=(60, 120)
+        ... )
+    """
+    bundled = load_demo(device)
+    model, processor = transducer_on(bundled.model)
+    model.name_or_path = "captum_spes transducer"
+    return Demo(model, processor, bundled.examples)
+
+
+def load_waveform_ctc(device: str | None = None) -> Demo:
+    r"""
+    Load a model that reads samples, and the bundled recordings. It needs no network.
+
+    Of wav2vec 2.0's form (2.3 million weights, trained from scratch), it writes what is said in
+    capital letters, without punctuation.
+
+    Args:
+
+        device (str, optional): "cpu", "cuda" or "mps".
+                    Default: None, the CPU
+
+    Returns:
+        *tuple* of model (in evaluation mode), processor, and a list of
+        :class:`DemoExample`.
+
+    Raises:
+        ArgumentError: the device is not there.
+        ImportError: transformers is not installed.
+
+    Examples::
+
+        >>> model, processor, examples = load_waveform_ctc()
+        >>> explainer = SpeechToTextAttribution(SPES(model), processor)
+        >>> result = explainer.attribute(
+        ...     examples[0].path, n_samples=200, patches_per_second=(60, 120)
+        ... )
+    """
+    model, processor = of_samples(device)
+    return Demo(model, processor, load_examples())
 
 
 def load_examples() -> list[DemoExample]:
@@ -157,3 +250,13 @@ def _check_transformers() -> None:
             f"the bundled model needs a transformers that knows Canary; {transformers.__version__} "
             "does not: pip install --upgrade transformers"
         )
+
+
+# What --model calls them on the command line.
+DEMOS = {
+    "demo": load_demo,
+    "demo-speech-llm": load_speech_llm,
+    "demo-ctc": load_ctc,
+    "demo-transducer": load_transducer,
+    "demo-samples": load_waveform_ctc,
+}

@@ -21,6 +21,7 @@ _SHOWN_LEVELS = 4
 _LONGEST = 40
 _HEADER = ("token", "time (s)", "band (Hz)", "speech", "strongest previous token")
 _LINE = "{:<18} {:<12} {:<12} {:>6}  {}"
+_AUDIO_LINE = "{:<18} {:<12} {:<12}"
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,26 @@ def explanation_text(
         f"{n_samples} samples, seed {result.seed}; patches per level: "
         f"{_counts(levels)} ({distinct} distinct)",
         *_noise(result),
-        "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1",
+        _about_sides(result),
         "",
-        *aligned_lines(_LINE, _HEADER, map(_cells, shown)),
+        *_table(result, shown),
     ]
     return "\n".join(lines)
+
+
+def _about_sides(result: SpeechToTextAttributionResult) -> str:
+    if result.token_attr is not None:
+        return "speech: mean impact of removed audio beside that of removed previous tokens, 0 to 1"
+    if not result.previous_tokens:
+        return "the model reads no previous tokens: the audio alone was explained"
+    return "the audio alone was explained"
+
+
+def _table(result: SpeechToTextAttributionResult, shown: list[TokenSummary]) -> list[str]:
+    cells = [_cells(summary) for summary in shown]
+    if result.token_attr is not None:
+        return aligned_lines(_LINE, _HEADER, cells)
+    return aligned_lines(_AUDIO_LINE, _HEADER[:3], [row[:3] for row in cells])
 
 
 def _cells(summary: TokenSummary) -> list[str]:

@@ -1,6 +1,7 @@
 """Explaining a speech-to-text model end to end."""
 
 from captum_spes.speech.attribution import SpeechToTextAttribution
+from captum_spes.speech.classification import SpeechClassificationAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
 from captum_spes.speech.cross_attention import CrossAttention
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
@@ -19,6 +20,7 @@ __all__ = [
     "RandomMap",
     "Settings",
     "SpeechAttribution",
+    "SpeechClassificationAttribution",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
     "VerdictRule",

@@ -12,6 +12,7 @@ from captum_spes.corpus import Utterance
 from captum_spes.errors import ArgumentError
 from captum_spes.io.audio import check_audio, load_audio
 from captum_spes.speech.evaluations import Counted
+from captum_spes.speech.models.waveform import Transform
 from captum_spes.speech.running import attribute_side
 from captum_spes.speech.sides import Run, Side
 from captum_spes.stability.classifier import SpeechClassifier
@@ -20,8 +21,9 @@ from captum_spes.stability.models import Attributed, class_of
 from captum_spes.stability.units import View
 
 _BATCH = 16
-# Of the short-time Fourier transform that a waveform model's spectrogram is: 25 and 20 ms.
-_N_FFT, _HOP = 400, 320
+# Of the short-time Fourier transform that a waveform model's spectrogram is in the study: windows,
+# and transforms, of 25 ms every 20 ms.
+_HOP_SECONDS, _TRANSFORM_SECONDS = 0.02, 0.025
 
 
 class Representation(NamedTuple):
@@ -217,6 +219,7 @@ class HuggingFaceStages:
                 "audio classifiers whose encoder has a feature_extractor of convolutions."
             )
         self.sampling_rate = int(extractor.sampling_rate)
+        self._transform = Transform.of(self.sampling_rate, _HOP_SECONDS, _TRANSFORM_SECONDS)
         self.device = model.device
         names = model.config.id2label
         self.classes = {task: [names[number] for number in sorted(names)]}
@@ -228,9 +231,11 @@ class HuggingFaceStages:
         if stage == "waveform":
             return _samples(samples, self.sampling_rate)
         if stage == "spectrogram":
-            spectra = torch.view_as_real(_fourier(samples))
+            spectra = torch.view_as_real(self._transform.forward(samples))
             energies = torch.log(spectra.pow(2).sum(-1) + 1e-6)
-            return Representation(spectra, self.sampling_rate / _HOP, 0.0, energies[0])
+            return Representation(
+                spectra, self.sampling_rate / self._transform.hop, 0.0, energies[0]
+            )
         states = self._convolutions(samples).transpose(1, 2)
         frame_rate = states.shape[1] * self.sampling_rate / samples.shape[1]
         return Representation(states, frame_rate, 0.5 / frame_rate)
@@ -239,12 +244,9 @@ class HuggingFaceStages:
         if stage == "encoder":
             return self._from_convolutions(values)
         if stage == "spectrogram":
-            values = torch.istft(
-                torch.view_as_complex(values.contiguous()).transpose(1, 2),
-                _N_FFT,
-                _HOP,
-                window=torch.hann_window(_N_FFT, device=values.device),
-            )
+            n_samples = (values.shape[1] - 1) * self._transform.hop
+            spectra = torch.view_as_complex(values.contiguous())
+            values = self._transform.backward(spectra, n_samples)
         logits: Tensor = self._model(values).logits
         return logits
 
@@ -254,7 +256,7 @@ class HuggingFaceStages:
             lambda module, args, output: states.transpose(1, 2)
         )
         # Long enough for the convolutions to have an output at all.
-        samples = states.new_zeros(len(states), 2 * _N_FFT)
+        samples = states.new_zeros(len(states), 2 * self._transform.length)
         try:
             logits: Tensor = self._model(samples).logits
             return logits
@@ -264,9 +266,3 @@ class HuggingFaceStages:
 
 def _samples(waveform: Tensor, sampling_rate: int) -> Representation:
     return Representation(waveform, float(sampling_rate), 0.5 / sampling_rate)
-
-
-def _fourier(samples: Tensor) -> Tensor:
-    """``(batch, samples)`` to the complex ``(batch, time, freq)``."""
-    window = torch.hann_window(_N_FFT, device=samples.device)
-    return torch.stft(samples, _N_FFT, _HOP, window=window, return_complex=True).transpose(1, 2)

@@ -6,16 +6,15 @@ from os import PathLike
 
 import torch
 
-from captum_spes.errors import ArgumentError, optional_library
+from captum_spes.errors import ArgumentError
 from captum_spes.speech.models import FAMILIES, load_model
 from captum_spes.speech.models.loading import (
-    NO_CODE,
-    NO_PICKLE,
-    check_complete,
     config_of,
+    is_bare,
+    is_classification,
+    load_classifier,
     model_name,
     on_device,
-    told,
     usable_device,
 )
 from captum_spes.stability.classification import (
@@ -69,27 +68,13 @@ def load_explained_model(
     if is_classifier_folder(name):
         return ClassifierModel(OurStages(on_device(SpeechClassifier.from_pretrained(name), device)))
     config = config_of(name)
-    # Whisper has classifiers, too.
-    writes = not any("Classification" in str(own) for own in config.get("architectures") or ())
+    writes = not (is_bare(config) or is_classification(config))
     if config["model_type"] in FAMILIES and writes:
         return TranscriptionModel(*load_model(name, device))
-    transformers = optional_library("transformers", "a speech model", "transformers")
-    family = config["model_type"]
-    if family not in transformers.CONFIG_MAPPING:
-        raise ArgumentError(
-            f"cannot load the model {name!r}: transformers knows no family {family!r}, and code "
-            "that a model brings does not run."
-        )
-    with told(name, "its weights"):
-        model, report = transformers.AutoModelForAudioClassification.from_pretrained(
-            name, dtype=torch.float32, **NO_CODE, **NO_PICKLE
-        )
-    check_complete(name, report, "classifier")
-    with told(name, "its feature extractor"):
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(name, **NO_CODE)
+    model, extractor = load_classifier(name, device)
     if task is None:
         raise ArgumentError(
             f"{name} tells one of {', '.join(model.config.id2label.values())}: say which label of "
             "the manifest that is (--tasks)."
         )
-    return ClassifierModel(HuggingFaceStages(on_device(model, device), extractor, task))
+    return ClassifierModel(HuggingFaceStages(model, extractor, task))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from captum_spes import SPES, SpeechToTextAttribution
-from captum_spes.demo import MODEL_FOLDER, SPEECH_LLM_FOLDER, load_demo, load_examples
+from captum_spes.demo import MANIFEST, MODEL_FOLDER, load_demo, load_examples
 from captum_spes.metrics import corpus_score
 from recipes.bundled.evaluate import evaluate
 from recipes.bundled.synthesize import FEMALE, MALE, make_corpus, plans
@@ -53,10 +53,9 @@ def written(explainer, audio, language):
 
 def test_size(demo):
     assert sum(parameter.numel() for parameter in demo.model.parameters()) <= 6_000_000
-    bundled = Path(MODEL_FOLDER).parent
-    # The small speech LLM has a limit of its own.
-    others = {"__pycache__", SPEECH_LLM_FOLDER.name}
-    files = [f for f in bundled.rglob("*") if f.is_file() and not others & set(f.parts)]
+    # The other models have limits of their own.
+    folders = (MODEL_FOLDER, MANIFEST.parent)
+    files = [file for folder in folders for file in Path(folder).iterdir()]
     assert sum(file.stat().st_size for file in files) < 7_500_000
 
 

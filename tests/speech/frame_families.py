@@ -180,3 +180,63 @@ def make_frame_family(name: str, folder: Path) -> tuple[Any, Any]:
             if key.endswith("bias"):
                 torch.nn.init.normal_(parameter, std=_STD)
     return model.eval(), processor
+
+
+# Classifiers -----------------------------------------------------------------------------
+
+_CLASSES = {0: "yes", 1: "no", 2: "Maybe", 3: "maybe"}
+
+
+def _labelled(config: Any) -> Any:
+    config.id2label = dict(_CLASSES)
+    config.label2id = {name: number for number, name in _CLASSES.items()}
+    return config
+
+
+def hubert_classifier() -> tuple[Any, Any]:
+    config = _labelled(
+        hf.HubertConfig(
+            **_SIZE, intermediate_size=32, conv_dim=(8, 8, 8), conv_kernel=(10, 8, 4),
+            conv_stride=(5, 8, 8), num_feat_extract_layers=3, num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=2, layerdrop=0.0, initializer_range=_STD,
+            classifier_proj_size=16,
+        )
+    )  # fmt: skip
+    return hf.HubertForSequenceClassification(config), hf.Wav2Vec2FeatureExtractor()
+
+
+def wav2vec2_bert_classifier() -> tuple[Any, Any]:
+    config = _labelled(
+        hf.Wav2Vec2BertConfig(
+            **_SIZE, intermediate_size=32, feature_projection_input_dim=160, layerdrop=0.0,
+            conv_depthwise_kernel_size=3, initializer_range=_STD, classifier_proj_size=16,
+        )
+    )  # fmt: skip
+    return hf.Wav2Vec2BertForSequenceClassification(config), hf.SeamlessM4TFeatureExtractor()
+
+
+def ast_classifier() -> tuple[Any, Any]:
+    config = _labelled(
+        hf.ASTConfig(
+            **_SIZE, intermediate_size=32, max_length=100, num_mel_bins=32, patch_size=16,
+            initializer_range=_STD,
+        )
+    )  # fmt: skip
+    extractor = hf.ASTFeatureExtractor(num_mel_bins=32, max_length=100)
+    return hf.ASTForAudioClassification(config), extractor
+
+
+CLASSIFIERS = {
+    make.__name__: make for make in (hubert_classifier, wav2vec2_bert_classifier, ast_classifier)
+}
+
+
+def make_classifier(name: str) -> tuple[Any, Any]:
+    """A classifier, in evaluation mode, and its feature extractor."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, extractor = CLASSIFIERS[name]()
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=_STD)
+    return model.eval(), extractor

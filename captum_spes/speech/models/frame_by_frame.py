@@ -90,6 +90,20 @@ class FrameByFrameModel(HuggingFaceAdapter):
         between = getattr(self.tokenizer, "word_delimiter_token_id", None)
         return [i == between or i not in special for i in ids.tolist()]
 
+    def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
+        """Of a vocabulary of characters whole words: an apostrophe does not end one."""
+        pieces = super().spelled(ids)
+        if getattr(self.tokenizer, "word_delimiter_token", None) is None:
+            return pieces
+        words: list[tuple[str, list[int]]] = []
+        for text, rows in pieces:
+            if words and text != " ":
+                before, known = words[-1]
+                words[-1] = (before + text, [*known, *rows])
+            else:
+                words.append((text, rows))
+        return words
+
     def text(self, ids: Tensor) -> str:
         kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]
         # Equal neighbours are two letters here, no longer two frames of one.

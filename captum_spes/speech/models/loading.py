@@ -43,7 +43,8 @@ def load_model(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Any, Any]:
     r"""
-    Load a speech-to-text model and its processor by hub name or from a folder.
+    Load a speech-to-text model and its processor, or an audio classifier and its feature extractor,
+    by hub name or from a folder.
 
     Code that a folder brings never runs, and pickled weights are not read. A folder with an adapter
     of PEFT's (LoRA, for example) is loaded with the model that it was trained on.
@@ -80,7 +81,10 @@ def load_model(
         )
     adapter = _adapter_config(name)
     base = name if adapter is None else _base_of(name, adapter)
-    family = config_of(base)["model_type"]
+    config = config_of(base)
+    if is_classification(config):
+        return load_classifier(base, device, dtype)
+    family = config["model_type"]
     if family not in FAMILIES:
         raise ArgumentError(
             f"model {base} is of family {family!r}; supported: {', '.join(FAMILIES)}."
@@ -96,6 +100,38 @@ def load_model(
             check_complete(name, vars(model.load_adapter(name)))
         model.name_or_path = name
     return on_device(model, device).eval(), processor
+
+
+def is_classification(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration is that of a classifier; Whisper has some, too."""
+    return any("Classification" in str(own) for own in config.get("architectures") or ())
+
+
+def is_bare(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration is that of an encoder alone, which neither writes nor tells."""
+    names = [str(own) for own in config.get("architectures") or ()]
+    return any(own.endswith("Model") and "EncoderDecoder" not in own for own in names)
+
+
+def load_classifier(
+    name: str, device: torch.device | None, dtype: torch.dtype = torch.float32
+) -> tuple[Any, Any]:
+    """An audio classifier of any family, and its feature extractor."""
+    transformers = optional_library("transformers", "a speech model", "transformers")
+    family = config_of(name)["model_type"]
+    if family not in transformers.CONFIG_MAPPING:
+        raise ArgumentError(
+            f"cannot load the model {name!r}: transformers knows no family {family!r}, and code "
+            "that a model brings does not run."
+        )
+    with told(name, "its weights"):
+        model, report = transformers.AutoModelForAudioClassification.from_pretrained(
+            name, dtype=dtype, **NO_CODE, **NO_PICKLE
+        )
+    check_complete(name, report, "classifier")
+    with told(name, "its feature extractor"):
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(name, **NO_CODE)
+    return on_device(model, device).eval(), extractor
 
 
 # Names -----------------------------------------------------------------------------------

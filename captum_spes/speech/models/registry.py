@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from captum_spes.errors import ArgumentTypeError
 from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, SpeechModel, require
+from captum_spes.speech.models.classifiers import adapt_classifier, is_classifier
 from captum_spes.speech.models.cohere import CohereAsrModel
 from captum_spes.speech.models.compatibility import check_pair
 from captum_spes.speech.models.ctc_families import (
@@ -110,6 +111,8 @@ def adapt(
         >>> adapt(model, processor).sampling_rate
         16000
     """
+    if adapter is None and is_classifier(model):
+        adapter = adapt_classifier
     if adapter is None:
         family = getattr(getattr(model, "config", None), "model_type", None)
         if family not in FAMILIES:

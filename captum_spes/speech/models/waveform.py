@@ -22,7 +22,7 @@ from captum_spes.speech.models.huggingface import HuggingFaceAdapter, mel_bin_ce
 
 # Windows of 25 ms every 10 ms. Longer transforms give every mel bin a linear bin of its own.
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.010
-_LONGEST_TRANSFORM = 512 / 16_000
+_TRANSFORM_SECONDS = 512 / 16_000
 _MEL_BINS = 80
 # Magnitudes below are taken to be silent; a full-scale tone has about 100.
 _FLOOR = 1e-4
@@ -47,9 +47,14 @@ class Transform:
     owner: Tensor
 
     @classmethod
-    def of(cls, sampling_rate: int) -> Transform:
+    def of(
+        cls,
+        sampling_rate: int,
+        hop_seconds: float = _HOP_SECONDS,
+        transform_seconds: float = _TRANSFORM_SECONDS,
+    ) -> Transform:
         """The one for a sampling rate, in Hz."""
-        length = 2 * round(_LONGEST_TRANSFORM * sampling_rate / 2)
+        length = 2 * round(transform_seconds * sampling_rate / 2)
         frequencies = torch.linspace(0, sampling_rate / 2, length // 2 + 1, device="cpu")
         filters = _mel_filters(len(frequencies), sampling_rate)
         # No filter reaches the lowest bin and the highest: the nearest one owns them.
@@ -57,15 +62,16 @@ class Transform:
         nearest = (frequencies[:, None] - centers).abs().argmin(1)
         owner = torch.where(filters.amax(0) > 0, filters.argmax(0), nearest)
         window = torch.hann_window(round(_WINDOW_SECONDS * sampling_rate), device="cpu")
-        return cls(window, round(_HOP_SECONDS * sampling_rate), length, filters, owner)
+        return cls(window, round(hop_seconds * sampling_rate), length, filters, owner)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Complex ``(frames, linear bins)`` of ``(samples,)``."""
+        """Complex ``(..., frames, linear bins)`` of ``(..., samples)``."""
+        window = self.window.to(samples.device)
         found: Tensor = torch.stft(
-            samples, self.length, self.hop, len(self.window), self.window, return_complex=True,
+            samples, self.length, self.hop, len(window), window, return_complex=True,
             pad_mode="constant",
         )  # fmt: skip
-        return found.T
+        return found.transpose(-1, -2)
 
     def backward(self, coefficients: Tensor, n_samples: int) -> Tensor:
         """Samples, ``(batch, samples)``, of complex ``(batch, frames, linear bins)``."""

@@ -1,0 +1,208 @@
+"""What do maps look like on CTC, a transducer, an encoder-decoder and a speech LLM?
+
+    python -m recipes.bundled.synthesize corpus --train 0 --validation 0 --test 600
+    python benchmarks/kinds_of_models.py explain corpus/test/manifest.jsonl --out maps.jsonl
+    python benchmarks/kinds_of_models.py table maps.jsonl --out maps.md
+
+The models of ``captum_spes.demo``: four on the same encoder, and one that reads samples.
+Utterances that none was trained on, transcribed by each, with every method. Of the words that a
+model writes as they were spoken:
+
+pointing    share of the words whose map has its maximum, over time, while they are spoken
+ROC-AUC     of frames within a word against the others, by the map's maximum over frequency
+half        seconds of the fewest frames that hold half of a word's map above its median over time
+before      how far before the word that lies, in seconds, on average; 0 inside
+after       likewise, behind the word
+own-token   deletion by each token's own map: area under its mean divergence (nats)
+
+and how much rests on audio, text so far and instruction, where a model reads them. A line for each
+utterance, model and method; what is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from own_token_deletion import PERCENTAGES, measured
+from tqdm import tqdm
+
+from captum_spes import SPES, Settings, SpeechToTextAttribution
+from captum_spes.alignment import align_result
+from captum_spes.analysis import time_analysis
+from captum_spes.demo import (
+    load_ctc,
+    load_demo,
+    load_speech_llm,
+    load_transducer,
+    load_waveform_ctc,
+)
+from captum_spes.demo.examples import read_examples
+from captum_spes.demo.speech_llm import INSTRUCTIONS
+from captum_spes.speech import named_methods
+from captum_spes.speech.models import Attends, adapt, can
+
+MODELS = {
+    "CTC": load_ctc,
+    "transducer": load_transducer,
+    "encoder-decoder": load_demo,
+    "speech LLM": load_speech_llm,
+    "CTC on samples": load_waveform_ctc,
+}
+METHODS = ("spes-efficient", "integrated-gradients", "cross-attention", "energy", "random")
+MEASURES = ("pointing", "roc_auc", "half", "before", "after", "own_token")
+PATCHES = (60, 120)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    explain = commands.add_parser("explain")
+    explain.add_argument("manifest", type=Path)
+    explain.add_argument("--limit", type=int, default=30)
+    explain.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    explain.add_argument("--samples", type=int, default=500)
+    explain.add_argument("--steps", type=int, default=10, help="of integrated gradients")
+    explain.add_argument("--out", type=Path, required=True)
+    explain.set_defaults(run=run_explain)
+    table = commands.add_parser("table")
+    table.add_argument("lines", type=Path, nargs="+")
+    table.add_argument("--out", type=Path)
+    table.set_defaults(run=run_table)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+# Explaining -----------------------------------------------------------------------------
+
+
+def run_explain(arguments):
+    examples = read_examples(arguments.manifest)[: arguments.limit]
+    known = set()
+    if arguments.out.exists():
+        known = {tuple(line["key"]) for line in lines_in([arguments.out])}
+    with arguments.out.open("a") as file:
+        for name in arguments.models:
+            model, processor, _ = MODELS[name]()
+            for example in tqdm(examples, name):
+                for key, found in measures_of(name, model, processor, example, arguments, known):
+                    file.write(json.dumps({"key": key, **found}) + "\n")
+                    file.flush()
+
+
+def measures_of(name, model, processor, example, arguments, known):
+    for method in named_methods(METHODS):
+        key = (example.name, name, method.name)
+        attends = method.name != "cross-attention" or can(adapt(model, processor), Attends)
+        if key not in known and attends:
+            yield key, of_method(method, model, processor, example, arguments)
+    asked = {"": {}}
+    if name == "speech LLM":
+        asked = {f" {own}": {"instruction": INSTRUCTIONS[own][0]} for own in INSTRUCTIONS}
+    for language, gen_args in asked.items():
+        key = (example.name, name, f"shares{language}")
+        if key not in known and not name.startswith("CTC"):
+            yield key, shares(model, processor, example, gen_args, arguments)
+
+
+def of_method(method, model, processor, example, arguments):
+    method_args = {}
+    if method.name == "integrated-gradients":
+        method_args = {"spectrogram": {"n_steps": arguments.steps}}
+    asked = Settings.paper(
+        n_samples=arguments.samples, n_token_samples=0, patches_per_second=PATCHES,
+        method_args=method_args,
+    )  # fmt: skip
+    explainer = SpeechToTextAttribution(method.make(model), processor)
+    result = explainer.attribute(example.path, settings=method.settings(asked), seed=0)
+    own = measured(explainer.adapter, result, example.path)["own"]["kl"]
+    area = np.trapezoid(own, np.array(PERCENTAGES) / 100)
+    return {**in_time(result, example), "own_token": float(area), "text": result.text}
+
+
+def in_time(result, example):
+    """Of the words that the model writes as they were spoken."""
+    aligned = align_result(result, example.alignment).result
+    found = time_analysis({example.name: aligned}, n_resamples=1).table
+    spread = np.mean([spread_of(aligned, row) for row in spoken(aligned)], 0).tolist()
+    return {
+        "pointing": float(found["hit"].mean()),
+        "roc_auc": float(found["auc"].mean()),
+        **dict(zip(("half", "before", "after"), spread, strict=True)),
+    }
+
+
+def spoken(result):
+    """Indices of words that have a time."""
+    return [row for row, word in enumerate(result.words) if word.start is not None]
+
+
+def spread_of(result, row):
+    """Seconds that hold half of a word's map above its median over time, and how far that lies
+    before and behind the word on average."""
+    times = result.frame_times.numpy()
+    scores = result.word_attr().spectrogram_attr[row].amax(1).double().numpy()
+    weights = np.clip(scores - np.median(scores), 0, None)
+    weights = weights / max(weights.sum(), 1e-12)
+    n_half = 1 + int((np.sort(weights)[::-1].cumsum() < 0.5).sum())
+    word = result.words[row]
+    before = (np.clip(word.start - times, 0, None) * weights).sum()
+    after = (np.clip(times - word.end, 0, None) * weights).sum()
+    return n_half * float(times[1] - times[0]), before, after
+
+
+def shares(model, processor, example, gen_args, arguments):
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    result = explainer.attribute(
+        example.path, gen_args=gen_args, n_samples=arguments.samples,
+        n_token_samples=arguments.samples, patches_per_second=PATCHES, seed=0,
+    )  # fmt: skip
+    found = {"shares": result.side_shares().mean(0).tolist()}
+    if result.instruction_attr is not None:
+        values = result.instruction_attr.mean(0).tolist()
+        found["instruction"] = list(zip(result.instruction_tokens, values, strict=True))
+    return found
+
+
+# The table ------------------------------------------------------------------------------
+
+
+def run_table(arguments):
+    lines = lines_in(arguments.lines)
+    head = "pointing | ROC-AUC | half (s) | before (s) | after (s) | own-token deletion"
+    rows = [f"| model | method | {head} |", "|---|---|---|---|---|---|---|---|"]
+    for model in MODELS:
+        for method in METHODS:
+            own = [line for line in lines if line["key"][1:] == [model, method]]
+            if own:
+                cells = [interval([line[measure] for line in own]) for measure in MEASURES]
+                rows.append(f"| {model} | {method} | {' | '.join(cells)} |")
+    rows += ["", "| model | audio | text so far | instruction |", "|---|---|---|---|"]
+    for name, kind in sorted({tuple(line["key"][1:]) for line in lines if "shares" in line}):
+        own = [line["shares"] for line in lines if line["key"][1:] == [name, kind]]
+        cells = [interval([share[side] for share in own]) for side in range(len(own[0]))]
+        cells += ["-"] * (3 - len(cells))
+        rows.append(f"| {name} {kind.removeprefix('shares').strip()} | {' | '.join(cells)} |")
+    text = "\n".join(rows) + "\n"
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text)
+
+
+def lines_in(paths):
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def interval(values):
+    """A mean with its 95 % bootstrap interval over utterances."""
+    generator = np.random.default_rng(0)
+    values = np.array(values)
+    drawn = values[generator.integers(0, len(values), (2000, len(values)))].mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The small models without a decoder: each listens, and its maps lie where words are spoken."""
+
+import numpy as np
+import pytest
+import torch
+
+from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.demo import load_ctc, load_demo, load_transducer, load_waveform_ctc
+from captum_spes.demo.frame_by_frame import CTC_FOLDER, TRANSDUCER_FOLDER, WAVEFORM_FOLDER
+from captum_spes.maps import group_words
+from captum_spes.metrics import corpus_score
+from captum_spes.speech.models import adapt
+from recipes.waveform_ctc.model import spelled
+
+LOADERS = {"ctc": load_ctc, "transducer": load_transducer, "samples": load_waveform_ctc}
+
+
+@pytest.fixture(scope="module", params=LOADERS)
+def demo(request):
+    return request.param, LOADERS[request.param]()
+
+
+def transcripts(demo, recordings):
+    name, (model, processor, _) = demo
+    adapter, texts = adapt(model, processor), []
+    for samples in recordings:
+        speech = adapter.from_audio(samples)
+        with torch.no_grad(), adapter.evaluation_mode():
+            states = adapter.encode(speech, speech.spectrogram[None])
+        texts += adapter.transcribe(speech, states, {})
+    return [text if name == "samples" else spelled(text) for text in texts]
+
+
+def test_it_writes_what_is_said(demo):
+    examples = demo[1].examples
+    said = [spelled(example.text) for example in examples]
+    recordings = [example.audio for example in examples]
+    assert corpus_score(said, transcripts(demo, recordings), metric="wer") < 12
+    others = [*recordings[1:], recordings[0]]
+    assert corpus_score(said, transcripts(demo, others), metric="wer") > 60
+
+
+def test_it_is_small():
+    for folder in (CTC_FOLDER, TRANSDUCER_FOLDER, WAVEFORM_FOLDER):
+        assert (folder / "model.safetensors").stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize("name", ["ctc", "transducer"])
+def test_the_encoder_is_the_bundled_models(name):
+    bundled = load_demo().model.model.encoder.state_dict()
+    for key, own in LOADERS[name]().model.encoder.state_dict().items():
+        assert torch.equal(own, bundled[key]), key
+
+
+def test_maps_point_to_the_words(demo):
+    _, (model, processor, examples) = demo
+    example = examples[0]
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    result = explainer.attribute(
+        example.path, target=example.text if demo[0] != "samples" else spelled(example.text),
+        scheme="efficient", n_samples=200, n_token_samples=50, patches_per_second=60, seed=0,
+    )  # fmt: skip
+    rows = [row for row, own in enumerate(result.words) if any(map(str.isalnum, own.word))]
+    assert len(rows) == len(example.words)
+    maps = result.word_attr().spectrogram_attr[rows].amax(2)
+    peaks = result.frame_times[maps.argmax(1)].tolist()
+    hits = [
+        spoken.start - 0.1 <= peak <= spoken.end + 0.1
+        for spoken, peak in zip(example.words, peaks, strict=True)
+    ]
+    assert np.mean(hits) > 0.6
+
+
+def test_words_are_written_while_they_are_spoken(demo):
+    """Their first token, within four tenths of a second: CTC on an encoder that was trained for a
+    decoder waits longest."""
+    name, (model, processor, examples) = demo
+    adapter, example = adapt(model, processor), examples[0]
+    speech = adapter.from_audio(example.audio)
+    text = spelled(example.text) if name == "samples" else example.text
+    target = adapter.force(speech, text, {})
+    seconds = speech.seconds / adapter.states_of(speech)
+    words = group_words([piece for piece, _ in adapter.spelled(target.explained_ids)])
+    rows = [rows for _, rows in adapter.spelled(target.explained_ids)]
+    firsts = [rows[pieces[0]] for word, pieces in words if any(map(str.isalnum, word))]
+    # A space stands before a word's letters.
+    letters = adapter.token_strings(target.explained_ids)
+    starts = [own[0] + (letters[own[0]] == " ") for own in firsts]
+    times = [target.frames[row][0] * seconds for row in starts]
+    assert len(times) == len(example.words)
+    distances = [
+        max(word.start - time, time - word.end, 0.0)
+        for word, time in zip(example.words, times, strict=True)
+    ]
+    assert max(distances) < 0.4
+    assert np.mean(distances) < 0.12

@@ -3,6 +3,7 @@
     python -m recipes.bundled.synthesize corpus --train 0 --validation 0 --test 600
     python benchmarks/kinds_of_models.py explain corpus/test/manifest.jsonl --out maps.jsonl
     python benchmarks/kinds_of_models.py table maps.jsonl --out maps.md
+    python benchmarks/kinds_of_models.py picture corpus/test/manifest.jsonl --out kinds.png
 
 The models of ``captum_spes.demo``: four on the same encoder, and one that reads samples.
 Utterances that none was trained on, transcribed by each, with every method. Of the words that a
@@ -71,6 +72,12 @@ def main():
     table.add_argument("lines", type=Path, nargs="+")
     table.add_argument("--out", type=Path)
     table.set_defaults(run=run_table)
+    picture = commands.add_parser("picture")
+    picture.add_argument("manifest", type=Path)
+    picture.add_argument("--limit", type=int, default=30)
+    picture.add_argument("--samples", type=int, default=500)
+    picture.add_argument("--out", type=Path, required=True)
+    picture.set_defaults(run=run_picture)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
@@ -142,15 +149,19 @@ def spoken(result):
 def spread_of(result, row):
     """Seconds that hold half of a word's map above its median over time, and how far that lies
     before and behind the word on average."""
-    times = result.frame_times.numpy()
-    scores = result.word_attr().spectrogram_attr[row].amax(1).double().numpy()
-    weights = np.clip(scores - np.median(scores), 0, None)
-    weights = weights / max(weights.sum(), 1e-12)
+    times, weights = result.frame_times.numpy(), weights_of(result, row)
     n_half = 1 + int((np.sort(weights)[::-1].cumsum() < 0.5).sum())
     word = result.words[row]
     before = (np.clip(word.start - times, 0, None) * weights).sum()
     after = (np.clip(times - word.end, 0, None) * weights).sum()
     return n_half * float(times[1] - times[0]), before, after
+
+
+def weights_of(result, row):
+    """What each frame has of a word's map above its median over time; the sum is 1."""
+    scores = result.word_attr().spectrogram_attr[row].amax(1).double().numpy()
+    weights = np.clip(scores - np.median(scores), 0, None)
+    return weights / max(weights.sum(), 1e-12)
 
 
 def shares(model, processor, example, gen_args, arguments):
@@ -166,6 +177,49 @@ def shares(model, processor, example, gen_args, arguments):
     return found
 
 
+# The picture ----------------------------------------------------------------------------
+
+
+def run_picture(arguments):
+    """Where, around a word, the maps of SPES lie: the mean over words of all utterances."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    examples = read_examples(arguments.manifest)[: arguments.limit]
+    settings = Settings.efficient(
+        n_samples=arguments.samples, n_token_samples=0, patches_per_second=PATCHES
+    )
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    bins = np.arange(-1.5, 1.5001, STEP)
+    for name in list(MODELS)[:4]:
+        model, processor, _ = MODELS[name]()
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        profiles = []
+        for example in tqdm(examples, name):
+            result = explainer.attribute(example.path, settings=settings, seed=0)
+            aligned = align_result(result, example.alignment).result
+            profiles += [profile_of(aligned, row, bins) for row in spoken(aligned)]
+        axes.plot(bins[:-1] + STEP / 2, np.mean(profiles, 0) / STEP, label=name)
+    lengths = [word.end - word.start for example in examples for word in example.words]
+    half = float(np.mean(lengths)) / 2
+    axes.axvspan(-half, half, color="0.9", label="the word, mean length")
+    axes.set(xlabel="seconds from the middle of the word", ylabel="share of the map per second")
+    axes.legend(frameon=False)
+    figure.savefig(arguments.out, dpi=150)
+
+
+STEP = 0.05
+
+
+def profile_of(result, row, bins):
+    """Shares of a word's map, above its median over time, by distance from the word's middle."""
+    word = result.words[row]
+    times = result.frame_times.numpy() - (word.start + word.end) / 2
+    return np.histogram(times, bins, weights=weights_of(result, row))[0]
+
+
 # The table ------------------------------------------------------------------------------
 
 
@@ -179,6 +233,7 @@ def run_table(arguments):
             if own:
                 cells = [interval([line[measure] for line in own]) for measure in MEASURES]
                 rows.append(f"| {model} | {method} | {' | '.join(cells)} |")
+    rows += ["", *differences(lines)]
     rows += ["", "| model | audio | text so far | instruction |", "|---|---|---|---|"]
     for name, kind in sorted({tuple(line["key"][1:]) for line in lines if "shares" in line}):
         own = [line["shares"] for line in lines if line["key"][1:] == [name, kind]]
@@ -189,6 +244,28 @@ def run_table(arguments):
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
+
+
+def differences(lines):
+    """Of the maps of SPES between kinds of models on the same encoder, paired by utterance."""
+    # Divergences of models with other vocabularies are no differences.
+    measures = MEASURES[:-1]
+    rows = [f"| SPES, minus encoder-decoder | {' | '.join(measures)} |", "|---" * 6 + "|"]
+    own = {
+        name: {
+            line["key"][0]: line for line in lines if line["key"][1:] == [name, "spes-efficient"]
+        }
+        for name in MODELS
+    }
+    reference = own.pop("encoder-decoder")
+    for name, found in own.items():
+        common = sorted(set(found) & set(reference))
+        if common:
+            cells = [
+                interval([found[u][m] - reference[u][m] for u in common]) for m in MEASURES[:-1]
+            ]
+            rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
 
 
 def lines_in(paths):

@@ -142,6 +142,11 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         "es",
     )
     add(
+        "--label",
+        metavar="NAME",
+        help="what a classifier of the seed study, which may tell several things, is asked for",
+    )
+    add(
         "--instruction",
         metavar="TEXT",
         help="what a speech LLM is asked to do (default: the model's own words for transcription)",
@@ -171,6 +176,8 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
     """The model and its processor."""
     from captum_spes.demo import DEMOS
     from captum_spes.speech.models import load_model
+    from captum_spes.speech.models.loading import on_device
+    from captum_spes.stability.classifier import SpeechClassifier, is_classifier_folder
 
     _quiet_transformers()
     if parsed.model is None or parsed.model in DEMOS:
@@ -181,6 +188,9 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
             )
         parsed.model = parsed.model or DEMO
         model, processor, _ = DEMOS[parsed.model](parsed.device)
+    elif is_classifier_folder(parsed.model):
+        model = on_device(SpeechClassifier.from_pretrained(parsed.model), parsed.device)
+        processor = parsed.label
     else:
         model, processor = load_model(parsed.model, parsed.device)
     if parsed.compile:

@@ -21,6 +21,7 @@ _CHANNELS, _WIDTH = 16, 96
 _DILATIONS = (1, 2, 4, 8, 16)
 # Energy of digital silence, before the logarithm.
 _FLOOR = 1e-6
+LOWEST_HZ = 60.0
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -127,6 +128,13 @@ class SpeechClassifier(nn.Module):
         """``(batch, samples)`` to the logits of each task."""
         return self.classify(self.encoder_input(self.spectrogram(waveform)))
 
+    def speech_adapter(self, model: SpeechClassifier, task: str | None) -> Any:
+        """What explains it: see :class:`captum_spes.SpeechClassificationAttribution`, which is
+        given the name of the task in the place of a feature extractor."""
+        from captum_spes.stability.adapter import StudyClassifierModel
+
+        return StudyClassifierModel(model, task)
+
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, made if need be."""
         from safetensors.torch import save_file
@@ -185,7 +193,7 @@ def _mel_filters(config: ClassifierConfig, n_fft: int) -> Tensor:
     filters = mel_filter_bank(
         num_frequency_bins=n_fft // 2 + 1,
         num_mel_filters=config.mel_bins,
-        min_frequency=60.0,
+        min_frequency=LOWEST_HZ,
         max_frequency=config.sampling_rate / 2,
         sampling_rate=config.sampling_rate,
         norm=None,

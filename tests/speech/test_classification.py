@@ -15,6 +15,7 @@ from captum_spes.cli import main
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.metrics import deletion_curve
 from captum_spes.speech.models import load_model
+from captum_spes.stability import ClassifierConfig, SpeechClassifier
 from tests.speech.frame_families import CLASSIFIERS, make_classifier
 
 QUICK = {"n_samples": 40, "patches_per_second": 40, "seed": 0}
@@ -149,3 +150,44 @@ def test_on_the_command_line(name, audio, tmp_path, capsys):
     assert result.output_tokens[0] in written.out
     own = own_logits((model, extractor), np.asarray(audio))
     assert result.output_ids == [int(own.argmax())]
+
+
+TOLD = {"speaker": ("soft", "loud"), "answer": ("yes", "no", "maybe")}
+
+
+class TestTheStudysClassifier:
+    """It tells several things, and brings its adapter."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = SpeechClassifier(ClassifierConfig(TOLD))
+        folder = tmp_path_factory.mktemp("study")
+        model.save_pretrained(folder)
+        return folder
+
+    def test_its_scores(self, folder, audio):
+        model = SpeechClassifier.from_pretrained(folder)
+        with torch.no_grad():
+            logits = model(torch.from_numpy(audio)[None])["answer"][0]
+        result = explain((model, "answer"), audio)
+        assert result.output_tokens == [TOLD["answer"][int(logits.argmax())]]
+        assert result.probabilities[0] == pytest.approx(logits.softmax(0).max().item(), abs=1e-5)
+        with pytest.raises(ArgumentError, match="say which, of"):
+            explain((model, None), audio)
+        with pytest.raises(ArgumentError, match="tells no 'mood'"):
+            explain((model, "mood"), audio)
+
+    def test_on_the_command_line(self, folder, audio, tmp_path, capsys):
+        import soundfile
+
+        soundfile.write(tmp_path / "speech.wav", audio, 16_000, subtype="FLOAT")
+        status = main(
+            ["explain", str(tmp_path / "speech.wav"), "--model", str(folder), "--quiet", "--label",
+             "speaker", "--samples", "40", "--patches-per-second", "40"]
+        )  # fmt: skip
+        written = capsys.readouterr()
+        assert status == 0, written.err
+        assert set(written.out.split()) & set(TOLD["speaker"])

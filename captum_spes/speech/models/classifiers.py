@@ -35,10 +35,14 @@ class ClassifierModel(HuggingFaceAdapter):
     input_name = "input_values"
 
     def __init__(self, model: Any, extractor: Any) -> None:
-        labels = _Labels(model.config.id2label)
+        self.labels = _Labels(self.names_of(model))
         own = getattr(extractor, "feature_extractor", extractor)
-        super().__init__(model, SimpleNamespace(feature_extractor=own, tokenizer=labels))
-        self.labels = labels
+        super().__init__(model, SimpleNamespace(feature_extractor=own, tokenizer=self.labels))
+
+    def names_of(self, model: Any) -> list[str]:
+        """Names of the classes that a model tells, by their number."""
+        names = model.config.id2label
+        return [str(names[number]) for number in sorted(names)]
 
     @property
     def classes(self) -> list[str]:
@@ -130,8 +134,8 @@ class _Labels:
     all_special_ids: tuple[int, ...] = ()
     unk_token_id = None
 
-    def __init__(self, names: Mapping[Any, str]) -> None:
-        self.names = [str(names[number]) for number in sorted(names)]
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
 
     def number_of(self, name: str) -> int:
         """That of a class; its case does not matter where that leaves one."""

@@ -97,7 +97,8 @@ def adapt(
         processor (Processor or Any): Its processor.
         adapter (Callable or SpeechModel, optional): For a family that the package does not know: an
                     adapter, or a class or function that makes one from model and processor.
-                    Default: None, the one in ``FAMILIES`` for the model's ``config.model_type``
+                    Default: None, the model's own ``speech_adapter``, if it has one, otherwise the
+                    one in ``FAMILIES`` for its ``config.model_type``
 
     Returns:
         *SpeechModel*
@@ -111,6 +112,9 @@ def adapt(
         >>> adapt(model, processor).sampling_rate
         16000
     """
+    if adapter is None:
+        # A model of nobody's family may bring its own.
+        adapter = getattr(model, "speech_adapter", None)
     if adapter is None and is_classifier(model):
         adapter = adapt_classifier
     if adapter is None:

@@ -74,7 +74,8 @@ def test_public_names():
     assert set(captum_spes.__all__) == {
         "SPES", "BubbleNoise", "CrossAttention", "EnergyMap", "EvidenceReport",
         "KLDivergenceForward", "LLMAttribution", "RandomMap", "Settings",
-        "SpeechToTextAttribution", "SpeechToTextAttributionResult", "TokenProbabilityForward",
+        "SpeechClassificationAttribution", "SpeechToTextAttribution",
+        "SpeechToTextAttributionResult", "TokenProbabilityForward",
         "Word", "WordEvidence",
         "describe_levels", "grid_feature_mask", "slic_feature_mask", "span_feature_mask",
         "window_feature_mask",

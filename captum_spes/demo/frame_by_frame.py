@@ -24,9 +24,10 @@ def ctc_on(bundled: Any) -> tuple[Any, Any]:
 
 def transducer_on(bundled: Any) -> tuple[Any, Any]:
     """The transducer on the encoder of the bundled model, and its processor."""
-    from transformers import ParakeetForTDT, ParakeetTDTConfig
+    from transformers import GenerationConfig, ParakeetForTDT, ParakeetTDTConfig
 
     model = ParakeetForTDT(ParakeetTDTConfig.from_pretrained(TRANSDUCER_FOLDER))
+    model.generation_config = GenerationConfig.from_pretrained(TRANSDUCER_FOLDER)
     return with_encoder(model, TRANSDUCER_FOLDER, bundled), _processor(TRANSDUCER_FOLDER)
 
 

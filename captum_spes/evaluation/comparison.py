@@ -54,6 +54,8 @@ _SIDES = {"size": "spectrogram", "token_size": "previous tokens"}
 _PERTURBATIONS = ("deletion", "insertion")
 # Of damaged copies, to score one explanation.
 TRANSCRIPTIONS = len(_PERTURBATIONS) * len(PERCENTAGES)
+# Percent of the words wrong before anything is removed.
+_NOTHING_RIGHT = 95.0
 _SCORES = "scores.jsonl"
 _SETTINGS = "settings.json"
 
@@ -244,7 +246,21 @@ def compare_methods(
         method.name: {u.id: store.records[method.name][u.id] for u in utterances}
         for method in methods
     }
-    return Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
+    found = Comparison([m.name for m in methods], records, settings.metric, text_normalizer)
+    _warn_if_nothing_is_right(found)
+    return found
+
+
+def _warn_if_nothing_is_right(comparison: Comparison) -> None:
+    """Errors that are there before anything is removed hide those that removing makes."""
+    curve = comparison.curve(comparison.methods[0], "deletion") if comparison.methods else None
+    if curve is not None and comparison.metric == "wer" and curve.y[0] >= _NOTHING_RIGHT:
+        warn_caller(
+            f"with nothing removed the word error rate is {curve.y[0]:.0f} % already, so that "
+            "deletion tells no method from another: is the reference in the language, case and "
+            "punctuation that the model writes? text_normalizer (--normalize-text) leaves out case "
+            "and punctuation."
+        )
 
 
 def _measure_missing(

@@ -31,7 +31,11 @@ def make_transducer(demo: Any, tokenizer: Any) -> ParakeetForTDT:
         decoder_start_token_id=tokenizer.convert_tokens_to_ids("<blank>"),
         encoder_config=demo.config.encoder_config.to_dict(),
     )  # fmt: skip
-    return _with_encoder(ParakeetForTDT(config), demo)
+    model = ParakeetForTDT(config)
+    # ``generate`` takes the largest of all that the joint network says, durations among it.
+    durations = range(len(tokenizer), len(tokenizer) + len(DURATIONS))
+    model.generation_config.suppress_tokens = list(durations)
+    return _with_encoder(model, demo)
 
 
 def _with_encoder(model: Any, demo: Any) -> Any:

@@ -94,3 +94,36 @@ def test_words_are_written_while_they_are_spoken(demo):
     ]
     assert max(distances) < 0.55
     assert np.mean(distances) < 0.2
+
+
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
+def test_the_transducers_own_generation():
+    """Writes the same, at the same times; durations are no tokens."""
+    model, processor, examples = load_transducer()
+    adapter = adapt(model, processor)
+    for example in examples[:3]:
+        speech = adapter.from_audio(example.audio)
+        target = adapter.generate(speech, {})
+        own = model.generate(input_features=speech.features)
+        spent = own.durations[0]
+        frames = (spent.cumsum(0) - spent).tolist()
+        none = (adapter.blank, model.config.pad_token_id)
+        written = [
+            (int(token), (frame,))
+            for token, frame in zip(own.sequences[0], frames, strict=True)
+            if int(token) not in none
+        ]
+        found = list(zip(target.explained_ids.tolist(), target.frames, strict=True))
+        assert found == written
+
+
+def test_check_finds_the_words_where_they_are():
+    model, processor, examples = load_ctc()
+    explainer = SpeechToTextAttribution(SPES(model), processor)
+    example = examples[0]
+    with pytest.warns(UserWarning, match="was not calibrated for this check"):
+        report = explainer.check(example.path, target=example.text, passes=12)
+    spoken = [word for word in report.words if any(map(str.isalnum, word.word))]
+    middles = [(word.start + word.end) / 2 for word in spoken]
+    true = [(word.start + word.end) / 2 for word in example.words]
+    assert np.median(np.abs(np.subtract(middles, true))) < 0.15

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, IntegratedGradients, KernelShap, Lime, Saliency
+from safetensors.torch import load_file, save_file
 
 from captum_spes import SPES, BubbleNoise, SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.demo import load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import CTC, KL, OverFrames, TokenProbability
+from captum_spes.maps import group_words
 from captum_spes.metrics import deletion_curve
 from captum_spes.speech.cross_attention import CrossAttention
 from captum_spes.speech.models import ReadsPreviousTokens, WritesInFrames, adapt, can, load_model
 from captum_spes.speech.models.ctc import best_alignment, collapsed
 from captum_spes.speech.models.transducer import best_way
+from captum_spes.speech.models.waveform import Transform
 from tests.speech.frame_families import CTC_FAMILIES, OF_SAMPLES, TRANSDUCERS, make_frame_family
 
 QUICK = {
@@ -167,6 +170,12 @@ class TestTargets:
         assert adapter.text(adapter.force(speech, "The CAT", {}).explained_ids) == "the cat"
         with pytest.raises(ArgumentError, match="cannot be written with the model's vocabulary"):
             adapter.force(speech, "cat 7", {})
+
+    def test_apostrophes_and_scripts_without_spaces(self, tmp_path, audio):
+        adapter = adapt(*make_frame_family("wav2vec2", tmp_path))
+        pieces = adapter.spelled(adapter.force(adapter.from_audio(audio), "it's a", {}).ids)
+        assert group_words([text for text, _ in pieces]) == [("it's", [0, 1, 2]), ("a", [3, 4])]
+        assert [rows for _, rows in pieces] == [[0], [1, 2], [3], [4], [5]]
 
     def test_ids(self, adapter, speech):
         ids = adapter.force(speech, "the cat", {}).explained_ids
@@ -426,6 +435,11 @@ class TestExplanations:
             part.save_pretrained(tmp_path)
         loaded = load_model(tmp_path)
         assert type(loaded[0]) is type(family[0])
+        # Published checkpoints leave out what is used in training only.
+        weights = load_file(tmp_path / "model.safetensors")
+        kept = {key: own for key, own in weights.items() if not key.endswith("masked_spec_embed")}
+        save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+        loaded = load_model(tmp_path)
         assert torch.allclose(
             self.explain(loaded, audio).spectrogram_attr,
             self.explain(family, audio).spectrogram_attr,
@@ -451,7 +465,7 @@ class TestWaveform:
         )
         coefficients = speech.magnitudes * speech.phases
         back = hearing.transform.backward(coefficients[None], len(samples))[0]
-        assert torch.allclose(back, speech.samples, atol=1e-6)
+        assert torch.allclose(back + speech.samples.mean(), speech.samples, atol=1e-6)
 
     def test_samples_far_from_what_was_removed_stay(self, hearing, samples):
         speech = hearing.from_audio(samples)
@@ -475,7 +489,8 @@ class TestWaveform:
         changed = speech.spectrogram.clone()
         frames, bins = slice(80, 120), slice(30, 50)
         changed[frames, bins] = hearing.removed_value(speech, name).expand_as(changed)[frames, bins]
-        again = hearing.transform.forward(self.heard(hearing, speech, changed)).abs()
+        found = self.heard(hearing, speech, changed) - speech.samples.mean()
+        again = hearing.transform.forward(found).abs()
         owner = hearing.transform.owner
         inside = (owner >= 33) & (owner < 47)
         outside = (owner < 27) | (owner >= 53)
@@ -500,6 +515,18 @@ class TestWaveform:
         assert found.diff().abs().max() < 1.05 * steps
         assert found[14_000:18_000].abs().max() < 1e-3
 
+    def test_an_offset_of_the_recording_is_no_sound(self, hearing, samples):
+        plain, shifted = hearing.from_audio(samples), hearing.from_audio(samples + 0.5)
+        silent = [
+            hearing.model_features(own, hearing.removed_value(own, "silence").expand(1, *shape))
+            for own, shape in (
+                (plain, plain.spectrogram.shape),
+                (shifted, shifted.spectrogram.shape),
+            )
+        ]
+        inner = slice(400, -400)  # beyond the ends there is none
+        assert torch.allclose(silent[0][:, inner], silent[1][:, inner], atol=0.02)
+
     def test_batches(self, hearing, samples):
         speech = hearing.from_audio(samples)
         silent = hearing.removed_value(speech, "silence").expand_as(speech.spectrogram)
@@ -508,8 +535,9 @@ class TestWaveform:
         assert torch.equal(together[0], together[2])
         assert torch.allclose(together[1], hearing.model_features(speech, batch[1:2])[0], atol=1e-6)
 
-    def test_every_bin_has_an_owner_and_every_owner_a_bin(self, hearing):
-        owner = hearing.transform.owner
+    @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050])
+    def test_every_bin_has_an_owner_and_every_owner_a_bin(self, rate):
+        owner = Transform.of(rate).owner
         assert sorted(set(owner.tolist())) == list(range(80))
         assert (owner.diff() >= 0).all()
 

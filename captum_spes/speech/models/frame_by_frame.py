@@ -13,6 +13,10 @@ from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, as_ids
 
+_APOSTROPHES = ("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+# In how many frames what speaks for a token falls to a third, beside its run.
+_REACH = 3.0
+
 
 class FrameByFrameModel(HuggingFaceAdapter):
     """Base of the adapters of models that write a token, or a blank, from states of the encoder.
@@ -61,11 +65,12 @@ class FrameByFrameModel(HuggingFaceAdapter):
         return ids
 
     def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
-        """See ``AlignsTokens``: the frames that tokens are written in."""
-        weights = torch.zeros(1, len(target.explained), self.states_of(speech), device="cpu")
-        for token, run in enumerate(target.frames):
-            weights[0, token, list(run)] = 1.0
-        return weights
+        """See ``AlignsTokens``: the nearer to the frames that a token is written in, the more."""
+        frames = torch.arange(self.states_of(speech), dtype=torch.float32, device="cpu")
+        distances = [
+            torch.maximum(run[0] - frames, frames - run[-1]).clamp_min(0) for run in target.frames
+        ]
+        return torch.exp(-torch.stack(distances)[None] / _REACH)
 
     # Text ------------------------------------------------------------------------------
 
@@ -74,7 +79,7 @@ class FrameByFrameModel(HuggingFaceAdapter):
         spellings = (text, text.upper(), text.lower())
         unknown = self.tokenizer.unk_token_id
         found = [self._encoded(spelling) for spelling in spellings]
-        return next((ids for ids in found if ids and unknown not in ids), found[0])
+        return min(found, key=lambda ids: ids.count(unknown))
 
     def _encoded(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
@@ -91,18 +96,15 @@ class FrameByFrameModel(HuggingFaceAdapter):
         return [i == between or i not in special for i in ids.tolist()]
 
     def spelled(self, ids: Tensor) -> list[tuple[str, list[int]]]:
-        """Of a vocabulary of characters whole words: an apostrophe does not end one."""
-        pieces = super().spelled(ids)
-        if getattr(self.tokenizer, "word_delimiter_token", None) is None:
-            return pieces
-        words: list[tuple[str, list[int]]] = []
-        for text, rows in pieces:
-            if words and text != " ":
-                before, known = words[-1]
-                words[-1] = (before + text, [*known, *rows])
+        """With an apostrophe that is a token of its own, within a word, put to what is before."""
+        pieces: list[tuple[str, list[int]]] = []
+        for text, rows in super().spelled(ids):
+            before, known = pieces[-1] if pieces else (" ", [])
+            if text in _APOSTROPHES and not before.endswith(" "):
+                pieces[-1] = (before + text, [*known, *rows])
             else:
-                words.append((text, rows))
-        return words
+                pieces.append((text, rows))
+        return pieces
 
     def text(self, ids: Tensor) -> str:
         kept = [i for i, is_text in zip(ids.tolist(), self.is_text(ids), strict=True) if is_text]

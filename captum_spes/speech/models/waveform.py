@@ -22,7 +22,8 @@ from captum_spes.speech.models.huggingface import HuggingFaceAdapter, mel_bin_ce
 
 # Windows of 25 ms every 10 ms. Longer transforms give every mel bin a linear bin of its own.
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.010
-_TRANSFORM_SECONDS = 512 / 16_000
+_TRANSFORM_SAMPLES = 512
+_TRANSFORM_SECONDS = _TRANSFORM_SAMPLES / 16_000
 _MEL_BINS = 80
 # Magnitudes below are taken to be silent; a full-scale tone has about 100.
 _FLOOR = 1e-4
@@ -51,9 +52,12 @@ class Transform:
         cls,
         sampling_rate: int,
         hop_seconds: float = _HOP_SECONDS,
-        transform_seconds: float = _TRANSFORM_SECONDS,
+        transform_seconds: float | None = None,
     ) -> Transform:
         """The one for a sampling rate, in Hz."""
+        if transform_seconds is None:
+            # The lower the rate, the closer mel bins lie.
+            transform_seconds = max(_TRANSFORM_SECONDS, _TRANSFORM_SAMPLES / sampling_rate)
         length = 2 * round(transform_seconds * sampling_rate / 2)
         frequencies = torch.linspace(0, sampling_rate / 2, length // 2 + 1, device="cpu")
         filters = _mel_filters(len(frequencies), sampling_rate)
@@ -120,7 +124,8 @@ class WaveformFeatures(HuggingFaceAdapter):
                 f"the audio has {len(samples)} samples; a model that reads samples needs more than "
                 f"{transform.length}."
             )
-        coefficients = transform.forward(samples)
+        # A recording's offset is no sound, and is not removed: a normalised silence would be none.
+        coefficients = transform.forward(samples - samples.mean())
         magnitudes = coefficients.abs()
         spectrogram = transform.picture(magnitudes)
         made = self.feature_extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt")

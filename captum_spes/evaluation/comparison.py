@@ -254,7 +254,7 @@ def compare_methods(
 def _warn_if_nothing_is_right(comparison: Comparison) -> None:
     """Errors that are there before anything is removed hide those that removing makes."""
     curve = comparison.curve(comparison.methods[0], "deletion") if comparison.methods else None
-    if curve is not None and comparison.metric == "wer" and curve.y[0] >= _NOTHING_RIGHT:
+    if curve is not None and comparison.metric.startswith("wer") and curve.y[0] >= _NOTHING_RIGHT:
         warn_caller(
             f"with nothing removed the word error rate is {curve.y[0]:.0f} % already, so that "
             "deletion tells no method from another: is the reference in the language, case and "

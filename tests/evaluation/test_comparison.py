@@ -382,3 +382,10 @@ class TestReport:
         assert unit in table
         assert f"| deletion {arrow} |" in table
         assert f"| insertion {'↓' if arrow == '↑' else '↑'} |" in table
+
+
+def test_where_nothing_is_right_before_anything_is_removed(compare, utterances):
+    """Deletion would find every method equal, without a word."""
+    written = [replace(utterance, text="ZZZ ZZZ") for utterance in utterances]
+    with pytest.warns(UserWarning, match="with nothing removed the word error rate is"):
+        compare(["energy"], given=written)

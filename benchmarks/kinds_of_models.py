@@ -247,24 +247,29 @@ def run_table(arguments):
 
 
 def differences(lines):
-    """Of the maps of SPES between kinds of models on the same encoder, paired by utterance."""
-    # Divergences of models with other vocabularies are no differences.
+    """Paired by utterance: of SPES from Integrated Gradients, and of other kinds of models on the
+    same encoder from the encoder-decoder."""
+    found = {(*line["key"][1:], line["key"][0]): line for line in lines}
+
+    def row(name, one, other, measures):
+        names = [key[2] for key in found if key[:2] == one and (*other, key[2]) in found]
+        cells = [
+            interval([found[*one, n][m] - found[*other, n][m] for n in names]) for m in measures
+        ]
+        return f"| {name} | {' | '.join(cells)} |"
+
+    spes, gradients = METHODS[:2]
+    rows = [f"| SPES minus Integrated Gradients | {' | '.join(MEASURES)} |", "|---" * 7 + "|"]
+    rows += [
+        row(m, (m, spes), (m, gradients), MEASURES)
+        for m in MODELS
+        if any(key[:2] == (m, spes) for key in found)
+    ]
+    # Divergences of models with other vocabularies make no difference.
     measures = MEASURES[:-1]
-    rows = [f"| SPES, minus encoder-decoder | {' | '.join(measures)} |", "|---" * 6 + "|"]
-    own = {
-        name: {
-            line["key"][0]: line for line in lines if line["key"][1:] == [name, "spes-efficient"]
-        }
-        for name in MODELS
-    }
-    reference = own.pop("encoder-decoder")
-    for name, found in own.items():
-        common = sorted(set(found) & set(reference))
-        if common:
-            cells = [
-                interval([found[u][m] - reference[u][m] for u in common]) for m in MEASURES[:-1]
-            ]
-            rows.append(f"| {name} | {' | '.join(cells)} |")
+    rows += ["", f"| SPES, minus encoder-decoder | {' | '.join(measures)} |", "|---" * 6 + "|"]
+    base = ("encoder-decoder", spes)
+    rows += [row(m, (m, spes), base, measures) for m in ("CTC", "transducer", "speech LLM")]
     return rows
 
 

@@ -7,12 +7,19 @@ import pytest
 import torch
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, KernelShap, Saliency
 
-from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes import SPES, SpeechClassificationAttribution, SpeechToTextAttribution
 from captum_spes.attr.loop import AutomaticBatchSize
 from captum_spes.demo import load_demo, load_examples, load_speech_llm
 from captum_spes.metrics import deletion_curve
 from tests.speech.explaining import explain, rank_correlations
 from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
+from tests.speech.frame_families import (
+    CLASSIFIERS,
+    CTC_FAMILIES,
+    TRANSDUCERS,
+    make_classifier,
+    make_frame_family,
+)
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
@@ -89,6 +96,25 @@ class TestFamilies:
         assert_same(found, expected)
         if expected.instruction_attr is not None:
             assert torch.allclose(found.instruction_attr, expected.instruction_attr, atol=1e-3)
+
+    @pytest.mark.parametrize("name", [*CTC_FAMILIES, *TRANSDUCERS])
+    def test_frame_by_frame(self, name, audio, tmp_path):
+        family = make_frame_family(name, tmp_path)
+        scores = (None, "ctc") if name in CTC_FAMILIES else (None,)
+        for score in scores:
+            settings = {"target": "a cat", "n_samples": 40, "n_token_samples": 30, "score": score}
+            expected = explain(family, audio, **settings)
+            assert_same(explain(on_gpu(family), audio, **settings), expected)
+        own = explain(on_gpu(family), audio, target=None)
+        assert own.output_ids == explain(family, audio, target=None).output_ids
+
+    @pytest.mark.parametrize("name", CLASSIFIERS)
+    def test_classifiers(self, name, audio):
+        maps = []
+        for model, extractor in (make_classifier(name), on_gpu(make_classifier(name))):
+            explainer = SpeechClassificationAttribution(SPES(model), extractor)
+            maps.append(explainer.attribute(audio, n_samples=40, patches_per_second=40, seed=0))
+        assert_same(maps[1], maps[0])
 
     def test_trained_speech_llm(self):
         texts, maps = [], []

@@ -1,6 +1,7 @@
 """Adapters of CTC models and transducers: one test module, a new family is one line."""
 
 import itertools
+import json
 from contextlib import suppress
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from captum.attr import FeatureAblation, IntegratedGradients, KernelShap, Lime, Saliency
 from safetensors.torch import load_file, save_file
+from transformers import Wav2Vec2PhonemeCTCTokenizer, Wav2Vec2Processor
 
 from captum_spes import SPES, BubbleNoise, SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.demo import load_examples
@@ -176,6 +178,18 @@ class TestTargets:
         pieces = adapter.spelled(adapter.force(adapter.from_audio(audio), "it's a", {}).ids)
         assert group_words([text for text, _ in pieces]) == [("it's", [0, 1, 2]), ("a", [3, 4])]
         assert [rows for _, rows in pieces] == [[0], [1, 2], [3], [4], [5]]
+
+    def test_phones(self, tmp_path, audio):
+        model, processor = make_frame_family("wav2vec2", tmp_path)
+        names = ["<pad>", "<s>", "</s>", "<unk>", "|", "h", "ə", "l", "oʊ"]
+        vocabulary = tmp_path / "phones.json"
+        vocabulary.write_text(json.dumps({name: place for place, name in enumerate(names)}))
+        phones = Wav2Vec2PhonemeCTCTokenizer(str(vocabulary), do_phonemize=False)
+        own = Wav2Vec2Processor(processor.feature_extractor, phones)
+        explainer = SpeechToTextAttribution(SPES(model), own)
+        result = explainer.attribute(audio, **{**QUICK, "target": "h ə l l oʊ"})
+        assert result.text == "h ə l l oʊ"
+        assert [word.word for word in result.words] == ["h", "ə", "l", "l", "oʊ"]
 
     def test_ids(self, adapter, speech):
         ids = adapter.force(speech, "the cat", {}).explained_ids

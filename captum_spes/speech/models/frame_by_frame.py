@@ -87,7 +87,11 @@ class FrameByFrameModel(HuggingFaceAdapter):
     def token_strings(self, ids: Tensor) -> list[str]:
         tokens = self.tokenizer.convert_ids_to_tokens(ids.tolist())
         between = getattr(self.tokenizer, "word_delimiter_token", None)
-        return [" " if token == between else str(token).replace("▁", " ") for token in tokens]
+        # Phones are written apart, and none of them spells a word.
+        ahead = " " if hasattr(self.tokenizer, "phone_delimiter_token") else ""
+        return [
+            " " if token == between else ahead + str(token).replace("▁", " ") for token in tokens
+        ]
 
     def is_text(self, ids: Tensor) -> list[bool]:
         special = {self.blank, *self.tokenizer.all_special_ids}

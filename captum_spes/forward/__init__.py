@@ -1,5 +1,6 @@
 """Scores of perturbations, as forward functions for Captum's methods."""
 
+from captum_spes.forward.contrast import contrastive_score, word_probability
 from captum_spes.forward.ctc import CTC
 from captum_spes.forward.frames import OverFrames, mean_by_token
 from captum_spes.forward.kl_divergence import KLDivergenceForward
@@ -27,8 +28,10 @@ __all__ = [
     "TokenProbability",
     "TokenProbabilityForward",
     "as_score",
+    "contrastive_score",
     "is_divergence",
     "mean_by_token",
     "score_forward",
     "score_name",
+    "word_probability",
 ]

@@ -205,11 +205,13 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def audio_encoder(model: Any) -> Any:
-    """The part of a model that hears."""
+    """The part of a model that hears; the model itself where it has no such part."""
     try:
-        return model.get_encoder(modality="audio")
+        found = model.get_encoder(modality="audio")
     except TypeError:  # it hears and nothing else
-        return model.get_encoder()
+        found = model.get_encoder()
+    # Of models without a decoder transformers returns the whole.
+    return getattr(model, "encoder", model.base_model) if found is model else found
 
 
 def take_bundled_recording(parsed: argparse.Namespace) -> None:

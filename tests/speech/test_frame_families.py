@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2PhonemeCTCTokenizer, Wav2Vec2Processor
 
 from captum_spes import SPES, BubbleNoise, SpeechToTextAttribution, SpeechToTextAttributionResult
+from captum_spes.cli.options import audio_encoder
 from captum_spes.demo import load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import CTC, KL, OverFrames, TokenProbability
@@ -459,6 +460,52 @@ class TestExplanations:
             self.explain(family, audio).spectrogram_attr,
             atol=1e-5,
         )
+
+
+class TestWrapped:
+    """Models as users have them."""
+
+    NAMES = ("wav2vec2", "parakeet_ctc", "parakeet_tdt")
+
+    def map_of(self, model, processor, audio):
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        return explainer.attribute(audio, **QUICK).spectrogram_attr
+
+    # The compiler tells of what it leaves out in transformers.
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("name", NAMES)
+    def test_compiled(self, name, tmp_path, audio):
+        """Whole, and the part that hears, as --compile does it."""
+        model, processor = make_frame_family(name, tmp_path)
+        plain = self.map_of(model, processor, audio)
+        compiled = torch.compile(model, backend="eager")
+        assert torch.allclose(self.map_of(compiled, processor, audio), plain, atol=1e-5)
+        audio_encoder(model).compile(backend="eager")
+        assert torch.allclose(self.map_of(model, processor, audio), plain, atol=1e-5)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_half_precision(self, name, tmp_path, audio):
+        model, processor = make_frame_family(name, tmp_path)
+        plain = self.map_of(model, processor, audio)
+        halved = self.map_of(model.to(torch.bfloat16), processor, audio)
+        assert torch.isfinite(halved).all()
+        both = torch.stack([plain.flatten(), halved.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.9
+
+    # peft asks transformers for a name that it will lose.
+    @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+    def test_with_an_adapter(self, tmp_path, audio):
+        from peft import LoraConfig, get_peft_model
+
+        model, processor = make_frame_family("wav2vec2", tmp_path)
+        plain = self.map_of(model, processor, audio)
+        lora = {"target_modules": ["q_proj", "v_proj"], "init_lora_weights": False}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            tuned = get_peft_model(model, LoraConfig(**lora, lora_alpha=200))
+        found = self.map_of(tuned, processor, audio)
+        assert torch.isfinite(found).all()
+        assert not torch.allclose(found, plain, atol=1e-4)
 
 
 class TestWaveform:

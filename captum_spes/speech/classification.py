@@ -26,16 +26,19 @@ class SpeechClassificationAttribution(SpeechToTextAttribution):
 
             attr_method (Attribution): A Captum method made with the model, for example
                         ``SPES(model)``. The model is one of Hugging Face's audio classifiers:
-                        wav2vec 2.0, HuBERT, WavLM and their kin, wav2vec2-BERT, AST.
-            extractor (FeatureExtractor): The model's feature extractor, or a processor that holds
-                        one.
+                        wav2vec 2.0, HuBERT, WavLM and their kin, wav2vec2-BERT, AST; or one of the
+                        seed study, :class:`captum_spes.stability.SpeechClassifier`.
+            extractor (FeatureExtractor or str): The model's feature extractor, or a processor that
+                        holds one; of a classifier of the seed study the name of the task.
 
         Raises:
             ArgumentTypeError: the model is no such classifier, or the extractor another model's.
 
         Examples::
 
-            >>> explainer = SpeechClassificationAttribution(SPES(classifier), extractor)
+            >>> # Of Hugging Face: AutoModelForAudioClassification, AutoFeatureExtractor.
+            >>> classifier = SpeechClassifier(ClassifierConfig({"answer": ("no", "yes")})).eval()
+            >>> explainer = SpeechClassificationAttribution(SPES(classifier), "answer")
             >>> result = explainer.attribute("speech.flac", n_samples=100, seed=0)
             >>> len(result.spectrogram_attr)
             1

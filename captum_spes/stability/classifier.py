@@ -182,7 +182,7 @@ def is_classifier_folder(folder: str | PathLike[str]) -> bool:
     config = Path(folder) / _CONFIG
     try:
         found: Any = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("model_type") == "captum_spes_classifier"
 

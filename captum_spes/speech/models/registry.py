@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from captum_spes.errors import ArgumentTypeError
 from captum_spes.speech.models.canary import CanaryModel
 from captum_spes.speech.models.capabilities import HearsAudio, ScoresTokens, SpeechModel, require
-from captum_spes.speech.models.classifiers import adapt_classifier, is_classifier
+from captum_spes.speech.models.classifiers import CLASSIFIERS, adapt_classifier, is_classifier
 from captum_spes.speech.models.cohere import CohereAsrModel
 from captum_spes.speech.models.compatibility import check_pair
 from captum_spes.speech.models.ctc_families import (
@@ -115,10 +115,14 @@ def adapt(
     if adapter is None:
         # A model of nobody's family may bring its own.
         adapter = getattr(model, "speech_adapter", None)
-    if adapter is None and is_classifier(model):
+    family = getattr(getattr(model, "config", None), "model_type", None)
+    if (
+        adapter is None
+        and is_classifier(model)
+        and (family in CLASSIFIERS or family not in FAMILIES)
+    ):
         adapter = adapt_classifier
     if adapter is None:
-        family = getattr(getattr(model, "config", None), "model_type", None)
         if family not in FAMILIES:
             raise ArgumentTypeError(
                 f"cannot explain a model of type {type(model).__name__}"

@@ -19,6 +19,7 @@ from captum_spes.speech.inputs import Audio, is_features, read_speech, removed_v
 from captum_spes.speech.measures import word_evidence, word_measures, word_places
 from captum_spes.speech.models import DecodedSegment, SpeechInput, TargetSequence
 from captum_spes.speech.removals import Removals, measure_removals
+from captum_spes.speech.timing import token_times
 from captum_spes.speech.verdicts import VerdictRule
 from captum_spes.speech.windows import decoded_windows, rows_in
 
@@ -107,14 +108,25 @@ class Checker:
             if not own:
                 found.append([])
                 continue
-            places = word_places(
-                removals, [word.rows for word in own], [len(word.word) for word in own], span
-            )
-            times = window.start + places * window.speech.seconds
+            if window.sequence.frames:
+                times = window.start + self._times_of_frames(window, own)
+            else:
+                places = word_places(
+                    removals, [word.rows for word in own], [len(word.word) for word in own], span
+                )
+                times = window.start + places * window.speech.seconds
             found.append(
                 [replace(next(judged), start=float(start), end=float(end)) for start, end in times]
             )
         return found
+
+    def _times_of_frames(
+        self, window: CheckedWindow, words: Sequence[SpokenWord]
+    ) -> NDArray[np.float64]:
+        """When a model writes words that it writes as the speech goes on, in seconds."""
+        weights = self.adapter.alignment(window.speech, window.sequence)
+        times = token_times(weights, window.speech.seconds)
+        return np.array([[times[word.rows[0]][0], times[word.rows[-1]][1]] for word in words])
 
     def _judged(
         self, window: CheckedWindow, words: Sequence[SpokenWord], removals: Removals

@@ -474,8 +474,9 @@ class TestWrapped:
     # The compiler tells of what it leaves out in transformers.
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize("name", NAMES)
-    def test_compiled(self, name, tmp_path, audio):
+    def test_compiled(self, request, name, tmp_path, audio):
         """Whole, and the part that hears, as --compile does it."""
+        request.addfinalizer(torch.compiler.reset)
         model, processor = make_frame_family(name, tmp_path)
         plain = self.map_of(model, processor, audio)
         compiled = torch.compile(model, backend="eager")

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from speech_llm import memory
 
 BATCH, SECONDS, TOKENS, ROUNDS = 8, 30, 100, 5
 MODELS, KINDS = ("ctc", "transducer", "samples"), ("model", "pass", "front")
@@ -86,12 +87,6 @@ def measured(name, kind):
         passes[kind]()
         times.append(time.perf_counter() - start)
     return {"seconds": min(times), "megabytes": memory("VmHWM") - before}
-
-
-def memory(name):
-    """Of this process, in megabytes, as Linux tells it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 if __name__ == "__main__":

@@ -90,6 +90,22 @@ def write_in_half_precision(weights: Path, out: Path) -> None:
     out.write_bytes(save(halved, metadata))
 
 
+def write_without_encoder(weights: Path, out: Path) -> None:
+    """Write the weights that are not the bundled encoder's, in half precision.
+
+    Args:
+        weights: a safetensors file.
+        out: the file to write.
+    """
+    from safetensors.torch import load_file, save_file
+
+    whole = out.with_name("whole.safetensors")
+    own = {n: own for n, own in load_file(weights).items() if not n.startswith("encoder.")}
+    save_file(own, whole, {"format": "pt"})
+    write_in_half_precision(whole, out)
+    whole.unlink()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("corpus", type=Path, help="folder that synthesize wrote")

@@ -13,10 +13,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
 from captum_spes.demo.frame_by_frame import CTC_FOLDER, TRANSDUCER_FOLDER
-from recipes.bundled.bundle import write_in_half_precision
+from recipes.bundled.bundle import write_without_encoder
 
 _HERE = Path(__file__).parent
 FOLDERS = {"ctc": CTC_FOLDER, "transducer": TRANSDUCER_FOLDER}
@@ -33,11 +31,7 @@ def bundle(model: Path, folder: Path, training_log: Path) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model, folder, ignore=shutil.ignore_patterns("training.*", _WEIGHTS))
-    weights = load_file(model / _WEIGHTS)
-    own = {name: own for name, own in weights.items() if not name.startswith("encoder.")}
-    save_file(own, folder / "whole.safetensors", {"format": "pt"})
-    write_in_half_precision(folder / "whole.safetensors", folder / _WEIGHTS)
-    (folder / "whole.safetensors").unlink()
+    write_without_encoder(model / _WEIGHTS, folder / _WEIGHTS)
     shutil.copy(model / "training.jsonl", training_log)
 
 

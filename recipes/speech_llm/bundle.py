@@ -12,10 +12,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
 from captum_spes.demo import SPEECH_LLM_FOLDER
-from recipes.bundled.bundle import write_in_half_precision
+from recipes.bundled.bundle import write_without_encoder
 
 TRAINING_LOG = Path(__file__).parent / "training.jsonl"
 _WEIGHTS = "model.safetensors"
@@ -36,11 +34,7 @@ def bundle(
     folder.mkdir(parents=True)
     for name in _KEPT:
         shutil.copy(model / name, folder)
-    weights = load_file(model / _WEIGHTS)
-    own = {name: own for name, own in weights.items() if not name.startswith("encoder.")}
-    save_file(own, folder / "whole.safetensors", {"format": "pt"})
-    write_in_half_precision(folder / "whole.safetensors", folder / _WEIGHTS)
-    (folder / "whole.safetensors").unlink()
+    write_without_encoder(model / _WEIGHTS, folder / _WEIGHTS)
     shutil.copy(model / "training.jsonl", training_log)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import time
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from captum_spes.demo.speech_llm import (
 )
 from recipes.bundled.synthesize import read_manifest
 from recipes.bundled.train import prepare, reference
+from recipes.trainer import Pace, Trainer
 
 WIDTH, LAYERS, HEADS = 144, 6, 4
 _UTTERANCES = 12_000
@@ -174,77 +174,6 @@ def loss_of(model: SpeechLLM, batch: Batch) -> tuple[Tensor, Tensor]:
     )
 
 
-class Trainer:
-    """The model, what trains it, and where it has come to.
-
-    Args:
-        model: with a frozen encoder.
-        tokenizer: its own.
-        steps: in all.
-        folder: where it is saved.
-    """
-
-    def __init__(self, model: SpeechLLM, tokenizer: Any, steps: int, folder: Path) -> None:
-        self.model, self.tokenizer, self.folder = model, tokenizer, folder
-        self.trained = [own for own in model.parameters() if own.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.trained, _PEAK_LEARNING_RATE, (0.9, 0.98), weight_decay=0.01
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: _learning_rate(step, steps)
-        )
-        self.average = torch.optim.swa_utils.AveragedModel(
-            model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
-        )
-        self.step = 0
-
-    @property
-    def averaged(self) -> Any:
-        """The model with averaged weights."""
-        return self.average.module
-
-    def parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model, "optimizer": self.optimizer, "schedule": self.schedule,
-            "average": self.average,
-        }  # fmt: skip
-
-    def learn(self, batch: Batch) -> tuple[float, float]:
-        """From one batch; returns the loss, and the share of tokens that were ranked first."""
-        self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, right = loss_of(self.model, batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.model)
-        self.step += 1
-        return loss.item(), right.item()
-
-    def save(self, record: dict[str, Any]) -> None:
-        """Write the averaged model, the log, and what a stopped run needs to go on."""
-        self.averaged.save_pretrained(self.folder)
-        self.tokenizer.save_pretrained(self.folder)
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        unfinished = self.folder / "training.pt.part"
-        torch.save({**state, "step": self.step}, unfinished)
-        unfinished.replace(self.folder / "training.pt")
-        with (self.folder / "training.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
-        print(json.dumps(record), flush=True)
-
-    def resume(self) -> None:
-        saved = self.folder / "training.pt"
-        if not saved.exists():
-            return
-        state = torch.load(saved, weights_only=True)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        self.step = state["step"]
-
-
 def train(corpus_folder: Path, folder: Path, steps: int, seed: int) -> None:
     """Train, and write the model and ``training.jsonl`` into ``folder``."""
     demo, processor, _ = load_demo()
@@ -252,24 +181,35 @@ def train(corpus_folder: Path, folder: Path, steps: int, seed: int) -> None:
     corpus = Corpus(corpus_folder / "train", demo, processor, _UTTERANCES)
     held_out = Corpus(corpus_folder / "validation", demo, processor, _UTTERANCES)
     torch.manual_seed(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(small_model(tokenizer, demo), tokenizer, steps, folder)
+    tokenizer.save_pretrained(folder)
+    losses, rights = list[float](), list[float]()
+
+    def loss(model: SpeechLLM, batch: Batch) -> Tensor:
+        found, right = loss_of(model, batch)
+        rights.append(right.item())
+        return found
+
+    warm_up = max(1, min(_WARM_UP_STEPS, steps // 4))
+    pace = Pace(_PEAK_LEARNING_RATE, warm_up, _AVERAGE_DECAY)
+    trainer = Trainer(small_model(tokenizer, demo), loss, pace, folder)
     trainer.resume()
     groups = _groups(corpus, seed)
-    began, found = time.monotonic(), list[tuple[float, float]]()
+    began = time.monotonic()
     for step in tqdm(range(trainer.step, steps), initial=trainer.step, total=steps):
         rng = random.Random(f"{seed} {step}")
-        found.append(trainer.learn(Batch(corpus, groups[step % len(groups)], tokenizer, rng)))
+        batch = Batch(corpus, groups[step % len(groups)], tokenizer, rng)
+        progress = (step - warm_up) / max(1, steps - warm_up)
+        losses.append(trainer.learn(batch, progress).item())
         if trainer.step % _SAVED_EVERY == 0 or trainer.step == steps:
-            loss, right = np.mean(found, 0).tolist()
-            found = []
             record = {
                 "step": trainer.step,
-                "loss": round(loss, 4),
-                "token_accuracy": round(100 * right, 2),
+                "loss": round(float(np.mean(losses)), 4),
+                "token_accuracy": round(100 * float(np.mean(rights)), 2),
                 "validation_token_accuracy": _accuracy(trainer.averaged, held_out, tokenizer),
                 "seconds": round(time.monotonic() - began),
             }
+            losses.clear()
+            rights.clear()
             trainer.save(record)
 
 
@@ -293,15 +233,6 @@ def _accuracy(model: SpeechLLM, corpus: Corpus, tokenizer: Any) -> float:
         for start in range(0, len(corpus), 30)
     ]
     return round(100 * float(torch.stack(found).mean()), 2)
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    """Rise in a line, then fall along a cosine to a hundredth."""
-    warm_up = max(1, min(_WARM_UP_STEPS, steps // 4))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = min(1.0, (step - warm_up) / max(1, steps - warm_up))
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
+from captum_spes.speech.models.compatibility import plain
 from captum_spes.speech.models.frame_by_frame import FrameByFrameModel
 
 
@@ -23,10 +23,12 @@ class CTCModel(FrameByFrameModel):
     with a language model from elsewhere is not the model's own and not done.
 
     Attributes:
+        encoder_name: the part of the model that hears.
         input_name: what the model calls its features.
         head_name: the layer that turns states into logits.
     """
 
+    encoder_name: str = "encoder"
     input_name: str = "input_features"
     head_name: str = "ctc_head"
 
@@ -36,17 +38,13 @@ class CTCModel(FrameByFrameModel):
 
     # Forward passes --------------------------------------------------------------------
 
-    @property
-    @abstractmethod
-    def encoder(self) -> Any:
-        """The part of the model that hears."""
-
     def states_of(self, speech: SpeechInput) -> int:
         return len(self._emitted(speech))
 
     def encode(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
         features = self.model_features(speech, spectrograms.to(self.device))
-        heard = self.encoder(**{self.input_name: features.to(self.device, self.model.dtype)})
+        encoder = getattr(plain(self.model), self.encoder_name)
+        heard = encoder(**{self.input_name: features.to(self.device, self.model.dtype)})
         states = heard.last_hidden_state
         assert isinstance(states, Tensor)
         return states

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.speech.models.capabilities import SpeechInput
-from captum_spes.speech.models.compatibility import Parts, plain
+from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.ctc import CTCModel
 from captum_spes.speech.models.filterbanks import FilterbankFeatures
 from captum_spes.speech.models.huggingface import mel_bin_centers
@@ -37,10 +37,6 @@ class ParakeetCTCModel(ParakeetFeatures, CTCModel):
     )
     checkpoint = "nvidia/parakeet-ctc-1.1b"
 
-    @property
-    def encoder(self) -> Any:
-        return plain(self.model).encoder
-
 
 class LasrCTCModel(FilterbankFeatures, CTCModel):
     """Adapter of LASR with CTC."""
@@ -62,10 +58,6 @@ class LasrCTCModel(FilterbankFeatures, CTCModel):
         super().__init__(model, processor)
         self.n_mel_bins = int(self.feature_extractor.feature_size)
         self.frame_rate = self.sampling_rate / self.feature_extractor.hop_length
-
-    @property
-    def encoder(self) -> Any:
-        return plain(self.model).encoder
 
     @property
     def is_mean_zero(self) -> bool:
@@ -105,11 +97,8 @@ class Wav2Vec2BertModel(StackedFeatures, CTCModel):
         loader=_LOADER,
     )
     checkpoint = "hf-audio/wav2vec2-bert-CV16-en"
+    encoder_name = "base_model"
     head_name = "lm_head"
-
-    @property
-    def encoder(self) -> Any:
-        return plain(self.model).base_model
 
 
 class GraniteSpeech5CTCModel(FilterbankFeatures, CTCModel):
@@ -136,10 +125,6 @@ class GraniteSpeech5CTCModel(FilterbankFeatures, CTCModel):
         super().__init__(model, processor)
         self.n_mel_bins = int(self.feature_extractor.num_mel_bins)
         self.frame_rate = self.sampling_rate / self.feature_extractor.hop_length
-
-    @property
-    def encoder(self) -> Any:
-        return plain(self.model).encoder
 
     @property
     def is_mean_zero(self) -> bool:

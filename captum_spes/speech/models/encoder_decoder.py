@@ -6,7 +6,7 @@ import copy
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from captum_spes.speech.models.attention import AlignedByAttention, attention_reader, head_mean
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import token_ids
-from captum_spes.speech.models.huggingface import HuggingFaceAdapter
+from captum_spes.speech.models.huggingface import HuggingFaceAdapter, scaled
 
 
 class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
@@ -144,22 +144,9 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
     def n_frames(self, features: Tensor) -> int:
         """Frames of features in the model's layout, padding included."""
 
-    @contextmanager
-    def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
-        owner = threading.get_ident()
-
-        def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
-            # Another thread may explain with the same model: its passes are not ours.
-            if threading.get_ident() != owner:
-                return embeddings
-            return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
-
-        embedding = self.model.get_decoder().get_input_embeddings()
-        handle = embedding.register_forward_hook(scale)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:
+        """See ``ReadsPreviousTokens``."""
+        return scaled(self.model.get_decoder().get_input_embeddings(), keep)
 
     @contextmanager
     def remembered_states(self) -> Iterator[list[Tensor]]:

@@ -343,6 +343,25 @@ class HuggingFaceAdapter(ABC):
         return str(self.tokenizer.decode(kept)).strip()
 
 
+@contextmanager
+def scaled(embedding: Any, keep: Tensor) -> Iterator[None]:
+    """Multiply what a layer of embeddings gives by ``keep``, ``(batch, tokens)``, inside the
+    context, in this thread."""
+    owner = threading.get_ident()
+
+    def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
+        # Another thread may explain with the same model: its passes are not ours.
+        if threading.get_ident() != owner:
+            return embeddings
+        return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
+
+    handle = embedding.register_forward_hook(scale)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def check_generation(gen_args: Mapping[str, Any]) -> None:
     """Raise at arguments of generation that an explanation cannot do with."""
     reasons = {

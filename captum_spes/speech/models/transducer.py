@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from captum_spes.errors import ArgumentError
 from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import Parts, plain
 from captum_spes.speech.models.frame_by_frame import FrameByFrameModel
+from captum_spes.speech.models.huggingface import scaled
 from captum_spes.speech.models.parakeet_features import ParakeetFeatures
 
 # States of the encoder whose joint outputs with all tokens are computed at a time.
@@ -83,21 +83,9 @@ class ParakeetRNNTModel(ParakeetFeatures, FrameByFrameModel):
         logits: Tensor = self._own.joint.head(hidden)[..., : self.model.config.vocab_size]
         return logits.float()
 
-    @contextmanager
-    def keep_previous_tokens(self, keep: Tensor) -> Iterator[None]:
-        owner = threading.get_ident()
-
-        def scale(module: Any, args: Any, embeddings: Tensor) -> Tensor:
-            # Another thread may explain with the same model: its passes are not ours.
-            if threading.get_ident() != owner:
-                return embeddings
-            return embeddings * keep[..., None].to(embeddings.device, embeddings.dtype)
-
-        handle = self._own.decoder.embedding.register_forward_hook(scale)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def keep_previous_tokens(self, keep: Tensor) -> AbstractContextManager[None]:
+        """See ``ReadsPreviousTokens``."""
+        return scaled(self._own.decoder.embedding, keep)
 
     # Targets ---------------------------------------------------------------------------
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from captum_spes.speech.models.compatibility import Parts, plain
+from captum_spes.speech.models.compatibility import Parts
 from captum_spes.speech.models.ctc import CTCModel
 from captum_spes.speech.models.waveform import WaveformFeatures
 
@@ -27,12 +25,9 @@ class Wav2Vec2Model(WaveformFeatures, CTCModel):
 
     parts = parts_of("Wav2Vec2ForCTC")
     checkpoint = "facebook/wav2vec2-base-960h"
+    encoder_name = "base_model"
     input_name = "input_values"
     head_name = "lm_head"
-
-    @property
-    def encoder(self) -> Any:
-        return plain(self.model).base_model
 
 
 class HubertModel(Wav2Vec2Model):

@@ -23,6 +23,7 @@ from captum_spes.speech.models import ReadsPreviousTokens, WritesInFrames, adapt
 from captum_spes.speech.models.ctc import best_alignment, collapsed
 from captum_spes.speech.models.transducer import best_way
 from captum_spes.speech.models.waveform import Transform
+from captum_spes.speech.removals import measure_removals
 from tests.speech.frame_families import CTC_FAMILIES, OF_SAMPLES, TRANSDUCERS, make_frame_family
 
 QUICK = {
@@ -211,7 +212,7 @@ class TestTargets:
             best = max(paths, key=lambda p: sum(float(scores[t, k]) for t, k in enumerate(p)))
             assert best_alignment(scores, ids, 0) == list(best)
 
-    @pytest.mark.parametrize("durations", [(0, 1), (0, 1, 2), (1, 3)])
+    @pytest.mark.parametrize("durations", [(0, 1), (0, 1, 2), (1, 3), (2, 0)])
     def test_viterbi_of_transducers_is_the_best_of_all_ways(self, durations):
         rng = np.random.default_rng(0)
         for n_tokens in (1, 2, 3):
@@ -367,6 +368,45 @@ class TestExplanations:
         again = SpeechToTextAttributionResult.load(tmp_path / "result.npz")
         assert torch.equal(again.spectrogram_attr, result.spectrogram_attr)
         assert again.parameters["sequence"] == result.parameters["sequence"]
+
+    def test_how_sure_it_was(self, ctc, audio):
+        """Of a run of frames where the token is likeliest."""
+        speech = ctc.from_audio(audio)
+        target = ctc.force(speech, "a cat", {})
+        with torch.no_grad():
+            states = ctc.emissions(states_of(ctc, speech))
+            probabilities = ctc.output_layer(states)[0].softmax(-1)
+        explainer = SpeechToTextAttribution(SPES(ctc.model), ctc.processor)
+        result = explainer.attribute(audio, **{**QUICK, "target": "a cat"})
+        expected = [
+            probabilities[list(run), token].max()
+            for run, token in zip(target.frames, target.ids.tolist(), strict=True)
+        ]
+        assert torch.allclose(result.probabilities, torch.stack(expected), atol=1e-5)
+
+    def test_removals_are_means_over_frames(self, ctc, audio):
+        speech = ctc.from_audio(audio)
+        target = ctc.force(speech, "a cat", {})
+        removed = ctc.removed_value(speech, "mean")
+        with ctc.evaluation_mode():
+            found = measure_removals(ctc, speech, target, removed, 3)
+        mask = found.masks[1]
+        copy = torch.where(mask[:, None], removed, speech.spectrogram)
+        with torch.no_grad():
+            whole, less = (
+                ctc.output_layer(ctc.emissions(ctc.encode(speech, own[None])))[0].log_softmax(-1)
+                for own in (speech.spectrogram, copy)
+            )
+        for row, (run, token) in enumerate(zip(target.frames, target.ids.tolist(), strict=True)):
+            frames = list(run)
+            loss = (whole - less)[frames, token].mean().item()
+            assert found.losses[1, row].item() == pytest.approx(loss, abs=1e-4)
+
+    def test_own_output_is_all_right(self, ctc, audio):
+        explainer = SpeechToTextAttribution(SPES(ctc.model), ctc.processor)
+        result = explainer.attribute(audio, **{**QUICK, "target": None})
+        example = {"audio": audio, "reference": "the cat", "attribution": result}
+        assert deletion_curve(explainer, [example], step=0.5, metric="token_accuracy").y[0] == 100
 
     def test_own_output(self, family, audio):
         model, processor = family
@@ -565,6 +605,14 @@ class TestWaveform:
             [speech.magnitudes[:75], speech.magnitudes[126:]]
         )
         assert far.abs().max() < 1e-3
+
+    def test_the_mean_is_that_of_each_frequency(self, hearing, samples):
+        """And not one loudness for all that a mel bin owns."""
+        speech = hearing.from_audio(samples)
+        picture = hearing.removed_value(speech, "mean").expand_as(speech.spectrogram)
+        change = (speech.magnitudes.mean(0) - speech.magnitudes) * speech.phases
+        expected = speech.samples + hearing.transform.backward(change[None], len(samples))[0]
+        assert torch.allclose(self.heard(hearing, speech, picture), expected, atol=1e-5)
 
     def test_no_click(self, hearing):
         """A tone that is removed for a while fades out and in."""

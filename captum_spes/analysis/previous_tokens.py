@@ -202,12 +202,8 @@ def _dependences(
 
 def _n_prompt(result: SpeechToTextAttributionResult) -> int:
     """Previous tokens that were there before the output; none for most speech LLMs."""
-    sequence = result.parameters.get("sequence")
-    if sequence is None:  # a file of an earlier version
-        return len(result.previous_tokens) - len(result.output_tokens) + 1
-    previous = sequence["previous"]
-    places = range(len(sequence["ids"]) - 1) if previous is None else previous
-    return sum(place < sequence["explained"][0] for place in places)
+    rows = result.previous_rows()
+    return next((place for place, row in enumerate(rows) if row is not None), len(rows))
 
 
 def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:

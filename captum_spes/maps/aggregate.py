@@ -41,6 +41,7 @@ def span_mean(
     spectrogram_attr: Tensor,
     token_attr: Tensor | None,
     spans: Sequence[Sequence[int]],
+    previous_spans: Sequence[Sequence[int]] | None = None,
 ) -> Maps:
     r"""
     Average the maps of the tokens of each span, for example of each word
@@ -53,9 +54,14 @@ def span_mean(
                     span only the tokens before its first token are valid: those inside it
                     do not explain it.
         spans (sequence of sequence of int): Token indices of each span, none empty.
+        previous_spans (sequence of sequence of int, optional): Indices of previous tokens whose
+                    columns are averaged, too. A span of which one token is not before the
+                    explained one is invalid.
+                    Default: None, a column for each previous token
 
     Returns:
-        *Maps* of shapes ``(spans, time, freq)`` and ``(spans, previous tokens)``.
+        *Maps* of shapes ``(spans, time, freq)`` and ``(spans, previous tokens)``, or
+        ``(spans, previous spans)``.
 
     Raises:
         ArgumentError: a span is empty or holds an index out of range.
@@ -68,21 +74,33 @@ def span_mean(
                 [[2.]]])
     """
     check_maps(spectrogram_attr, token_attr)
-    n_tokens = len(spectrogram_attr)
-    spans = [
-        [
-            whole_number("one of the token indices", index, 0)
-            for index in several("each of spans", span, "a sequence of token indices")
-        ]
-        for span in several("spans", spans, "a sequence of sequences of token indices")
-    ]
-    for span in spans:
-        if not span or max(span) >= n_tokens:
-            raise ArgumentError(f"every span needs token indices in [0, {n_tokens}), got {span}.")
-    if not spans:
-        tokens = None if token_attr is None else token_attr[:0]
-        return Maps(spectrogram_attr[:0], tokens)
-    spectrogram = torch.stack([spectrogram_attr[list(span)].mean(0) for span in spans])
+    rows = _spans("spans", spans, len(spectrogram_attr))
+    spectrogram = _means(spectrogram_attr, rows)
     if token_attr is None:
         return Maps(spectrogram, None)
-    return Maps(spectrogram, torch.stack([token_attr[list(s)].mean(0) for s in spans]))
+    tokens = _means(token_attr, rows)
+    if previous_spans is not None:
+        columns = _spans("previous_spans", previous_spans, token_attr.shape[1])
+        tokens = _means(tokens.T, columns).T.contiguous()
+    return Maps(spectrogram, tokens)
+
+
+def _spans(name: str, spans: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """Spans as lists, checked: each holds indices of ``count`` tokens."""
+    checked = [
+        [
+            whole_number("one of the token indices", index, 0)
+            for index in several(f"each of {name}", span, "a sequence of token indices")
+        ]
+        for span in several(name, spans, "a sequence of sequences of token indices")
+    ]
+    for span in checked:
+        if not span or max(span) >= count:
+            raise ArgumentError(
+                f"every one of {name} needs token indices in [0, {count}), got {span}."
+            )
+    return checked
+
+
+def _means(values: Tensor, spans: list[list[int]]) -> Tensor:
+    return torch.stack([values[span].mean(0) for span in spans]) if spans else values[:0]

@@ -100,6 +100,7 @@ def token_figure(
     columns: Sequence[str],
     *,
     label: str,
+    of_rows: str = "explained token",
     of_columns: str = "previous token",
 ) -> Figure:
     """Draw explained tokens against previous tokens, or others; invalid cells stay empty.
@@ -117,7 +118,7 @@ def token_figure(
     axes.set_xticks(places, names, rotation=90, parse_math=False)
     axes.set_xlabel(f"{of_columns}{note}")
     axes.set_yticks(row_places, row_names, parse_math=False)
-    axes.set_ylabel(f"explained token{row_note}")
+    axes.set_ylabel(f"{of_rows}{row_note}")
     figure.colorbar(image, ax=axes, label=label)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
+from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
 from captum_spes.speech.settings import Settings
@@ -174,6 +175,84 @@ class SpeechToTextAttributionResult:
             >>> maps_of_first_word = result.word_attr().spectrogram_attr[0]
         """
         return span_mean(*self.normalized(), [word.token_indices for word in self.words])
+
+    def phrase_attr(
+        self,
+        words: str | Sequence[str] | None = None,
+        previous: str = "words",
+        *,
+        normalized: bool = True,
+    ) -> PhraseMaps:
+        r"""
+        Average the maps over the tokens of each phrase, and the columns of previous tokens over
+        the words that they spell (arXiv 2411.01710, section 8.1).
+
+        Args:
+
+            words (str or sequence of str, optional): Words or phrases of the output. Case and
+                        punctuation do not matter, and every occurrence has a row of its own.
+                        Default: None, each of ``words``, punctuation included
+            previous (str, optional): What the columns are: "words", of which tokens of the prompt
+                        and special tokens are none and stay columns of their own, or "tokens".
+                        Default: "words"
+            normalized (bool, optional): Whether to normalise the maps of each token first.
+                        Default: True
+
+        Returns:
+            *PhraseMaps*: ``spectrogram_attr`` ``(P, time, freq)``; ``token_attr`` ``(P, columns)``,
+            NaN where a column is not before the phrase, or None; ``phrases`` and
+            ``token_indices`` of the rows; ``previous``, what the columns are.
+
+        Raises:
+            ArgumentError: the output does not hold a phrase, or ``previous`` is something else.
+            ArgumentTypeError: ``words`` are no texts.
+
+        Examples::
+
+            >>> maps = result.phrase_attr("The cat")
+            >>> maps.phrases, maps.token_indices
+            (['The cat'], [(0, 1, 2, 3, 4, 5, 6, 7)])
+            >>> result.phrase_attr().previous
+            ['<|startoftranscript|>', '<|notimestamps|>', 'the', 'cat']
+        """
+        truth("normalized", normalized)
+        if previous not in ("words", "tokens"):
+            raise ArgumentError(f"previous must be 'words' or 'tokens', got {previous!r}.")
+        spelled = [(word.word, word.token_indices) for word in self.words]
+        rows = spelled if words is None else phrase_tokens(words, spelled)
+        by_word = spelled if previous == "words" else []
+        columns = previous_columns(self.previous_tokens, self.previous_rows(), by_word)
+        maps = self.normalized() if normalized else Maps(self.spectrogram_attr, self.token_attr)
+        token_indices = [tokens for _, tokens in rows]
+        return PhraseMaps(
+            *span_mean(*maps, token_indices, [places for _, places in columns]),
+            phrases=[phrase for phrase, _ in rows],
+            token_indices=token_indices,
+            previous=[label for label, _ in columns],
+        )
+
+    def previous_rows(self) -> list[int | None]:
+        r"""
+        Which of the explained tokens each previous token is.
+
+        Returns:
+            *list*: of each of ``previous_tokens`` the index into ``output_tokens``; None for the
+            prompt, and for others that were not explained, such as timestamps.
+
+        Examples::
+
+            >>> result.previous_rows()[:4]  # two of the prompt first
+            [None, None, 0, 1]
+        """
+        sequence = self.parameters.get("sequence")
+        if sequence is None:  # a file of an earlier version
+            n_previous = len(self.previous_tokens)
+            first = n_previous - len(self.output_tokens) + 1
+            return [place - first if place >= first else None for place in range(n_previous)]
+        row_at = {place: row for row, place in enumerate(sequence["explained"])}
+        previous = sequence["previous"]
+        places = range(len(sequence["ids"]) - 1) if previous is None else previous
+        return [row_at.get(place) for place in places]
 
     def speech_share(self) -> Tensor:
         r"""
@@ -373,7 +452,7 @@ class SpeechToTextAttributionResult:
 
         return math.ceil(len(self.output_tokens) / MOST_MAPS)
 
-    def plot_token_attr(self, *, normalized: bool = True) -> Figure:
+    def plot_token_attr(self, *, normalized: bool = True, by: str = "tokens") -> Figure:
         r"""
         Draw how much each token rested on each previous token.
 
@@ -381,13 +460,16 @@ class SpeechToTextAttributionResult:
 
             normalized (bool, optional): Whether to draw normalised values.
                         Default: True
+            by (str, optional): "tokens", or "words" for rows and columns as
+                        :meth:`phrase_attr` gives them.
+                        Default: "tokens"
 
         Returns:
             *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
             tokens as columns, a colour bar. Of more than 60 tokens not all are named.
 
         Raises:
-            ArgumentError: the result has no attributions of previous tokens.
+            ArgumentError: the result has no attributions of previous tokens, or no words.
 
         Examples::
 
@@ -396,18 +478,26 @@ class SpeechToTextAttributionResult:
         from captum_spes.plotting.spectrograms import token_figure
 
         truth("normalized", normalized)
-        matrix = self.token_attr
+        if by not in ("tokens", "words"):
+            raise ArgumentError(f"by must be 'tokens' or 'words', got {by!r}.")
+        matrix, rows, columns = self.token_attr, self.output_tokens, self.previous_tokens
         if matrix is None:
             raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
-        if normalized:
+        if by == "words":
+            if not self.words:
+                raise ArgumentError("the output has no words to draw by.")
+            _, matrix, rows, _, columns = self.phrase_attr(normalized=normalized)
+        elif normalized:
             # In parts, as maps of many tokens are large.
-            rows = [self._normalized(part).token_attr for part in _parts(len(matrix))]
-            matrix = torch.cat([row for row in rows if row is not None])
+            drawn = [self._normalized(part).token_attr for part in _parts(len(matrix))]
+            matrix = torch.cat([part for part in drawn if part is not None])
+        assert matrix is not None
         return token_figure(
             matrix,
-            [_visible(token) for token in self.output_tokens],
-            [_visible(token) for token in self.previous_tokens],
+            [_visible(row) for row in rows],
+            [_visible(column) for column in columns],
             label="saliency (normalised)" if normalized else "saliency (raw)",
+            of_rows=f"explained {by[:-1]}",
         )
 
     def plot_instruction_attr(self) -> Figure:

@@ -173,7 +173,9 @@ def _texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
         _need_list("runners_up", runners_up, str)
         _need_length("runners_up", runners_up, n_ids, "output_ids")
     found["runners_up"] = runners_up
-    _check_parameters(found["parameters"], n_tokens, n_ids, len(found["words"]))
+    _check_parameters(found["parameters"], n_tokens, len(found["words"]))
+    if "sequence" in found["parameters"]:
+        _check_sequence(found["parameters"]["sequence"], n_ids, len(found["previous_ids"]))
     found["settings"] = _settings(metadata)
     return found
 
@@ -232,19 +234,15 @@ def _words(words: Any, n_tokens: int) -> list[dict[str, Any]]:
     return checked
 
 
-def _check_parameters(
-    parameters: Mapping[str, Any], n_tokens: int, n_ids: int, n_words: int
-) -> None:
+def _check_parameters(parameters: Mapping[str, Any], n_tokens: int, n_words: int) -> None:
     """What is read back of the parameters; the rest is for people."""
     levels = parameters.get("patches_per_level", [])
     _need_list("patches_per_level", levels, int)
-    if "sequence" in parameters:
-        _check_sequence(parameters["sequence"], n_ids)
     if "reliability" in parameters:
         _check_reliability(parameters, n_tokens, n_words)
 
 
-def _check_sequence(sequence: Any, n_ids: int) -> None:
+def _check_sequence(sequence: Any, n_ids: int, n_previous: int) -> None:
     _need(isinstance(sequence, dict), "sequence must be an object")
     ids, explained = (_field(sequence, name, "sequence") for name in ("ids", "explained"))
     previous, instruction = (
@@ -257,6 +255,8 @@ def _check_sequence(sequence: Any, n_ids: int) -> None:
     for name, positions in (("previous", previous), ("instruction", instruction)):
         if positions is not None or name != "previous":
             _need_rows(f"{name} of sequence", positions, len(ids))
+    read = ids[:-1] if previous is None else previous
+    _need_length("previous of sequence", read, n_previous, "previous_ids")
     frames = sequence.get("frames", [])  # earlier versions had none
     _need(isinstance(frames, list), "frames of sequence must be a list")
     if frames:

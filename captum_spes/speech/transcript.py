@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number
-from captum_spes.maps.words import is_unspaced, split_unspaced
+from captum_spes.errors import ArgumentError, real_number
+from captum_spes.speech.finding import find_phrase
 from captum_spes.speech.models import TargetSequence
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -121,28 +117,9 @@ class Transcript:
             Traceback (most recent call last):
             captum_spes.errors.ArgumentError: the transcript does not hold 'no such word'...
         """
-        if not isinstance(phrase, str):
-            raise ArgumentTypeError(f"the words to find must be a text, got {phrase!r}.")
-        wanted = _units(phrase)
-        if not wanted:
-            raise ArgumentError(f"there is no word to find in {phrase!r}.")
         words = self.words
-        units = [(unit, i) for i, word in enumerate(words) for unit in _units(word.word)]
-        spelled = [unit for unit, _ in units]
-        spans = dict.fromkeys(
-            (units[start][1], units[start + len(wanted) - 1][1])
-            for start in range(len(units) - len(wanted) + 1)
-            if spelled[start : start + len(wanted)] == wanted
-            and _is_border(units, start)
-            and _is_border(units, start + len(wanted))
-        )
-        found = [tuple(words[first : last + 1]) for first, last in spans]
-        if not found:
-            forms = {_plain(word.word) for word in words}
-            near = get_close_matches(_plain(phrase.split()[0]), sorted(forms), _SHOWN, 0.5)
-            hint = f"; it holds {', '.join(near)}" if near else ""
-            raise ArgumentError(f"the transcript does not hold {phrase!r}{hint}.")
-        return found
+        spans = find_phrase(phrase, [word.word for word in words], "the transcript")
+        return [tuple(words[first : last + 1]) for first, last in spans]
 
     def between(self, start: float, end: float) -> list[TranscriptWord]:
         r"""
@@ -181,28 +158,6 @@ class Transcript:
                 f"{self.seconds:.1f} s."
             )
         return found
-
-
-def _plain(word: str) -> str:
-    """A word without case and the punctuation around it."""
-    text = unicodedata.normalize("NFKC", word).casefold()
-    kept = [i for i, c in enumerate(text) if unicodedata.category(c)[0] in "LNM"]
-    return text[kept[0] : kept[-1] + 1] if kept else ""
-
-
-def _units(text: str) -> list[str]:
-    """What stays together however a text is divided into words: runs of letters and digits, and
-    each character of scripts without spaces."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    runs = "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in text).split()
-    return [unit for run in runs for unit in split_unspaced(run)]
-
-
-def _is_border(units: Sequence[tuple[str, int]], place: int) -> bool:
-    """Whether a word may begin or end before a unit: *don* is no word of *don't*."""
-    if place in (0, len(units)) or units[place - 1][1] != units[place][1]:
-        return True
-    return is_unspaced(units[place - 1][0][0]) or is_unspaced(units[place][0][0])
 
 
 def rows_of(words: Sequence[TranscriptWord], window: int) -> set[int]:

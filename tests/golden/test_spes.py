@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from captum_spes import SPES, KLDivergenceForward, TokenProbabilityForward, slic_feature_mask
+from captum_spes import (
+    SPES,
+    KLDivergenceForward,
+    SpeechToTextAttributionResult,
+    TokenProbabilityForward,
+    Word,
+    slic_feature_mask,
+)
 from captum_spes.maps import (
     Band,
     band_mean,
@@ -29,6 +36,34 @@ def causal(maps):
     maps = maps.reshape(maps.shape[:2]).clone()
     maps[torch.ones_like(maps).triu(1).bool()] = torch.nan
     return maps
+
+
+def golden_result(spectrogram_attr, token_attr, fed):
+    """A result whose maps are golden ones, of the tokens that were fed."""
+    tokens = [token.replace("▁", " ") for token in (*fed[1:], fed[0])]
+    words = [Word(word, tuple(rows)) for word, rows in group_words(tokens[:-1])]
+    ids = list(range(len(tokens)))
+    n_frames, n_bins = spectrogram_attr.shape[1:]
+    cells = torch.zeros(n_frames, n_bins)
+    return SpeechToTextAttributionResult(
+        output_tokens=tokens,
+        previous_tokens=[token.replace("▁", " ") for token in fed],
+        spectrogram=cells,
+        removed=cells,
+        feature_masks=cells[None].long(),
+        spectrogram_attr=spectrogram_attr,
+        token_attr=causal(token_attr),
+        frame_times=torch.arange(n_frames) / 100,
+        mel_frequencies=torch.arange(n_bins) * 100.0,
+        words=words,
+        text="".join(tokens[:-1]).strip(),
+        output_ids=ids,
+        previous_ids=ids,
+        seconds=0.1,
+        seed=0,
+        method="golden",
+        model_id="golden",
+    )
 
 
 def close(actual, expected, atol, rtol=0.0):
@@ -300,6 +335,37 @@ class TestAggregation:
         found = span_mean(arrays[f"{case}_spec"], causal(arrays[f"{case}_tok"]), spans)
         close(found.spectrogram_attr, arrays[f"{case}_{kind}_spec"], 1e-6)
         close(torch.nan_to_num(found.token_attr), arrays[f"{case}_{kind}_tok"], 1e-6)
+
+    @pytest.mark.parametrize("case", ["0", "1", "2"])
+    def test_columns_by_word(self, golden, case):
+        arrays, texts = golden("aggregation.npz"), golden("aggregation.json")[case]
+        fed = [list(range(a, b + 1)) for a, b in texts["word_indices"]]
+        written = [[place - 1 for place in span] for span in fed[1:]]
+        spans = [*written, [len(texts["tgt_text"]) - 1]]
+        found = span_mean(arrays[f"{case}_spec"], causal(arrays[f"{case}_tok"]), spans, fed)
+        close(found.spectrogram_attr, arrays[f"{case}_phrase_and_word_spec"], 1e-6)
+        close(torch.nan_to_num(found.token_attr), arrays[f"{case}_phrase_and_word_tok"], 1e-6)
+
+    @pytest.mark.parametrize("case", ["0", "1"])
+    @pytest.mark.parametrize("previous", ["words", "tokens"])
+    def test_rows_and_columns_of_a_result(self, golden, case, previous):
+        """All golden rows but the last, the end of sentence, which is no word."""
+        arrays, texts = golden("aggregation.npz"), golden("aggregation.json")[case]
+        result = golden_result(arrays[f"{case}_spec"], arrays[f"{case}_tok"], texts["tgt_text"])
+        found = result.phrase_attr(previous=previous, normalized=False)
+        assert found.phrases == texts["words"][1:]
+        kind = f"{case}_phrase_and_{previous[:-1]}"
+        close(found.spectrogram_attr, arrays[f"{kind}_spec"][:-1], 1e-6)
+        close(torch.nan_to_num(found.token_attr), arrays[f"{kind}_tok"][:-1], 1e-6)
+        if previous == "words":
+            assert found.previous == texts["words"]
+
+    def test_a_phrase_of_a_result(self, golden):
+        arrays, texts = golden("aggregation.npz"), golden("aggregation.json")["0"]
+        result = golden_result(arrays["0_spec"], arrays["0_tok"], texts["tgt_text"])
+        found = result.phrase_attr("so what", previous="tokens", normalized=False)
+        close(found.spectrogram_attr, arrays["0_custom_noeos_spec"][:1], 1e-6)
+        close(torch.nan_to_num(found.token_attr), arrays["0_custom_noeos_tok"][:1], 1e-6)
 
     @pytest.mark.parametrize("case", ["0", "1"])
     def test_words(self, golden, case):

@@ -48,8 +48,8 @@ ARRAYS = {
     "instruction_attr": _Array(("tokens", "instruction tokens"), is_optional=True),
     "frame_times": _Array(("frames",)),
     "mel_frequencies": _Array(("mel bins",)),
-    "probabilities": _Array(("output ids",), is_optional=True),
-    "ranks": _Array(("output ids",), "i", is_optional=True),
+    "probabilities": _Array(("probable units",), is_optional=True),
+    "ranks": _Array(("probable units",), "i", is_optional=True),
 }
 
 
@@ -96,8 +96,14 @@ def _lengths(texts: Mapping[str, Any]) -> dict[str, int]:
         "tokens": len(texts["output_tokens"]),
         "previous tokens": len(texts["previous_tokens"]),
         "instruction tokens": len(texts["instruction_tokens"]),
-        "output ids": len(texts["output_ids"]),
+        "probable units": _n_probable(texts),
     }
+
+
+def _n_probable(texts: Mapping[str, Any]) -> int:
+    """How many probabilities there are: one of each id, or one of a word beside its foil."""
+    is_contrast = "contrast" in texts["parameters"]
+    return len(texts["output_tokens"] if is_contrast else texts["output_ids"])
 
 
 def _arrays(archive: Archive, lengths: dict[str, int]) -> dict[str, Tensor | None]:
@@ -160,8 +166,8 @@ def _texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
     n_tokens, n_ids = len(found["output_tokens"]), len(found["output_ids"])
     _need(n_tokens > 0, "output_tokens must not be empty")
     found["words"] = _words(_field(metadata, "words"), n_tokens)
-    # Units of a score of one's own are not the tokens, and spell no words.
-    if found["words"]:
+    # Units of a score of one's own are not the tokens, and spell no words, but for a contrast's.
+    if found["words"] and "contrast" not in found["parameters"]:
         _need_length("output_ids", found["output_ids"], n_tokens, "output_tokens")
     _need_length(
         "previous_ids", found["previous_ids"], len(found["previous_tokens"]), "previous_tokens"
@@ -171,7 +177,7 @@ def _texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
     runners_up = metadata.get("runners_up")
     if runners_up is not None:
         _need_list("runners_up", runners_up, str)
-        _need_length("runners_up", runners_up, n_ids, "output_ids")
+        _need(len(runners_up) == _n_probable(found), f"runners_up has {len(runners_up)} entries")
     found["runners_up"] = runners_up
     _check_parameters(found["parameters"], n_tokens, len(found["words"]))
     if "sequence" in found["parameters"]:
@@ -240,6 +246,8 @@ def _check_parameters(parameters: Mapping[str, Any], n_tokens: int, n_words: int
     _need_list("patches_per_level", levels, int)
     if "reliability" in parameters:
         _check_reliability(parameters, n_tokens, n_words)
+    if "contrast" in parameters:
+        _check_contrast(parameters["contrast"], n_tokens)
 
 
 def _check_sequence(sequence: Any, n_ids: int, n_previous: int) -> None:
@@ -264,6 +272,16 @@ def _check_sequence(sequence: Any, n_ids: int, n_previous: int) -> None:
     for run in frames:
         _need_list("frames of a token", run, int)
         _need(bool(run) and min(run) >= 0, "each token needs frames of its own")
+
+
+def _check_contrast(contrast: Any, n_tokens: int) -> None:
+    _need(isinstance(contrast, dict), "contrast must be an object")
+    for name in ("word", "foil", "score"):
+        _need(isinstance(_field(contrast, name, "contrast"), str), f"{name} must be a text")
+    for name in ("probability", "foil_probability"):  # earlier versions had none
+        value = contrast.get(name)
+        _need(value is None or (_is_finite(value) and 0 <= value <= 1), f"{name} must be in [0, 1]")
+    _need(n_tokens == 1, f"a contrast has one row, not {n_tokens}")
 
 
 def _check_reliability(parameters: Mapping[str, Any], n_tokens: int, n_words: int) -> None:

@@ -1,6 +1,6 @@
 """Scores of perturbations, as forward functions for Captum's methods."""
 
-from captum_spes.forward.contrast import contrastive_score, word_probability
+from captum_spes.forward.contrast import Contrast, contrastive_score
 from captum_spes.forward.ctc import CTC
 from captum_spes.forward.frames import OverFrames, mean_by_token
 from captum_spes.forward.kl_divergence import KLDivergenceForward
@@ -16,11 +16,13 @@ from captum_spes.forward.scores import (
     score_name,
 )
 from captum_spes.forward.token_probability import TokenProbabilityForward
+from captum_spes.forward.word_probability import word_probability
 
 __all__ = [
     "CTC",
     "KL",
     "SCORES",
+    "Contrast",
     "KLDivergenceForward",
     "OverFrames",
     "Score",

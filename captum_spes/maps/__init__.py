@@ -6,6 +6,7 @@ from captum_spes.maps.normalize import Maps, paired_min_max, standardize
 from captum_spes.maps.peaks import Peak, is_constant, strongest_span
 from captum_spes.maps.spans import frames_within, time_mean
 from captum_spes.maps.words import (
+    begins_word,
     group_words,
     is_unspaced,
     join_inner_punctuation,
@@ -17,6 +18,7 @@ __all__ = [
     "Maps",
     "Peak",
     "band_mean",
+    "begins_word",
     "frames_within",
     "frequency_bands",
     "group_words",

@@ -109,6 +109,33 @@ def join_inner_punctuation(
     return joined
 
 
+def begins_word(token: str) -> bool:
+    r"""
+    Whether a token begins a word where it stands, or ends the one before it: it starts with the
+    tokenizer's mark for a space, with punctuation, or with a character of a script without spaces.
+    An apostrophe does not (*'s*).
+
+    Args:
+
+        token (str): As the tokenizer shows it.
+
+    Returns:
+        *bool*
+
+    Examples::
+
+        >>> [begins_word(token) for token in ("▁next", "step", ",", "'s", "我")]
+        [True, False, True, False, True]
+    """
+    instance_of("token", token, str, "a text")
+    if token.startswith((*_WORD_STARTS, "\n", "\t")):
+        return True
+    first = token[:1]
+    if not first or first in _INSIDE_WORDS:
+        return False
+    return _is_punctuation(first) or (is_unspaced(first) and not _is_mark(first))
+
+
 def split_unspaced(word: str) -> list[str]:
     r"""
     Split a word between the characters of scripts without spaces; others stay together.

@@ -25,13 +25,14 @@ from captum_spes.errors import (
     warn_caller,
     whole_number,
 )
-from captum_spes.forward import Score
+from captum_spes.forward import Contrast, Score
 from captum_spes.io.samples import read_samples
+from captum_spes.speech.alternatives import Alternative, alternatives_of
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.checking import Checker, report_of, windows_to_check
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.explanation import Explanation, Request
-from captum_spes.speech.inputs import Audio, check_removed_value
+from captum_spes.speech.inputs import Audio, check_removed_value, read_speech
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
 from captum_spes.speech.parts import Time, asked_parts, explain_parts
@@ -140,6 +141,7 @@ class SpeechToTextAttribution:
         feature_mask: str | FeatureMaskLevels | Unset = UNSET,
         n_patches: int | Sequence[int] | Unset | None = UNSET,
         score: str | Score | Unset | None = UNSET,
+        contrast: Contrast | None = None,
         estimator: Estimator | Unset = UNSET,
         design: MaskDesign | Unset | None = UNSET,
         perturb_jointly: bool | Unset = UNSET,
@@ -171,6 +173,11 @@ class SpeechToTextAttribution:
                         Default: None, :meth:`Settings.paper`, or for ``SPES.efficient(model)``
                         :meth:`Settings.efficient`
             scheme (str, optional): "paper" or "efficient", a shorthand for these two settings.
+                        Default: None
+            contrast (Contrast, optional): Explain one word beside what could stand in its place,
+                        ``Contrast("doctor", "actor")``: ``score`` by a shorter name. The result
+                        has one row; positive is what moves the model to the foil when it is
+                        removed. Of previous tokens those before the word can be removed.
                         Default: None
             return_partial (bool, optional): Whether Ctrl-C ends the sampling of the side
                         that is being perturbed and the samples so far are explained from,
@@ -210,12 +217,92 @@ class SpeechToTextAttribution:
         # By name, so that only the signature repeats the settings.
         given = locals()
         changes = {name: given[name] for name in _NAMES if given[name] is not UNSET}
+        changes |= _of_contrast(contrast, changes)
         settings = self._settings(settings, scheme, changes)
         request = Request(
             audio, sampling_rate, target, resolve_seed(seed), show_progress, return_partial
         )
         with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
             return Explanation(self.attr_method, self.adapter, request, settings).result()
+
+    def alternatives(
+        self,
+        audio: Audio,
+        word: str,
+        n: int = 5,
+        *,
+        sampling_rate: int = 16_000,
+        target: str | Sequence[int] | Tensor | None = None,
+        occurrence: int = 1,
+        gen_args: Mapping[str, Any] | None = None,
+        probability: str = "word_boundary",
+        seed: int | None = None,
+    ) -> list[Alternative]:
+        r"""
+        What else the model could have written in the place of a word: what to contrast it with.
+
+        The encoder runs once. A decoder is asked for the likeliest tokens in the place, and for
+        those that follow them, until another word begins; what comes before the word stays as it
+        is. A CTC model is searched in the frames from the end of the token before the word to the
+        start of the token after it.
+
+        Args:
+
+            audio, sampling_rate, target: As for :meth:`attribute`.
+            word (str): A word or phrase that the output holds. Case does not matter.
+            n (int, optional): How many alternatives.
+                        Default: 5
+            occurrence (int, optional): Which one, where the output holds the word several times.
+                        Default: 1
+            gen_args (dict, optional): Arguments of ``model.generate``.
+                        Default: None, the model's own
+            probability (str, optional): What the probability of a word of several tokens is; see
+                        :class:`captum_spes.forward.Contrast`.
+                        Default: "word_boundary"
+            seed (int, optional): Of the draws that ``gen_args`` may ask for; nothing else is drawn.
+                        Default: None, drawn from torch's global generator
+
+        Returns:
+            *list* of :class:`Alternative`, ``word`` and ``probability``, the likeliest first; fewer
+            where the model knows no more. Each is as many words as the one that stands there, in
+            scripts without spaces as many characters; the word itself, in another case or spelled
+            with other blanks or marks, is left out, and so is punctuation alone. The probability is
+            that by which a contrast scores the foil. Of a CTC model it is a share: with p the
+            probability of the whole output over all paths, with the word or with a candidate in its
+            place, p of this one divided by the sum of p over the word and all candidates that were
+            found, up to 32 (``n``, if that is more). Of a classifier they are the other classes.
+
+        Raises:
+            ArgumentError: the output does not hold the word, the model is a transducer, or what
+                :meth:`attribute` raises.
+            ArgumentTypeError: an argument has the wrong type.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> found = explainer.alternatives("speech.flac", "cat", n=3, target="the cat")
+            >>> len(found) <= 3 and all(other.word.lower() != "cat" for other in found)
+            True
+            >>> contrast = Contrast("cat", found[0].word)
+        """
+        asked = Contrast(word, occurrence=occurrence, probability=probability)
+        count = whole_number("n", n, 1)
+        own = Settings(gen_args={} if gen_args is None else gen_args).gen_args
+        if target is None:
+            require(self.adapter, Generates, "alternatives without target")
+        with (
+            torch.no_grad(),
+            ordinary_torch(self.adapter.device),
+            self.adapter.evaluation_mode(),
+            seeded_draws(resolve_seed(seed)),
+        ):
+            speech = read_speech(self.adapter, audio, sampling_rate)
+            if target is None:
+                sequence = self.adapter.generate(speech, own)
+            else:
+                sequence = self.adapter.force(speech, target, own)
+            states = self.adapter.encode(speech, speech.spectrogram[None])
+            return alternatives_of(self.adapter, speech, states, sequence, asked, own, count)
 
     def transcribe(
         self,
@@ -316,8 +403,8 @@ class SpeechToTextAttribution:
             on_result (Callable, optional): Called with each result as soon as it is there, to save
                         it for example.
                         Default: None
-            **changes (Any): Values to change in the settings, and ``scheme``, as for
-                        :meth:`attribute`.
+            **changes (Any): Values to change in the settings, and ``scheme`` and ``contrast``, as
+                        for :meth:`attribute`.
 
         Returns:
             *list* of :class:`SpeechToTextAttributionResult`, one for each window that holds what is
@@ -340,6 +427,7 @@ class SpeechToTextAttribution:
             True
         """
         scheme = changes.pop("scheme", None)
+        changes |= _of_contrast(changes.pop("contrast", None), changes)
         chosen = self._settings(settings, scheme, changes)
         samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
         drawn = resolve_seed(seed)
@@ -542,6 +630,17 @@ class SpeechToTextAttribution:
             )
         check_settings(self.attr_method, settings)
         return settings
+
+
+def _of_contrast(contrast: object, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A contrast as the score that it is."""
+    if contrast is None:
+        return {}
+    if not isinstance(contrast, Contrast):
+        raise ArgumentTypeError(f"contrast must be Contrast(word, foil), got {contrast!r}.")
+    if changes.get("score") is not None:
+        raise ArgumentError("contrast and score both say what is measured: give one of them.")
+    return {"score": contrast}
 
 
 def _was_stopped(result: SpeechToTextAttributionResult) -> bool:

@@ -39,6 +39,15 @@ class Certainty(NamedTuple):
             runners_up=adapter.token_strings(others.argmax(1)),
         )
 
+    @classmethod
+    def of_contrast(cls, word: float, foil: float, name: str) -> Certainty:
+        """Of a word beside its foil: which of both is the likelier."""
+        return cls(
+            probabilities=torch.tensor([word], dtype=torch.float64, device="cpu").exp().float(),
+            ranks=torch.tensor([1 + int(foil > word)], device="cpu"),
+            runners_up=[name],
+        )
+
 
 def _likeliest_rows(logits: Tensor, sequence: TargetSequence) -> list[int]:
     """Of each token the row of the logits in which it has the largest probability."""

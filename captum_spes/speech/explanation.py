@@ -12,13 +12,13 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.forward import KL, Score, TokenProbability, score_name
+from captum_spes.forward import KL, Contrast, Score, TokenProbability, score_name
 from captum_spes.io.provenance import versions
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
 from captum_spes.speech.ambient import check_differentiable
 from captum_spes.speech.certainty import Certainty
-from captum_spes.speech.frames import for_output, reads_all_frames
+from captum_spes.speech.frames import reads_all_frames
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models import (
@@ -30,6 +30,7 @@ from captum_spes.speech.models import (
     can,
     require,
 )
+from captum_spes.speech.outputs import Output, WordAndFoil
 from captum_spes.speech.patches import feature_masks
 from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.reliability import sampling_quality, warn_if_noise
@@ -67,32 +68,27 @@ class Task:
 
     Attributes:
         speech: the utterance.
-        sequence: what the model reads and writes.
+        output: what is explained of what the model writes.
         encoded: computes the encoder states of the intact utterance.
         removed: ``(time, freq)``, the values that removed cells get.
         masks: the patches of each level, ``(1, time, freq)``.
     """
 
     speech: SpeechInput
-    sequence: TargetSequence
+    output: Output
     encoded: Callable[[], Tensor]
     removed: Tensor
     masks: list[Tensor]
+
+    @property
+    def sequence(self) -> TargetSequence:
+        """What the model reads and writes."""
+        return self.output.sequence
 
     @cached_property
     def states(self) -> Tensor:
         """Encoder states of the intact utterance."""
         return self.encoded()
-
-    def spread(self, keep: Tensor, positions: Sequence[int]) -> Tensor:
-        """Extend ``keep`` from the ids at some positions to all that the decoder reads, of which
-        the others are always kept."""
-        length = len(self.sequence.ids) - 1
-        if len(positions) == length:
-            return keep
-        spread = keep.new_ones(len(keep), length)
-        spread[:, list(positions)] = keep
-        return spread
 
 
 class Sides(NamedTuple):
@@ -130,9 +126,10 @@ class Explanation:
         """Read the audio, let the model write, explain all sides."""
         self._check_abilities()
         task, run = self._task_and_run()
-        certainty = self._certainty(task, run)
+        pair = self._word_and_foil(task, run)
+        certainty = self._certainty(task, run) if pair is None else Certainty.of_contrast(*pair)
         sides = self._sides(task, run)
-        return self._result(task, run, certainty, sides)
+        return self._result(task, run, certainty, sides, pair)
 
     @property
     def _is_generated(self) -> bool:
@@ -148,6 +145,11 @@ class Explanation:
             raise ArgumentError(
                 "perturb_jointly=True removes parts of the audio and previous tokens together, and "
                 f"{type(self.adapter).__name__} reads no previous tokens: leave it out."
+            )
+        if isinstance(self.settings.score, Contrast) and isinstance(self.method, SpeechAttribution):
+            raise ArgumentError(
+                f"{self.method.get_name()} scores no output, so there is nothing to contrast: take "
+                "a method that perturbs or differentiates."
             )
         if reads_all_frames(self.settings.score):
             require(self.adapter, WritesInFrames, f"score={score_name(self.settings.score)!r}")
@@ -170,9 +172,9 @@ class Explanation:
             max_seconds=settings.max_seconds,
             n_patches=settings.n_patches,
         )
-        sequence = self._target(speech)
-        run = self._run(sequence)
-        return Task(speech, sequence, partial(self._states, speech, run), removed, masks), run
+        output = self._output(speech, self._target(speech))
+        run = self._run(output)
+        return Task(speech, output, partial(self._states, speech, run), removed, masks), run
 
     def _target(self, speech: SpeechInput) -> TargetSequence:
         if isinstance(self.request.target, TargetSequence):
@@ -186,17 +188,21 @@ class Explanation:
                 found = self.adapter.force(speech, self.request.target, self.settings.gen_args)
         return found
 
-    def _run(self, sequence: TargetSequence) -> Run:
-        settings = self.settings
-        runner = runner_of(self.method)
+    def _output(self, speech: SpeechInput, sequence: TargetSequence) -> Output:
+        runner, score = runner_of(self.method), self.settings.score
         differentiates = runner is not None and runner.differentiates
+        if isinstance(score, Contrast):
+            # The difference of two probabilities has no gradient where one of them is 1.
+            own = replace(score, score="log_ratio") if differentiates else score
+            return Output.of_contrast(self.adapter, own, speech, sequence, self.settings.gen_args)
         default: Score = TokenProbability(log=True) if differentiates else KL()
-        score, token_ids = for_output(
-            default if settings.score is None else settings.score, self.adapter, sequence
-        )
+        return Output.of(self.adapter, default if score is None else score, sequence)
+
+    def _run(self, output: Output) -> Run:
+        settings = self.settings
         return Run(
-            token_ids=token_ids,
-            score=score,
+            token_ids=output.token_ids,
+            score=output.score,
             seed=self.request.seed,
             device=self.adapter.device,
             output_layer=self.adapter.output_layer,
@@ -221,6 +227,14 @@ class Explanation:
         with torch.no_grad():
             hidden = run.in_precision(self.adapter.decode)(task.states, task.sequence)
         return Certainty.of(self.adapter, hidden, task.sequence)
+
+    def _word_and_foil(self, task: Task, run: Run) -> WordAndFoil | None:
+        output = task.output
+        if output.contrasted is None:
+            return None
+        with torch.no_grad():
+            hidden = run.in_precision(output.decode)(self.adapter, task.states)
+            return output.word_and_foil(self.adapter.output_layer(hidden))
 
     def _sides(self, task: Task, run: Run) -> Sides:
         """The maps, undefined where a previous token is not before the explained one."""
@@ -311,27 +325,28 @@ class Explanation:
     # Forward passes --------------------------------------------------------------------
 
     def _spectrogram_hidden(self, task: Task, spectrograms: Tensor) -> Tensor:
-        states = self.adapter.encode(task.speech, spectrograms)
-        hidden: Tensor
-        if reads_all_frames(self.settings.score):
-            hidden = self.adapter.emissions(states)
-        else:
-            hidden = self.adapter.decode(states, task.sequence)
-        return hidden
+        return task.output.decode(self.adapter, self.adapter.encode(task.speech, spectrograms))
 
     def _token_hidden(
         self, task: Task, sequence: TargetSequence, prepared: Any, keep: Tensor
     ) -> Tensor:
         states = task.states.expand(len(keep), *task.states.shape[1:])
-        keep = task.spread(keep, sequence.previous_positions)
-        with self.adapter.keep_previous_tokens(keep):
-            hidden: Tensor = self.adapter.decode_prepared(states, sequence, prepared)
+
+        def decode(reading: TargetSequence) -> Tensor:
+            hidden: Tensor = self.adapter.decode_prepared(states, reading, prepared)
             return hidden
 
+        return task.output.decode_kept(self.adapter, keep, sequence.previous_positions, decode)
+
     def _joint_hidden(self, task: Task, spectrograms: Tensor, keep: Tensor) -> Tensor:
-        keep = task.spread(keep, task.sequence.previous_positions)
-        with self.adapter.keep_previous_tokens(keep):
-            return self._spectrogram_hidden(task, spectrograms)
+        states = self.adapter.encode(task.speech, spectrograms)
+
+        def decode(reading: TargetSequence) -> Tensor:
+            hidden: Tensor = self.adapter.decode(states, reading)
+            return hidden
+
+        positions = task.sequence.previous_positions
+        return task.output.decode_kept(self.adapter, keep, positions, decode)
 
     # The result ------------------------------------------------------------------------
 
@@ -341,12 +356,19 @@ class Explanation:
         run: Run,
         certainty: Certainty | None,
         sides: Sides,
+        pair: WordAndFoil | None,
     ) -> SpeechToTextAttributionResult:
         adapter, speech, sequence = self.adapter, task.speech, task.sequence
         output_tokens = adapter.token_strings(sequence.explained_ids)
         words = _words(adapter.spelled(sequence.explained_ids))
-        n_units = len(sides.spectrogram.maps)
-        if n_units != len(output_tokens):  # a score with units of its own
+        n_units, contrasted = len(sides.spectrogram.maps), task.output.contrasted
+        facts: dict[str, Any] = {}
+        if contrasted is not None:
+            assert pair is not None
+            facts["contrast"] = {**contrasted.described(), **pair.described()}
+            output_tokens = _labels(run.score, output_tokens, n_units)
+            words = [Word(contrasted.contrast.word, (0,))]
+        elif n_units != len(output_tokens):  # a score with units of its own
             output_tokens, words = _labels(run.score, output_tokens, n_units), []
         return SpeechToTextAttributionResult(
             output_tokens=output_tokens,
@@ -359,14 +381,14 @@ class Explanation:
             frame_times=speech.frame_times,
             mel_frequencies=speech.mel_frequencies,
             words=words,
-            text=adapter.text(sequence.explained_ids),
+            text=adapter.text(sequence.explained_ids) if contrasted is None else contrasted.text,
             output_ids=sequence.explained_ids.tolist(),
             previous_ids=sequence.previous_ids.tolist(),
             seconds=speech.seconds,
             seed=self.request.seed,
             method=self.method.get_name(),
             model_id=adapter.model_id,
-            parameters={**self.settings.described(), **self._facts(task, sides, words)},
+            parameters={**self.settings.described(), **self._facts(task, sides, words), **facts},
             **({} if certainty is None else certainty._asdict()),
             settings=self.settings,
             instruction_tokens=adapter.token_strings(sequence.ids[list(sequence.instruction)]),

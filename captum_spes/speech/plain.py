@@ -19,13 +19,15 @@ from captum_spes.attr.designs import BernoulliDesign
 from captum_spes.attr.estimators import MaskedDifference, MaskedMean
 from captum_spes.attr.gaussian_process import GaussianProcess
 from captum_spes.errors import ArgumentError
+from captum_spes.forward.contrast import Contrast
 from captum_spes.forward.scores import KL, SCORES, TokenProbability
 
 # Objects that are made again from their arguments; a file never names code to run.
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        BernoulliDesign, GaussianProcess, KL, MaskedDifference, MaskedMean, TokenProbability,
+        BernoulliDesign, Contrast, GaussianProcess, KL, MaskedDifference, MaskedMean,
+        TokenProbability,
     )
 }  # fmt: skip
 # Short tensors stay readable.

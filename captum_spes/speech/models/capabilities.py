@@ -279,6 +279,26 @@ class ReadsPreviousTokens(Protocol):
 
 
 @runtime_checkable
+class SharesBeginnings(Protocol):
+    """Decodes texts that begin alike without reading the beginning more than once."""
+
+    def decode_branches(self, states: Tensor, targets: Sequence[TargetSequence]) -> list[Tensor]:
+        """:meth:`ScoresTokens.decode` of each; the ids of all are the same ahead of their first
+        explained token."""
+        ...
+
+
+@runtime_checkable
+class SpellsTexts(Protocol):
+    """Knows the tokens of a text without a pass through the model."""
+
+    def ids_of_text(self, text: str, sequence: TargetSequence) -> Tensor:
+        """The ids that would be explained if a text stood in the place of the output that a
+        sequence holds."""
+        ...
+
+
+@runtime_checkable
 class WritesInFrames(Protocol):
     """Writes a token, or a blank, in each frame: CTC.
 
@@ -389,6 +409,8 @@ CAPABILITIES: dict[type[Any], str] = {
     HearsAudio: "hear audio",
     ScoresTokens: "score given tokens",
     ReadsPreviousTokens: "read previous tokens",
+    SharesBeginnings: "read the beginning of several texts once",
+    SpellsTexts: "name the tokens of a text",
     WritesInFrames: "write in each frame (CTC)",
     Generates: "write text of its own",
     RemembersStates: "hand out the states that it computed",

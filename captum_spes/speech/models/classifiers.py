@@ -95,6 +95,10 @@ class ClassifierModel(HuggingFaceAdapter):
             )
         return _class(number)
 
+    def ids_of_text(self, text: str, sequence: TargetSequence) -> Tensor:
+        """See ``SpellsTexts``."""
+        return _class(self.labels.number_of(text)).ids
+
     def check_request(self, gen_args: Mapping[str, Any]) -> None:
         if gen_args:
             raise ArgumentError(

@@ -182,3 +182,16 @@ def _check_end(model: Any, tokenizer: Any, wanted: str) -> None:
             f"processor and model disagree: the tokenizer ends a text with id {own}, and the model "
             f"with {ends[0]}; {wanted}."
         )
+
+
+def cut_cache(cache: Any, length: int) -> bool:
+    """Let a ``DynamicCache`` know the first positions alone; its own ``crop`` counts from either
+    end, by version. False, and nothing is done, for a model that keeps more than keys and values of
+    all positions."""
+    from transformers.cache_utils import DynamicLayer
+
+    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+        return False
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+    return True

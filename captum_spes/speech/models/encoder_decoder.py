@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captum_spes.speech.models.attention import AlignedByAttention, attention_reader, head_mean
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
-from captum_spes.speech.models.compatibility import token_ids
+from captum_spes.speech.models.compatibility import cut_cache, token_ids
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, scaled
 
 
@@ -79,9 +79,30 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
         hidden = self._read(states, target, past_key_values=cache, use_cache=True)
         return self.explained_states(hidden, target)
 
-    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
+    def decode_branches(self, states: Tensor, targets: Sequence[TargetSequence]) -> list[Tensor]:
+        """See ``SharesBeginnings``."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        first, *others = targets
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        read = self._read(states, first, past_key_values=cache, use_cache=True)
+        shared = first.explained[0]
+        found = [self.explained_states(read, first)]
+        for target in others:
+            if not cut_cache(cache.self_attention_cache, shared):
+                found.append(self.decode(states, target))
+                continue
+            rest = self._read(states, target, shared, past_key_values=cache, use_cache=True)
+            found.append(self.explained_states(torch.cat([read[:, :shared], rest], 1), target))
+        return found
+
+    def _read(
+        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
+    ) -> Tensor:
+        """Hidden states of all ids from ``start`` on; those before are in the cache."""
+        ids = target.decoder_ids[start:].to(self.model.device)
         output = self.model.get_decoder()(
-            input_ids=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+            input_ids=ids.expand(len(states), -1),
             encoder_hidden_states=states,
             return_dict=True,
             **caching,

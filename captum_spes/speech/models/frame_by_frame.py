@@ -64,6 +64,10 @@ class FrameByFrameModel(HuggingFaceAdapter):
             raise ArgumentError(f"target ids hold the blank ({self.blank}); leave it out: {ids}.")
         return ids
 
+    def ids_of_text(self, text: str, sequence: TargetSequence) -> Tensor:
+        """See ``SpellsTexts``."""
+        return torch.tensor(self.given_ids(text), dtype=torch.int64, device="cpu")
+
     def alignment(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
         """See ``AlignsTokens``: the nearer to the frames that a token is written in, the more."""
         frames = torch.arange(self.states_of(speech), dtype=torch.float32, device="cpu")

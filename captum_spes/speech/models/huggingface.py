@@ -215,6 +215,11 @@ class HuggingFaceAdapter(ABC):
         self._check_ids(ids)
         return self._sequence(prompt, self._ended(ids))
 
+    def ids_of_text(self, text: str, sequence: TargetSequence) -> Tensor:
+        """See ``SpellsTexts``."""
+        prompt = sequence.ids[: sequence.explained[0]].tolist()
+        return self.forced(prompt, text).explained_ids
+
     def _ended(self, ids: list[int]) -> list[int]:
         """End the ids with one end of sentence; further ones, and padding, are cut off."""
         ends = {self.end_of_sentence, *token_ids(self.model, "eos_token_id")}

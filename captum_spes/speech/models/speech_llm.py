@@ -19,7 +19,7 @@ from torch import Tensor
 from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
 from captum_spes.speech.models.attention import AlignedByAttention, attention_reader
 from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
-from captum_spes.speech.models.compatibility import added_tokens, plain, token_ids
+from captum_spes.speech.models.compatibility import added_tokens, cut_cache, plain, token_ids
 from captum_spes.speech.models.huggingface import (
     HuggingFaceAdapter,
     as_ids,
@@ -363,6 +363,31 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
         embeddings = self._embeddings(states, target.decoder_ids)
         output = self.language_model(inputs_embeds=embeddings, use_cache=False, return_dict=True)
         return self.explained_states(output.last_hidden_state, target)
+
+    def decode_branches(self, states: Tensor, targets: Sequence[TargetSequence]) -> list[Tensor]:
+        """See ``SharesBeginnings``."""
+        from transformers import DynamicCache
+
+        first, *others = targets
+        cache = DynamicCache()
+
+        def read(target: TargetSequence, start: int) -> Tensor:
+            embeddings = self._embeddings(states, target.decoder_ids)[:, start:]
+            output = self.language_model(
+                inputs_embeds=embeddings, past_key_values=cache, use_cache=True, return_dict=True
+            )
+            hidden: Tensor = output.last_hidden_state
+            return hidden
+
+        whole, shared = read(first, 0), first.explained[0]
+        found = [self.explained_states(whole, first)]
+        for target in others:
+            if not cut_cache(cache, shared):
+                found.append(self.decode(states, target))
+                continue
+            hidden = torch.cat([whole[:, :shared], read(target, shared)], 1)
+            found.append(self.explained_states(hidden, target))
+        return found
 
     def prepared(self, states: Tensor, target: TargetSequence) -> SharedPrefix | None:
         """What stands before the first token that can be removed, read once."""

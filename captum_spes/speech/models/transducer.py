@@ -69,7 +69,7 @@ class ParakeetRNNTModel(ParakeetFeatures, FrameByFrameModel):
         """See ``ScoresTokens``."""
         read = self._own.decoder(target.decoder_ids.to(states.device).expand(len(states), -1))
         heard = states[:, [run[0] for run in target.frames]]
-        hidden: Tensor = self._own.joint.activation(heard + read)
+        hidden: Tensor = self._own.joint.activation(heard + self.explained_states(read, target))
         return hidden
 
     def prepared(self, states: Tensor, target: TargetSequence) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -104,8 +104,10 @@ class MoonshineStreamingModel(MoonshineModel):
     def encoder_outputs(self, states: Tensor) -> Any:
         return super().encoder_outputs(states.clone())
 
-    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
-        return super()._read(states.clone(), target, **caching)
+    def _read(
+        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
+    ) -> Tensor:
+        return super()._read(states.clone(), target, start, **caching)
 
 
 class SpeechT5Model(WaveformModel):
@@ -124,10 +126,13 @@ class SpeechT5Model(WaveformModel):
     def max_target_tokens(self) -> int:
         return int(self.model.config.max_text_positions)
 
-    def _read(self, states: Tensor, target: TargetSequence, **caching: Any) -> Tensor:
+    def _read(
+        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
+    ) -> Tensor:
+        ids = target.decoder_ids[start:].to(self.model.device)
         # Its decoder reads ids by another name.
         output = self.model.get_decoder()(
-            input_values=target.decoder_ids.to(self.model.device).expand(len(states), -1),
+            input_values=ids.expand(len(states), -1),
             encoder_hidden_states=states,
             return_dict=True,
             **caching,
@@ -163,6 +168,10 @@ class SpeechEncoderDecoder(WaveformModel):
             encoder_outputs=self.encoder_outputs(states), decoder_input_ids=ids, use_cache=False
         ).logits
         return self.explained_states(logits, target)
+
+    def decode_branches(self, states: Tensor, targets: Sequence[TargetSequence]) -> list[Tensor]:
+        """See ``SharesBeginnings``: decoders differ in what they keep of a beginning."""
+        return [self.decode(states, target) for target in targets]
 
     def prepared(self, states: Tensor, target: TargetSequence) -> Any:
         """See ``ReadsPreviousTokens``: nothing is."""

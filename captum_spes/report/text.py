@@ -10,18 +10,26 @@ import torch
 from torch import Tensor
 
 from captum_spes.maps import Peak, is_constant, strongest_span
+from captum_spes.report.certainty import (
+    about_certainty,
+    about_given_target,
+    label,
+    token_certainty,
+    word_table,
+)
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.result import SpeechToTextAttributionResult
-from captum_spes.text import shortened, visible
+from captum_spes.text import visible
 
 # Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
 _SMOOTHING_SECONDS = 0.09
 _SMOOTHING_BINS = 5
 _SHOWN_LEVELS = 4
-_LONGEST = 40
-_HEADER = ("token", "time (s)", "band (Hz)", "speech", "strongest previous token")
-_LINE = "{:<18} {:<12} {:<12} {:>6}  {}"
-_AUDIO_LINE = "{:<18} {:<12} {:<12}"
+# The table's columns by what must be known for them, and their widths.
+_COLUMNS = {"token": "{:<17}", "time (s)": "{:<12}", "band (Hz)": "{:<9}"}
+_SHARE_COLUMNS = {"speech": "{:>6}"}
+_CERTAINTY_COLUMNS = {"prob": "{:>5}", "rank": "{:>5}", "runner-up": " {:<13}"}
+_PREVIOUS_COLUMNS = {"strongest previous token": " {}"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,10 @@ class TokenSummary:
         previous_token: the previous token with the highest attribution, None without
             attributions of previous tokens.
         speech_share: see ``SpeechToTextAttributionResult.speech_share``; None likewise.
+        probability: of the token, given the intact speech and the tokens before it; None, like the
+            next two, where the result does not say.
+        rank: of the token among all, 1 for the likeliest.
+        runner_up: the likeliest other token.
     """
 
     token: str
@@ -44,6 +56,9 @@ class TokenSummary:
     band: Peak | None
     previous_token: str | None
     speech_share: float | None
+    probability: float | None = None
+    rank: int | None = None
+    runner_up: str | None = None
 
 
 def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary]:
@@ -62,6 +77,7 @@ def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary
         >>> seconds = summarize_tokens(result)[0].time.peak
     """
     shares = None if result.token_attr is None else result.speech_share().tolist()
+    certainty = token_certainty(result)
     summaries = []
     for index, token in enumerate(result.output_tokens):
         time, band = _strongest_region(result, result.spectrogram_attr[index])
@@ -72,6 +88,9 @@ def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary
                 band=band,
                 previous_token=_strongest_previous_token(result, index),
                 speech_share=None if shares is None else shares[index],
+                probability=None if certainty is None else float(certainty.probabilities[index]),
+                rank=None if certainty is None else int(certainty.ranks[index]),
+                runner_up=None if certainty is None else certainty.runners_up[index],
             )
         )
     return summaries
@@ -81,7 +100,9 @@ def explanation_text(
     result: SpeechToTextAttributionResult, tokens: Sequence[int] | None = None
 ) -> str:
     r"""
-    Write an explanation as a table, one line per token.
+    Write an explanation as a table, one line per token, and one per word of several tokens.
+
+    Of a target that was given it also says how likely the model holds it.
 
     Args:
 
@@ -103,16 +124,19 @@ def explanation_text(
     asked = result.parameters.get("n_samples")
     n_samples = result.parameters.get("n_samples_evaluated", asked)
     summaries = summarize_tokens(result)
-    shown = summaries if tokens is None else [summaries[row] for row in tokens]
+    rows = range(len(summaries)) if tokens is None else tokens
     lines = [
         visible(result.text),
         f"{visible(result.method)}, {visible(result.model_id)}, {result.seconds:.1f} s of speech, "
         f"{n_samples} samples, seed {result.seed}; patches per level: "
         f"{_counts(levels)} ({distinct} distinct)",
         *_noise(result),
+        *about_given_target(result),
         _about_sides(result),
+        *about_certainty(result),
         "",
-        *_table(result, shown),
+        *_table(result, [summaries[row] for row in rows]),
+        *word_table(result, rows),
     ]
     return "\n".join(lines)
 
@@ -126,20 +150,35 @@ def _about_sides(result: SpeechToTextAttributionResult) -> str:
 
 
 def _table(result: SpeechToTextAttributionResult, shown: list[TokenSummary]) -> list[str]:
-    cells = [_cells(summary) for summary in shown]
-    if result.token_attr is not None:
-        return aligned_lines(_LINE, _HEADER, cells)
-    return aligned_lines(_AUDIO_LINE, _HEADER[:3], [row[:3] for row in cells])
+    has_previous = result.token_attr is not None
+    columns = {
+        **_COLUMNS,
+        **(_SHARE_COLUMNS if has_previous else {}),
+        **({} if token_certainty(result) is None else _CERTAINTY_COLUMNS),
+        **(_PREVIOUS_COLUMNS if has_previous else {}),
+    }
+    rows = [[_cells(summary)[name] for name in columns] for summary in shown]
+    return aligned_lines(" ".join(columns.values()), list(columns), rows)
 
 
-def _cells(summary: TokenSummary) -> list[str]:
-    return [
-        _label(summary.token),
-        "-" if summary.time is None else f"{summary.time.start:.2f}-{summary.time.end:.2f}",
-        "-" if summary.band is None else f"{summary.band.start:.0f}-{summary.band.end:.0f}",
-        "" if summary.speech_share is None else f"{summary.speech_share:.2f}",
-        "" if summary.previous_token is None else _label(summary.previous_token),
-    ]
+def _cells(summary: TokenSummary) -> dict[str, str]:
+    """What stands in each column."""
+    return {
+        "token": label(summary.token, 17),
+        "time (s)": _span(summary.time, ".2f"),
+        "band (Hz)": _span(summary.band, ".0f"),
+        "speech": "" if summary.speech_share is None else f"{summary.speech_share:.2f}",
+        "prob": "" if summary.probability is None else f"{summary.probability:.2f}",
+        "rank": "" if summary.rank is None else str(summary.rank),
+        "runner-up": "" if summary.runner_up is None else label(summary.runner_up, 13),
+        "strongest previous token": (
+            "" if summary.previous_token is None else label(summary.previous_token)
+        ),
+    }
+
+
+def _span(peak: Peak | None, number_format: str) -> str:
+    return "-" if peak is None else f"{peak.start:{number_format}}-{peak.end:{number_format}}"
 
 
 def _counts(levels: list[int]) -> str:
@@ -183,8 +222,3 @@ def _strongest_previous_token(result: SpeechToTextAttributionResult, index: int)
     if row.isneginf().all():  # none is before it
         return None
     return result.previous_tokens[int(row.argmax())]
-
-
-def _label(token: str) -> str:
-    text = token.strip()
-    return shortened(visible(text), _LONGEST) if text else repr(token)

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
+from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
 from captum_spes.speech.settings import Settings
+from captum_spes.speech.word_certainty import word_certainty
 from captum_spes.text import visible
 
 if TYPE_CHECKING:
@@ -352,6 +354,44 @@ class SpeechToTextAttributionResult:
             instruction=None if instruction is None else _vector(instruction),
             n_instruction_samples=self.parameters.get("n_instruction_samples_evaluated"),
         )
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """``probabilities``, ``ranks`` and ``runners_up`` in one; None where they were not kept."""
+        if self.probabilities is None or self.ranks is None or self.runners_up is None:
+            return None
+        return Certainty(self.probabilities, self.ranks, self.runners_up)
+
+    def word_certainty(self) -> Certainty:
+        r"""
+        How sure the model was of each word, from how sure it was of the word's tokens.
+
+        Returns:
+            *Certainty*, one row per entry of ``words``. ``probabilities`` ``(W,)``: of the word
+            given the speech and all that is before it, the product over its tokens. ``ranks``
+            ``(W,)``: the worst rank of any of its tokens; with 1 the model would have written the
+            word. ``runners_up``: the word up to its least sure token, followed by the likeliest
+            other token there. That is the token with the worst rank, and among several the one
+            with the lowest probability. Of models that write frame by frame each token counts
+            where it is likeliest.
+
+        Raises:
+            ArgumentError: the result has no probabilities: controls ask the model nothing, and
+                earlier versions did not keep all of it.
+
+        Examples::
+
+            >>> probabilities, ranks, runners_up = result.word_certainty()
+            >>> len(probabilities) == len(ranks) == len(runners_up) == len(result.words)
+            True
+        """
+        if self.certainty is None:
+            raise ArgumentError(
+                "the result does not say how sure the model was: controls ask it nothing, and "
+                "earlier versions kept no runners-up."
+            )
+        words = [word.token_indices for word in self.words]
+        return word_certainty(self.certainty, self.output_tokens, words)
 
     # Pictures --------------------------------------------------------------------------
 

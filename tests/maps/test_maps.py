@@ -108,6 +108,17 @@ def test_spans_out_of_range(spans):
         span_mean(*maps(), spans)
 
 
+def test_a_column_of_which_one_token_is_not_before_the_span_is_invalid():
+    found = span_mean(*maps(), [[2]], [[0], [1, 2], [2, 3], [3]]).token_attr
+    _, previous = maps()
+    assert torch.allclose(found[0, :2], torch.stack([previous[2, 0], previous[2, 1:3].mean()]))
+    assert torch.isnan(found[0, 2:]).all()
+    assert span_mean(*maps(), [], [[0, 1]]).token_attr.shape == (0, 1)
+    assert span_mean(*maps(), [[0]], []).token_attr.shape == (1, 0)
+    with pytest.raises(ArgumentError, match="every one of previous_spans"):
+        span_mean(*maps(), [[2]], [[4]])
+
+
 def test_no_spans_give_no_rows():
     found = span_mean(*maps(), [])
     assert (len(found.spectrogram_attr), len(found.token_attr)) == (0, 0)

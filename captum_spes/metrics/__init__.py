@@ -9,6 +9,7 @@ from captum_spes.metrics.ceiling import (
 )
 from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
+from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
 from captum_spes.metrics.perturbation import (
     CurveOptions,
     Example,
@@ -25,6 +26,8 @@ __all__ = [
     "Curve",
     "CurveOptions",
     "Example",
+    "FlipExample",
+    "Flips",
     "Interval",
     "VarianceShares",
     "agreement_ceiling",
@@ -32,6 +35,7 @@ __all__ = [
     "corpus_score",
     "deletion_curve",
     "deletion_masks",
+    "flip_curves",
     "insertion_curve",
     "inter_seed_agreement",
     "plot_curves",

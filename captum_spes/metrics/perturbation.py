@@ -434,7 +434,7 @@ def _settings(name: str, step: float, metric: str | Score, options: Mapping[str,
     own = {f.name for f in fields(CurveOptions)}
     return _Settings(
         name,
-        _percentages(step),
+        percentages_of(step),
         Measure.of(metric),
         CurveOptions(**{name: value for name, value in options.items() if name in own}),
         {name: value for name, value in options.items() if name not in own},
@@ -445,7 +445,7 @@ def _utterance(
     explainer_or_model: SpeechToTextAttribution | SpeechModel, example: Example, settings: _Settings
 ) -> Any:
     """Texts, or graded values, at each step of one utterance."""
-    adapter = _adapter(explainer_or_model)
+    adapter = adapter_of(explainer_or_model)
     attribution = example.attribution
     if attribution is None:
         attribution = _explain(explainer_or_model, example, settings)
@@ -527,7 +527,8 @@ def _explain(
     return explainer_or_model.attribute(example.audio, **given, **settings.attribute_args)
 
 
-def _adapter(explainer_or_model: SpeechToTextAttribution | SpeechModel) -> Any:
+def adapter_of(explainer_or_model: SpeechToTextAttribution | SpeechModel) -> Any:
+    """The adapter of an explainer, or an adapter as it is."""
     if isinstance(explainer_or_model, SpeechToTextAttribution):
         return explainer_or_model.adapter
     if not hasattr(explainer_or_model, "encode"):
@@ -550,7 +551,8 @@ def _example(given: Any, measure: Measure) -> Example:
     return example
 
 
-def _percentages(step: float) -> list[int]:
+def percentages_of(step: float) -> list[int]:
+    """The percentages of a curve with this step; raise where they are not whole."""
     percentages = steps_of(step, full=100)
     if any(percent != round(percent) for percent in percentages):
         raise ArgumentError(f"step must be a whole number of percent, got {step}.")

@@ -7,6 +7,7 @@ from captum_spes.plotting.analysis import (
     plot_time,
     plot_token_evidence,
 )
+from captum_spes.plotting.contrast import contrast_figure, contrast_token_figure
 from captum_spes.plotting.curves import plot_curves
 from captum_spes.plotting.figure import NotebookFigure
 from captum_spes.plotting.spectrograms import spectrogram_figure, spectrogram_sheet, token_figure
@@ -15,6 +16,8 @@ from captum_spes.plotting.stability import agreement_figure, cost_figure
 __all__ = [
     "NotebookFigure",
     "agreement_figure",
+    "contrast_figure",
+    "contrast_token_figure",
     "cost_figure",
     "plot_curves",
     "plot_hallucination_check",

@@ -107,13 +107,13 @@ def token_figure(
 
     Of many tokens every second, third ... is named, with its number, and all are drawn.
     """
-    places, names, note = _named(columns)
-    row_places, row_names, row_note = _named(rows)
-    width = 2.6 + 0.32 * len(names) + _room(row_names)
-    height = 1.8 + 0.26 * len(row_names) + _room(names)
+    places, names, note = named(columns)
+    row_places, row_names, row_note = named(rows)
+    width = 2.6 + 0.32 * len(names) + room(row_names)
+    height = 1.8 + 0.26 * len(row_names) + room(names)
     figure = new_figure(width, height)
     axes = figure.add_subplot()
-    image = axes.imshow(np.ma.masked_invalid(_array(matrix)), cmap=_COLOURS, aspect="auto")
+    image = axes.imshow(np.ma.masked_invalid(array(matrix)), cmap=_COLOURS, aspect="auto")
     axes.set_facecolor("0.92")
     axes.set_xticks(places, names, rotation=90, parse_math=False)
     axes.set_xlabel(f"{of_columns}{note}")
@@ -123,7 +123,7 @@ def token_figure(
     return figure
 
 
-def _named(tokens: Sequence[str]) -> tuple[list[int], list[str], str]:
+def named(tokens: Sequence[str]) -> tuple[list[int], list[str], str]:
     """Places and names of the tokens that are named, and what the axis says of it."""
     step = math.ceil(len(tokens) / _MOST_NAMES)
     places = list(range(0, len(tokens), step))
@@ -133,7 +133,7 @@ def _named(tokens: Sequence[str]) -> tuple[list[int], list[str], str]:
     return places, names, f" (one in {step} of {len(tokens)} is named)"
 
 
-def _room(names: Sequence[str]) -> float:
+def room(names: Sequence[str]) -> float:
     """Inches that long names need beyond those of usual tokens."""
     return 0.08 * max(0, max(len(written(name)) for name in names) - 12)
 
@@ -145,28 +145,33 @@ def _draw(
     mel_frequencies: Tensor,
     spectrogram: Tensor | None,
 ) -> Any:
-    values = _array(saliency).T
-    half_frame = float(frame_times[1] - frame_times[0]) / 2 if len(frame_times) > 1 else 0.005
-    left, right = float(frame_times[0]) - half_frame, float(frame_times[-1]) + half_frame
-    placing: dict[str, Any] = {
-        "origin": "lower",
-        "aspect": "auto",
-        "extent": (left, right, -0.5, len(values) - 0.5),
-        "interpolation": "nearest",
-    }
+    values = array(saliency).T
+    where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        axes.imshow(_array(spectrogram).T, cmap="gray_r", **placing)
+        axes.imshow(array(spectrogram).T, cmap="gray_r", **where)
         opacity = _opacity(values)
     colours = _COLOURS if spectrogram is None else _OVERLAY_COLOURS
-    image: Any = axes.imshow(values, cmap=colours, alpha=opacity, **placing)
+    image: Any = axes.imshow(values, cmap=colours, alpha=opacity, **where)
     if spectrogram is not None:
         # The colour bar shows the colours themselves, not how they cover the spectrogram.
         from matplotlib.cm import ScalarMappable
 
         image = ScalarMappable(norm=image.norm, cmap=image.cmap)
-    _label_frequencies(axes, mel_frequencies)
+    label_frequencies(axes, mel_frequencies)
     return image
+
+
+def placing(frame_times: Tensor, n_bins: int) -> dict[str, Any]:
+    """How ``imshow`` puts a map at its times, the lowest frequency below."""
+    half_frame = float(frame_times[1] - frame_times[0]) / 2 if len(frame_times) > 1 else 0.005
+    left, right = float(frame_times[0]) - half_frame, float(frame_times[-1]) + half_frame
+    return {
+        "origin": "lower",
+        "aspect": "auto",
+        "extent": (left, right, -0.5, n_bins - 0.5),
+        "interpolation": "nearest",
+    }
 
 
 def _opacity(values: NDArray[Any]) -> NDArray[Any]:
@@ -177,14 +182,15 @@ def _opacity(values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(0.9 * np.clip((values - low) / (high - low), 0.0, 1.0))
 
 
-def _label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
+def label_frequencies(axes: Axes, mel_frequencies: Tensor) -> None:
     """Put round frequencies at their places among the mel bins."""
-    frequencies = _array(mel_frequencies)
+    frequencies = array(mel_frequencies)
     ticks = [hz for hz in TICKS_HZ if frequencies[0] <= hz <= frequencies[-1] * 1.05]
     bins = np.interp(ticks, frequencies, np.arange(len(frequencies)))
     axes.set_yticks(bins, [str(hz) for hz in ticks], fontsize=8)
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.detach().cpu().float().numpy()
-    return array
+def array(tensor: Tensor) -> NDArray[Any]:
+    """For matplotlib."""
+    values: NDArray[Any] = tensor.detach().cpu().float().numpy()
+    return values

@@ -28,7 +28,8 @@ def write_explanation(
         folder (str or path): Where to write ``explanation.npz``, ``sentence.png``,
                     ``tokens.png`` (``tokens-1.png`` and so on where there are more
                     tokens than fit on a sheet) and, with attributions of previous tokens,
-                    ``previous_tokens.png``.
+                    ``previous_tokens.png``. A contrast has ``contrast.png`` in the place of
+                    ``sentence.png`` and ``tokens.png``.
 
     Returns:
         *list[Path]*: the files, the explanation first.
@@ -54,10 +55,13 @@ def write_explanation(
 
 def _figures(result: SpeechToTextAttributionResult) -> Iterator[tuple[str, Figure]]:
     """Drawn one by one, as each takes some memory."""
-    yield "sentence", result.plot_spectrogram_attr(over_spectrogram=True)
-    for sheet in range(result.n_sheets):
-        name = "tokens" if result.n_sheets == 1 else f"tokens-{sheet + 1}"
-        yield name, result.plot_spectrogram_attrs(sheet=sheet)
+    if "contrast" in result.parameters:  # normalised maps would lose the sign
+        yield "contrast", result.plot_contrast()
+    else:
+        yield "sentence", result.plot_spectrogram_attr(over_spectrogram=True)
+        for sheet in range(result.n_sheets):
+            name = "tokens" if result.n_sheets == 1 else f"tokens-{sheet + 1}"
+            yield name, result.plot_spectrogram_attrs(sheet=sheet)
     if result.token_attr is not None:
         yield "previous_tokens", result.plot_token_attr()
     if result.instruction_attr is not None:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from captum_spes.maps import Peak, is_constant, strongest_span
+from captum_spes.maps import Peak
 from captum_spes.report.certainty import (
     about_certainty,
     about_given_target,
@@ -17,13 +16,12 @@ from captum_spes.report.certainty import (
     token_certainty,
     word_table,
 )
+from captum_spes.report.contrast import contrast_lines
+from captum_spes.report.regions import span, strongest_region
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import visible
 
-# Moving averages that steady the reading of a noisy map: 90 ms, and 5 mel bins.
-_SMOOTHING_SECONDS = 0.09
-_SMOOTHING_BINS = 5
 _SHOWN_LEVELS = 4
 # The table's columns by what must be known for them, and their widths.
 _COLUMNS = {"token": "{:<17}", "time (s)": "{:<12}", "band (Hz)": "{:<9}"}
@@ -80,7 +78,7 @@ def summarize_tokens(result: SpeechToTextAttributionResult) -> list[TokenSummary
     certainty = token_certainty(result)
     summaries = []
     for index, token in enumerate(result.output_tokens):
-        time, band = _strongest_region(result, result.spectrogram_attr[index])
+        time, band = strongest_region(result, result.spectrogram_attr[index])
         summaries.append(
             TokenSummary(
                 token=token,
@@ -102,7 +100,8 @@ def explanation_text(
     r"""
     Write an explanation as a table, one line per token, and one per word of several tokens.
 
-    Of a target that was given it also says how likely the model holds it.
+    Of a target that was given it also says how likely the model holds it. Of a contrast it says
+    how likely word and foil are, and which place and which previous tokens speak most for each.
 
     Args:
 
@@ -123,13 +122,18 @@ def explanation_text(
     distinct = result.parameters.get("distinct_levels")
     asked = result.parameters.get("n_samples")
     n_samples = result.parameters.get("n_samples_evaluated", asked)
-    summaries = summarize_tokens(result)
-    rows = range(len(summaries)) if tokens is None else tokens
-    lines = [
+    head = [
         visible(result.text),
         f"{visible(result.method)}, {visible(result.model_id)}, {result.seconds:.1f} s of speech, "
         f"{n_samples} samples, seed {result.seed}; patches per level: "
         f"{_counts(levels)} ({distinct} distinct)",
+    ]
+    if "contrast" in result.parameters:
+        return "\n".join([*head, *contrast_lines(result)])
+    summaries = summarize_tokens(result)
+    rows = range(len(summaries)) if tokens is None else tokens
+    lines = [
+        *head,
         *_noise(result),
         *about_given_target(result),
         _about_sides(result),
@@ -165,8 +169,8 @@ def _cells(summary: TokenSummary) -> dict[str, str]:
     """What stands in each column."""
     return {
         "token": label(summary.token, 17),
-        "time (s)": _span(summary.time, ".2f"),
-        "band (Hz)": _span(summary.band, ".0f"),
+        "time (s)": span(summary.time, ".2f"),
+        "band (Hz)": span(summary.band, ".0f"),
         "speech": "" if summary.speech_share is None else f"{summary.speech_share:.2f}",
         "prob": "" if summary.probability is None else f"{summary.probability:.2f}",
         "rank": "" if summary.rank is None else str(summary.rank),
@@ -175,10 +179,6 @@ def _cells(summary: TokenSummary) -> dict[str, str]:
             "" if summary.previous_token is None else label(summary.previous_token)
         ),
     }
-
-
-def _span(peak: Peak | None, number_format: str) -> str:
-    return "-" if peak is None else f"{peak.start:{number_format}}-{peak.end:{number_format}}"
 
 
 def _counts(levels: list[int]) -> str:
@@ -198,21 +198,6 @@ def _noise(result: SpeechToTextAttributionResult) -> list[str]:
         f"sampling noise: {1 - found.sentence:.0%} of the variance of the sentence's map, "
         f"{of_tokens:.0%} of that of a token's (mean)"
     ]
-
-
-def _strongest_region(
-    result: SpeechToTextAttributionResult, saliency: Tensor
-) -> tuple[Peak | None, Peak | None]:
-    times, frequencies = result.frame_times, result.mel_frequencies
-    frame_seconds = float(times[1] - times[0]) if len(times) > 1 else _SMOOTHING_SECONDS
-    width = max(1, round(_SMOOTHING_SECONDS / frame_seconds))
-    time = band = None
-    if not is_constant(saliency, 0):
-        time = strongest_span(saliency.mean(1), times, smoothing=width)
-        saliency = saliency[(times >= time.start) & (times <= time.end)]
-    if not is_constant(saliency, 1):
-        band = strongest_span(saliency.mean(0), frequencies, smoothing=_SMOOTHING_BINS)
-    return time, band
 
 
 def _strongest_previous_token(result: SpeechToTextAttributionResult, index: int) -> str | None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
+from captum_spes.errors import ArgumentError, instance_of, truth, warn_caller, whole_number
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.certainty import Certainty
+from captum_spes.speech.contrast_maps import ContrastMaps, contrast_maps, has_sign, has_zero
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
@@ -233,6 +234,54 @@ class SpeechToTextAttributionResult:
             previous=[label for label, _ in columns],
         )
 
+    def contrast_attr(self) -> ContrastMaps:
+        r"""
+        What speaks for the word of a contrast, and what for its foil.
+
+        These are the raw attributions, without the average that scores such as those of SPES also
+        give to what has no part in the choice (``docs/concepts.md``): the sign tells the side.
+
+        Returns:
+            *ContrastMaps*: ``spectrogram_attr`` ``(time, freq)``, ``token_attr`` ``(J,)`` and
+            ``instruction_attr`` ``(I,)``, the last two None where they were not explained.
+            Positive: removing it moves the model from the word to the foil; negative: from the
+            foil to the word.
+
+        Raises:
+            ArgumentError: the result is no contrast.
+
+        Examples::
+
+            >>> from captum_spes.forward import Contrast
+            >>> result = explainer.attribute(
+            ...     "speech.flac", target="the cat", contrast=Contrast("cat", "the"),
+            ...     scheme="efficient", n_samples=50, n_token_samples=50, seed=0,
+            ... )
+            >>> result.contrast_attr().token_attr.shape == (len(result.previous_tokens),)
+            True
+        """
+        self._contrast()
+        if not has_sign(self.method, self.settings):
+            warn_caller(
+                f"{self.method} gives magnitudes without a sign, so nothing speaks for the foil: "
+                'explain with method_args={"spectrogram": {"abs": False}}, and "tokens" likewise.'
+            )
+        rows = [
+            None if side is None else side[0] for side in (self.token_attr, self.instruction_attr)
+        ]
+        return contrast_maps(
+            self.method, self.settings, self.feature_masks, self.spectrogram_attr[0], rows
+        )
+
+    def _contrast(self) -> dict[str, Any]:
+        """Word, foil and score."""
+        found: dict[str, Any] | None = self.parameters.get("contrast")
+        if found is None:
+            raise ArgumentError(
+                "the result is no contrast: explain with contrast=Contrast(word, foil)."
+            )
+        return found
+
     def previous_rows(self) -> list[int | None]:
         r"""
         Which of the explained tokens each previous token is.
@@ -442,6 +491,72 @@ class SpeechToTextAttributionResult:
             label="saliency (normalised)" if normalized else "saliency (raw)",
         )
 
+    def plot_contrast(self, *, over_spectrogram: bool = True, title: str | None = None) -> Figure:
+        r"""
+        Draw what speaks for the word of a contrast, and what for its foil, in two colours.
+
+        Args:
+
+            over_spectrogram (bool, optional): Whether to lay the map over the spectrogram; cells
+                        that hardly matter, four of five, are then not coloured.
+                        Default: True
+            title (str, optional): Default: None, the question
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown: :meth:`contrast_attr` with seconds and Hz on the
+            axes, and a colour bar with word and foil at its ends. Its colours are full for the
+            strongest 0.3 % of the cells.
+
+        Raises:
+            ArgumentError: the result is no contrast.
+
+        Examples::
+
+            >>> from captum_spes.forward import Contrast
+            >>> result = explainer.attribute(
+            ...     "speech.flac", target="the cat", contrast=Contrast("cat", "the"),
+            ...     scheme="efficient", n_samples=50, n_token_samples=50, seed=0,
+            ... )
+            >>> result.plot_contrast().savefig("contrast.png")
+        """
+        from captum_spes.plotting.contrast import contrast_figure
+
+        truth("over_spectrogram", over_spectrogram)
+        if title is not None:
+            instance_of("title", title, str, "a text or None")
+        contrast = self._contrast()
+        return contrast_figure(
+            self.contrast_attr().spectrogram_attr,
+            self.frame_times,
+            self.mel_frequencies,
+            (contrast["word"], contrast["foil"]),
+            spectrogram=self.spectrogram if over_spectrogram else None,
+            title=self._question() if title is None else title,
+            label=self._contrast_label(),
+        )
+
+    def _question(self) -> str:
+        contrast = self._contrast()
+        return f'Why "{contrast["word"]}" and not "{contrast["foil"]}"?'
+
+    def _contrast_label(self) -> str:
+        score = self._contrast()["score"]
+        shown = str(score).replace("_", " ")
+        return shown if has_zero(self.method, self.settings) else f"{shown} (0: average)"
+
+    def _contrast_tokens(self, values: Tensor, tokens: list[str], of_columns: str) -> Figure:
+        from captum_spes.plotting.contrast import contrast_token_figure
+
+        contrast = self._contrast()
+        return contrast_token_figure(
+            values,
+            [_visible(token) for token in tokens],
+            (contrast["word"], contrast["foil"]),
+            title=self._question(),
+            label=self._contrast_label(),
+            of_columns=of_columns,
+        )
+
     def plot_spectrogram_attrs(self, *, columns: int = 4, sheet: int = 0) -> Figure:
         r"""
         Draw the normalised saliency maps of tokens over the spectrogram, 40 on a sheet.
@@ -506,7 +621,9 @@ class SpeechToTextAttributionResult:
 
         Returns:
             *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
-            tokens as columns, a colour bar. Of more than 60 tokens not all are named.
+            tokens as columns, a colour bar. Of more than 60 tokens not all are named. Of a
+            contrast, which has one row, a bar for each previous token, up for the word and down
+            for the foil: values of :meth:`contrast_attr`, whatever ``normalized`` says.
 
         Raises:
             ArgumentError: the result has no attributions of previous tokens, or no words.
@@ -523,6 +640,10 @@ class SpeechToTextAttributionResult:
         matrix, rows, columns = self.token_attr, self.output_tokens, self.previous_tokens
         if matrix is None:
             raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
+        if "contrast" in self.parameters:
+            values = self.contrast_attr().token_attr
+            assert values is not None
+            return self._contrast_tokens(values, columns, "previous token")
         if by == "words":
             if not self.words:
                 raise ArgumentError("the output has no words to draw by.")
@@ -546,7 +667,8 @@ class SpeechToTextAttributionResult:
 
         Returns:
             *matplotlib.figure.Figure*, not shown: explained tokens as rows, the instruction as
-            columns, raw attributions, a colour bar.
+            columns, raw attributions, a colour bar; of a contrast bars, as of
+            :meth:`plot_token_attr`.
 
         Raises:
             ArgumentError: the result has no attributions of an instruction.
@@ -570,6 +692,10 @@ class SpeechToTextAttributionResult:
                 "there is no instruction_attr to draw: only speech LLMs read an instruction, and "
                 "methods that perturb nothing, or all sides together, do not explain it."
             )
+        if "contrast" in self.parameters:
+            values = self.contrast_attr().instruction_attr
+            assert values is not None
+            return self._contrast_tokens(values, self.instruction_tokens, "instruction")
         return token_figure(
             self.instruction_attr,
             [_visible(token) for token in self.output_tokens],

@@ -76,6 +76,12 @@ FIGURES = {
     "spectrogram_sheet": lambda: plotting.spectrogram_sheet(
         MAPS, *AXES, spectrogram=MAPS[1], titles=[FORMULA, "b"], columns=2
     ),
+    "contrast_figure": lambda: plotting.contrast_figure(
+        MAPS[0] - 0.5, *AXES, (FORMULA, "b"), spectrogram=MAPS[1], title=FORMULA, label="score"
+    ),
+    "contrast_token_figure": lambda: plotting.contrast_token_figure(
+        torch.tensor([0.5, -0.2]), ["a", FORMULA], (FORMULA, "b"), title="why", label="score"
+    ),
     "token_figure": lambda: plotting.token_figure(
         torch.rand(2, 2), [FORMULA, "b"], ["a", FORMULA], label="saliency"
     ),
@@ -106,6 +112,8 @@ def test_a_figure_is_returned_and_nothing_global_is_changed(name):
         "cost_figure",
         "spectrogram_figure",
         "spectrogram_sheet",
+        "contrast_figure",
+        "contrast_token_figure",
         "token_figure",
     ],
 )

@@ -15,6 +15,7 @@ from captum_spes.cli.options import (
     json_object,
     load,
     methods_help,
+    positive,
     print_report,
     print_text,
     print_written,
@@ -82,6 +83,28 @@ def add_explain(commands: Any) -> None:
         help="explain only the words that are spoken then: 12:34, or 12:34-12:40, or seconds; can "
         "be repeated",
     )
+    add(
+        "--contrast",
+        nargs="+",
+        metavar=("WORD", "FOIL"),
+        help="explain why the model wrote this word and not that one, behind AUDIO, phrases in "
+        "quotes; without FOIL the likeliest other word is taken. In a recording that is explained "
+        "window by window each window that holds the word is",
+    )
+    add(
+        "--occurrence",
+        type=positive,
+        metavar="N",
+        help="which one, where the output, or a window, holds the word of --contrast several "
+        "times (default: 1)",
+    )
+    add(
+        "--errors",
+        action="store_true",
+        help="explain each word that stands in the place of another one: why it was written and "
+        "not what --reference says",
+    )
+    add("--reference", metavar="TEXT", help="what was said, for --errors")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     add(
         "--return-partial",
@@ -101,6 +124,8 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
+    _check_contrast(parsed)
+    _check_errors(parsed)
     take_bundled_recording(parsed)
     check_there(parsed.audio)
     if parsed.target is not None and (parsed.word or parsed.at):
@@ -121,6 +146,7 @@ def _explain(parsed: argparse.Namespace) -> None:
     n_explained = 0
     for recording, folder, whole in zip(recordings, folders, is_whole, strict=True):
         explain = task.explain_whole if whole else task.explain_parts
+        explain = task.explain_errors if parsed.errors else explain
         try:
             explain(recording, folder)
         except (OSError, ImportError):
@@ -147,7 +173,7 @@ class _Task:
 
     def takes_whole(self, recording: Recording) -> bool:
         """Whether the recording is explained in one piece, or part by part."""
-        if self._parsed.word or self._parsed.at:
+        if self._parsed.word or self._parsed.at or self._parsed.errors:
             return False
         most = self._explainer.adapter.max_seconds
         return most is None or recording.seconds <= most or self._parsed.target is not None
@@ -173,8 +199,7 @@ class _Task:
 
     def explain_whole(self, recording: Recording, folder: Path | None) -> None:
         result = self._explainer.attribute(
-            recording.samples(self._rate),
-            sampling_rate=self._rate,
+            recording.named(recording.samples(self._rate), self._rate),
             target=self._parsed.target,
             settings=self._settings,
             seed=self._parsed.seed,
@@ -195,6 +220,9 @@ class _Task:
             show_progress=not parsed.quiet,
         )
         asked = {"words": parsed.word or None, "at": parsed.at or None}
+        is_asked = bool(parsed.word or parsed.at or parsed.contrast)
+        if parsed.contrast and not (parsed.word or parsed.at):
+            asked["words"] = parsed.contrast[0]
         self._tell_cost_of_parts(samples, transcript, asked)
 
         def written(result: Any) -> None:
@@ -207,11 +235,10 @@ class _Task:
             )
             label = f"{visible(recording.label)}, {clock} to {shown_clock(window['end'])}"
             rows = [i for word in window["asked_words"] for i in result.words[word].token_indices]
-            _show(result, own, label, sorted(rows) if parsed.word or parsed.at else None)
+            _show(result, own, label, sorted(rows) if is_asked else None)
 
         self._explainer.attribute_parts(
-            samples,
-            self._rate,
+            recording.named(samples, self._rate),
             **asked,
             transcript=transcript,
             settings=self._settings,
@@ -221,11 +248,67 @@ class _Task:
             on_result=written,
         )
 
-    def _tell_cost_of_parts(self, samples: Any, transcript: Any, asked: dict[str, Any]) -> None:
-        from captum_spes.speech.parts import asked_parts
+    def explain_errors(self, recording: Recording, folder: Path | None) -> None:
+        """Explain what was written in the place of something else; say what cannot be explained."""
+        from captum_spes.speech.transcript_errors import errors_of
 
-        windows = [part.window for part in asked_parts(transcript, **asked)]
-        _LOGGER.info(f"{len(windows)} of {len(transcript.windows)} windows are explained")
+        parsed, names = self._parsed, FileNames()
+        samples, adapter = recording.samples(self._rate), self._explainer.adapter
+        transcript = self._explainer.transcribe(
+            samples,
+            self._rate,
+            self._settings.gen_args,
+            seed=parsed.seed,
+            show_progress=not parsed.quiet,
+        )
+        errors = errors_of(adapter, transcript, parsed.reference)
+        label = visible(recording.label)
+        if not errors:
+            print_text(f"\n{label}\n{transcript.text}\nno error: this is what the reference says")
+            return
+        parts = [error.part for error in errors if error.part is not None]
+        _LOGGER.info(f"{len(parts)} of {len(errors)} errors are explained")
+        self._tell_cost_of_windows(samples, [part.window for part in parts])
+        number = 0
+
+        def written(result: Any) -> None:
+            nonlocal number
+            number += 1
+            error = result.parameters["error"]
+            name = f"{number} {error['written']} - {error['reference']}"
+            own = None if folder is None else made_folder(folder / names.new(name))
+            about = f"error {number} of {len(parts)} that are explained"
+            _show(result, own, f"{label}, {about}", None)
+
+        self._explainer.attribute_errors(
+            recording.named(samples, self._rate),
+            parsed.reference,
+            transcript=transcript,
+            settings=self._settings,
+            seed=parsed.seed,
+            return_partial=parsed.return_partial,
+            show_progress=not parsed.quiet,
+            on_error=lambda error: None,
+            on_result=written,
+        )
+        left = [error for error in errors if error.reason]
+        if left:
+            lines = "\n".join(f"  {error}: {error.reason}" for error in left)
+            print_text(
+                f"\n{label}\n{len(left)} of {len(errors)} errors are not explained:\n{lines}\n"
+                "captum-spes check tells which words the model did not hear"
+            )
+
+    def _tell_cost_of_parts(self, samples: Any, transcript: Any, asked: dict[str, Any]) -> None:
+        from captum_spes.speech.parts import asked_parts, contrasted_parts
+
+        parts = asked_parts(transcript, **asked)
+        if self._parsed.contrast:
+            parts = contrasted_parts(self._explainer.adapter, parts, self._settings.score)
+        _LOGGER.info(f"{len(parts)} of {len(transcript.windows)} windows are explained")
+        self._tell_cost_of_windows(samples, [part.window for part in parts])
+
+    def _tell_cost_of_windows(self, samples: Any, windows: list[Any]) -> None:
         if windows and not self._parsed.quiet:
             first, last = (round(t * self._rate) for t in (windows[0].start, windows[0].end))
             seconds = sum(window.end - window.start for window in windows)
@@ -239,14 +322,79 @@ def _show(result: Any, folder: Path | None, label: str, tokens: list[int] | None
     # Files first: what was computed must not be lost to a closed pipe.
     written = [] if folder is None else write_explanation(result, folder)
     place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
-    print_report(f"\n{label}\n{explanation_text(result, tokens)}", place)
+    foil = _about_foil(result)
+    print_report(f"\n{label}\n{explanation_text(result, tokens)}{foil}", place)
     if written:
         print_text("")
         print_written(written)
 
 
+def _about_foil(result: Any) -> str:
+    """Which foil was taken where none was given, and which others there were."""
+    contrast = result.parameters.get("contrast", {})
+    if not contrast.get("alternatives"):
+        return ""
+    (word, share), *others = contrast["alternatives"]
+    more = ", ".join(f"{word} {share:.2g}" for word, share in others)
+    behind = f"; behind it: {more}" if more else ""
+    return (
+        f"\n\n{word!r} is the likeliest other word in the place of {contrast['word']!r}, with "
+        f"probability {share:.2g}{behind}"
+    )
+
+
+def _check_contrast(parsed: argparse.Namespace) -> None:
+    given = parsed.contrast
+    if given is None:
+        if parsed.occurrence is not None:
+            raise ArgumentError("--occurrence is of the word of --contrast: give that, too.")
+        return
+    # What takes several values takes a recording behind them, too.
+    if len(given) > 2 or (not parsed.audio and Path(given[-1]).is_file()):
+        raise ArgumentError(
+            f"--contrast takes a word and a foil, got {' '.join(given)!r}: put AUDIO ahead of it, "
+            "and a phrase in quotes."
+        )
+    if "score" in given_settings(parsed):
+        raise ArgumentError("--contrast and --score both say what is measured: give one of them.")
+
+
+def _check_errors(parsed: argparse.Namespace) -> None:
+    if not parsed.errors:
+        if parsed.reference is not None:
+            raise ArgumentError("--reference is what --errors compares with: give --errors, too.")
+        return
+    if parsed.reference is None:
+        raise ArgumentError(
+            "--errors compares the transcript with what was said: give --reference TEXT, too."
+        )
+    for name in ("contrast", "target", "word", "at"):
+        if getattr(parsed, name):
+            raise ArgumentError(
+                f"--errors explains every error of the model's own transcript: leave --{name} out."
+            )
+    if "score" in given_settings(parsed):
+        raise ArgumentError("--errors explains by contrasts: leave --score out.")
+    if len(parsed.audio) > 1:
+        raise ArgumentError(
+            f"--reference is what was said in one recording, got {len(parsed.audio)}."
+        )
+
+
+def _contrast_of(parsed: argparse.Namespace) -> Any:
+    """The contrast that is asked for; of errors one that stands for theirs."""
+    from captum_spes.forward import Contrast
+
+    if parsed.errors:
+        return Contrast("word", "foil")
+    return (
+        Contrast(*parsed.contrast, occurrence=parsed.occurrence or 1) if parsed.contrast else None
+    )
+
+
 def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from captum_spes.speech import named_methods
+    from captum_spes.speech.attribution import without_logarithms
     from captum_spes.speech.plain import equal
 
     (method,) = named_methods([parsed.method])
@@ -257,7 +405,15 @@ def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     asked = settings_of(parsed)
     if parsed.method_args:
         asked = asked.replace(method_args=parsed.method_args)
+    contrast = _contrast_of(parsed)
+    if contrast is not None:
+        asked = asked.replace(score=contrast, estimator=without_logarithms(asked.estimator))
     settings = method.settings(asked)
+    if contrast is not None and (settings.score != contrast or method.runner is None):
+        option = "--errors" if parsed.errors else "--contrast"
+        raise ArgumentError(
+            f"{option} has no effect on {method.name}: leave it out, or take another --method."
+        )
     for name in given_settings(parsed):
         if not equal(getattr(asked, name), getattr(settings, name)):
             raise ArgumentError(

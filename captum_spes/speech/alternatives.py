@@ -33,9 +33,11 @@ from captum_spes.speech.phrases import occurrence
 _WIDTH, _SPARE = 16, 4
 # Letters of a long word, where each is a token.
 _MOST_TOKENS = 24
-# Beginnings of CTC outputs that are followed, tokens that go on with each in a frame, and candidates
-# whose shares are counted.
+# Beginnings of CTC outputs that are followed, tokens that go on with each in a frame, and
+# candidates whose shares are counted.
 _CTC_WIDTH, _CTC_TOKENS, _CTC_CANDIDATES = 100, 12, 32
+# Alternatives that are kept with an explanation whose foil is one of them.
+_KEPT = 5
 # What a byte-level tokenizer shows for a part of a character.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
@@ -79,10 +81,12 @@ def alternatives_of(
             found = _of_ctc(adapter, speech, states, sequence, place, gen_args, count)
         elif can(adapter, ReadsPreviousTokens):
             if sequence.frames:
+                # Its scores of tokens, each in one frame, say nothing of what is left out: the word
+                # behind the asked one would be the likeliest.
                 raise ArgumentError(
-                    f"a {type(adapter.model).__name__} spreads a word over states of the encoder, "
-                    "of which a search among words knows none: name what could stand there, "
-                    "Contrast(word, foil)."
+                    "the words that a transducer could write in a place cannot be compared by its "
+                    f"scores of tokens ({type(adapter).__name__}): give a foil, what could stand "
+                    f"in the place of {place.word!r}."
                 )
             found = _of_decoder(adapter, speech, states, sequence, place, gen_args, count)
         else:
@@ -98,16 +102,17 @@ def with_likeliest_foil(
     sequence: TargetSequence,
     contrast: Contrast,
     gen_args: Mapping[str, Any],
-) -> Contrast:
-    """A contrast without a foil, with the likeliest alternative as its foil."""
-    found = alternatives_of(adapter, speech, states, sequence, contrast, gen_args, 1)
+) -> tuple[Contrast, list[Alternative]]:
+    """A contrast without a foil, with the likeliest alternative as its foil; and the likeliest
+    ones."""
+    found = alternatives_of(adapter, speech, states, sequence, contrast, gen_args, _KEPT)
     if not found:
         raise ArgumentError(
             f"the model knows no other word in the place of {contrast.word!r}: give a foil."
         )
     # As it is written, so that the foil's case stays that of the model.
     word = Place.of(adapter, sequence, contrast).word
-    return replace(contrast, word=word, foil=found[0].word)
+    return replace(contrast, word=word, foil=found[0].word), found
 
 
 # The place ------------------------------------------------------------------------------
@@ -137,15 +142,12 @@ class Place:
         """Find the word; raise where the output does not hold it."""
         output = Spelled.of(adapter, sequence.explained_ids)
         start, end = occurrence(output.text, asked.word, asked.occurrence)
-        # A blank in front is the word's, also where it is a token of its own.
-        limit = len(output.text[:start].rstrip())
-        first = max(place for place in output.starts if place <= limit)
-        last = min(place for place in output.ends if place >= end)
-        word = output.text[start:end]
+        word, rows = output.text[start:end], output.rows(start, end)
+        first = next(place for place, row in output.starts.items() if row == rows.start)
         return cls(
             word,
             replace(asked, word=word, foil=None),
-            range(output.starts[first], output.ends[last]),
+            rows,
             output.text[first:start],
             not output.text[:first].strip(),
         )
@@ -221,8 +223,8 @@ def _of_decoder(
     gen_args: Mapping[str, Any],
     count: int,
 ) -> list[Alternative]:
-    wanted = count + _SPARE
-    words = _search(_Beginning(adapter, states, sequence, place), place, max(_WIDTH, wanted), wanted)
+    beginning, wanted = _Beginning(adapter, states, sequence, place), count + _SPARE
+    words = _search(beginning, place, max(_WIDTH, wanted), wanted)
     outputs = list(_outputs(words, adapter, speech, sequence, place, gen_args))
     logs = _log_probabilities(adapter, states, outputs)
     return [
@@ -238,8 +240,8 @@ class _Continues(Protocol):
     adapter: Any
 
     def next(self, beginnings: Sequence[tuple[int, ...]]) -> Tensor:
-        """Log-probabilities of the token behind each, ``(beginnings, vocab)``; all beginnings are of
-        one length."""
+        """Log-probabilities of the token behind each, ``(beginnings, vocab)``; all beginnings are
+        of one length."""
         ...
 
 
@@ -303,7 +305,7 @@ def _search(beginning: _Continues, place: Place, width: int, wanted: int) -> lis
             assert candidate is not None
             if tokens:
                 pool.offer(candidate, score + float(row[begins].logsumexp(0)))
-            allowed = _allowed(place, tokens, candidate, begins)
+            allowed = _allowed(adapter, place, tokens, candidate, begins)
             scores, ids = row.masked_fill(~allowed, -torch.inf).topk(min(width, len(row)))
             longer += [
                 ((*tokens, token), score + more)
@@ -327,21 +329,47 @@ def _search(beginning: _Continues, place: Place, width: int, wanted: int) -> lis
 
 def _put(adapter: Any, place: Place, tokens: tuple[int, ...]) -> str | None:
     """What tokens put into the place; None where they spell something else."""
+    text = _text(adapter, tokens)
+    return None if text is None else place.candidate(text)
+
+
+def _text(adapter: Any, tokens: tuple[int, ...]) -> str | None:
+    """What tokens spell, blanks included; None where one of them is no text."""
     spelled = adapter.spelled(torch.tensor(tokens, dtype=torch.int64, device="cpu"))
-    if sum(len(rows) for _, rows in spelled) < len(tokens):  # one that is no text
+    if sum(len(rows) for _, rows in spelled) < len(tokens):
         return None
-    return place.candidate("".join(text for text, _ in spelled))
+    return "".join(text for text, _ in spelled)
 
 
-def _allowed(place: Place, tokens: tuple[int, ...], candidate: str, begins: Tensor) -> Tensor:
+def _allowed(
+    adapter: Any, place: Place, tokens: tuple[int, ...], candidate: str, begins: Tensor
+) -> Tensor:
     """Tokens that can go on with a candidate: the first begins a word where words do, and where it
-    has all its words, no other one begins."""
+    has all its words, no other one begins. What stands ahead comes first."""
+    ahead = place.ahead.lstrip()
+    if not candidate and ahead:
+        ahead = ahead[len((_text(adapter, tokens) or "").lstrip()) :]
+        if ahead:
+            return _tokens_like(adapter, ahead, len(begins))
     if not tokens:
         own = place.ahead[:1].isspace() and not place.is_unspaced
         return begins if own else torch.ones_like(begins)
     if _n_units(candidate) < place.n_units or not _plain(candidate):
         return torch.ones_like(begins)
     return ~begins
+
+
+def _tokens_like(adapter: Any, text: str, size: int) -> Tensor:
+    """Tokens that begin as a text does; ``(size,)``, bool."""
+    tokenizer = getattr(adapter, "tokenizer", None)
+    n_named = size if tokenizer is None else min(size, len(tokenizer))
+    names = [name.lstrip() for name in adapter.token_strings(torch.arange(n_named, device="cpu"))]
+    found = torch.zeros(size, dtype=torch.bool, device="cpu")
+    found[:n_named] = torch.tensor(
+        [name.startswith(text) or bool(name and text.startswith(name)) for name in names],
+        device="cpu",
+    )
+    return found
 
 
 def _outputs(
@@ -465,7 +493,8 @@ def prefix_beam(
                     longer[1] = _sum(longer[1], ended + score)
                 else:
                     longer[1] = _sum(longer[1], both + score)
-        ranked = sorted(found.items(), key=lambda item: (-_sum(*item[1]), item[0]))[:width]
+        possible = [item for item in found.items() if max(item[1]) > never]
+        ranked = sorted(possible, key=lambda item: (-_sum(*item[1]), item[0]))[:width]
         beams = {tokens: (ended, open_) for tokens, (ended, open_) in ranked}
     return [(tokens, _sum(*both)) for tokens, both in beams.items()]
 

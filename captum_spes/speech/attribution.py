@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import torch
@@ -26,7 +26,7 @@ from captum_spes.errors import (
     whole_number,
 )
 from captum_spes.forward import Contrast, Score
-from captum_spes.io.samples import read_samples
+from captum_spes.io.samples import origin_of, read_samples
 from captum_spes.speech.alternatives import Alternative, alternatives_of
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.checking import Checker, report_of, windows_to_check
@@ -35,17 +35,20 @@ from captum_spes.speech.explanation import Explanation, Request
 from captum_spes.speech.inputs import Audio, check_removed_value, read_speech
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
-from captum_spes.speech.parts import Time, asked_parts, explain_parts
+from captum_spes.speech.parts import Part, Time, asked_parts, contrasted_parts, explain_parts
 from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.removals import checked_passes
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.speech.settings import Settings
-from captum_spes.speech.transcript import Transcript, Window
+from captum_spes.speech.transcript import Transcript
+from captum_spes.speech.transcript_errors import TranscriptError, errors_of
 from captum_spes.speech.verdicts import VerdictRule, choose_rule, shipped_rules
 from captum_spes.speech.windows import transcribe
 
 # Seconds by which the same recording differs between formats.
 _MOST_DIFFERENCE = 0.1
+# Errors that a warning names.
+_SHOWN_ERRORS = 5
 SCHEMES = {"paper": Settings.paper, "efficient": Settings.efficient}
 
 
@@ -220,12 +223,13 @@ class SpeechToTextAttribution:
         changes |= _of_contrast(contrast, changes)
         settings = self._settings(settings, scheme, changes)
         request = Request(
-            audio, sampling_rate, target, resolve_seed(seed), show_progress, return_partial
-        )
+            audio, sampling_rate, target, resolve_seed(seed), show_progress, return_partial,
+            origin_of(audio),
+        )  # fmt: skip
         with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
             return Explanation(self.attr_method, self.adapter, request, settings).result()
 
-    def alternatives(
+    def alternatives(  # noqa: PLR0913
         self,
         audio: Audio,
         word: str,
@@ -404,7 +408,9 @@ class SpeechToTextAttribution:
                         it for example.
                         Default: None
             **changes (Any): Values to change in the settings, and ``scheme`` and ``contrast``, as
-                        for :meth:`attribute`.
+                        for :meth:`attribute`. A contrast is explained once in each window that
+                        holds its word; with ``words`` and ``at`` None, too, in all of them. Its
+                        ``occurrence`` counts in each window, among the words asked for there.
 
         Returns:
             *list* of :class:`SpeechToTextAttributionResult`, one for each window that holds what is
@@ -431,44 +437,170 @@ class SpeechToTextAttribution:
         chosen = self._settings(settings, scheme, changes)
         samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
         drawn = resolve_seed(seed)
-        if transcript is not None and not isinstance(transcript, Transcript):
-            raise ArgumentTypeError(
-                f"transcript must be what transcribe returned, got {type(transcript).__name__}."
-            )
         if on_result is not None and not callable(on_result):
             raise ArgumentTypeError(f"on_result must be a function, got {on_result!r}.")
-        if transcript is None:
-            require(self.adapter, Generates, "an explanation of parts")
-            own = dict(chosen.gen_args)
-            transcript = self._transcribed(samples, own, None, drawn, show_progress)
-        seconds = len(samples) / self.adapter.sampling_rate
-        if abs(seconds - transcript.seconds) > _MOST_DIFFERENCE:
+        rate = self.adapter.sampling_rate
+        origin = origin_of(audio)
+        request = Request(samples, rate, None, drawn, show_progress, return_partial, origin)
+        transcript = self._transcript_of(request, transcript, chosen, "an explanation of parts")
+        contrast = chosen.score if isinstance(chosen.score, Contrast) else None
+        if contrast is not None and words is None and at is None:
+            words = contrast.word
+        parts = asked_parts(transcript, words, at)
+        if contrast is not None:
+            parts = contrasted_parts(self.adapter, parts, contrast)
+        return self._explained(parts, request, chosen, on_result)
+
+    def attribute_errors(  # noqa: PLR0913
+        self,
+        audio: Audio,
+        reference: str,
+        sampling_rate: int = 16_000,
+        *,
+        transcript: Transcript | None = None,
+        settings: Settings | None = None,
+        seed: int | None = None,
+        show_progress: bool = False,
+        return_partial: bool = False,
+        on_error: Callable[[TranscriptError], object] | None = None,
+        on_result: Callable[[SpeechToTextAttributionResult], object] | None = None,
+        **changes: Any,
+    ) -> list[SpeechToTextAttributionResult]:
+        r"""
+        Explain what a model got wrong: why it wrote this word and not the one that was said.
+
+        The recording, of any length, is transcribed once. Transcript and reference are aligned by
+        their edit distance; case and punctuation do not matter, and in scripts without spaces
+        characters are compared. Numbers must be written the same way in both. Each word that stands
+        in the place of another gets an explanation of its own, with what was written as the word of
+        a :class:`captum_spes.forward.Contrast` and what was said as its foil. Errors that touch are
+        explained one by one where as many words were written as said, and else as one phrase beside
+        another. Of what was left out, or written and never said, there is nothing to contrast:
+        :meth:`check` tells which words the model did not hear.
+
+        Args:
+
+            audio, sampling_rate: As for :meth:`transcribe`.
+            reference (str): What was said.
+            transcript, settings, seed, show_progress, return_partial, on_result: As for
+                        :meth:`attribute_parts`.
+            on_error (Callable, optional): Called with each :class:`TranscriptError` in turn, before
+                        it is explained; where its ``reason`` is not empty it cannot be.
+                        Default: None, a warning names what cannot be explained
+            **changes (Any): Values to change in the settings, and ``scheme``, as for
+                        :meth:`attribute`. ``score`` can be a contrast, whose kind and rule are
+                        taken; word and foil are those of the errors.
+
+        Returns:
+            *list* of :class:`SpeechToTextAttributionResult`, one for each error that is explained,
+            in order; empty where there is none. ``parameters["error"]`` holds what was
+            ``written`` and the ``reference``; times are those of the recording.
+
+        Raises:
+            ArgumentError: the reference holds no word, the score is no contrast, or what
+                :meth:`attribute_parts` raises.
+            ArgumentTypeError: an argument has the wrong type.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> written = explainer.transcribe("speech.flac").text
+            >>> explainer.attribute_errors("speech.flac", written, n_samples=50, seed=0)
+            []
+        """
+        scheme = changes.pop("scheme", None)
+        like = changes.pop("score", None)
+        if like is not None and not isinstance(like, Contrast):
             raise ArgumentError(
-                f"the transcript is of another recording: it lasts {transcript.seconds:.2f} s, and "
+                f"errors are explained by contrasts, and score={like!r} is none: leave it out."
+            )
+        like = Contrast("word", "foil") if like is None else like
+        chosen = self._settings(settings, scheme, {**changes, "score": like})
+        samples = read_samples(audio, sampling_rate, self.adapter.sampling_rate)
+        for name, called in {"on_error": on_error, "on_result": on_result}.items():
+            if called is not None:
+                function(name, called)
+        rate = self.adapter.sampling_rate
+        drawn = resolve_seed(seed)
+        origin = origin_of(audio)
+        request = Request(samples, rate, None, drawn, show_progress, return_partial, origin)
+        transcript = self._transcript_of(request, transcript, chosen, "an explanation of errors")
+        errors = errors_of(self.adapter, transcript, reference, like)
+        if on_error is None:
+            _warn_of_unexplained(errors)
+        results: list[SpeechToTextAttributionResult] = []
+        for error in errors:
+            if on_error is not None:
+                on_error(error)
+            if error.part is None:
+                continue
+            facts = {"written": error.written, "reference": error.reference}
+            try:
+                (result,) = self._explained([error.part], request, chosen, None)
+            except KeyboardInterrupt:
+                if return_partial and results:
+                    break
+                raise
+            result.parameters["error"] = facts
+            results.append(result)
+            if on_result is not None:
+                on_result(result)
+            if return_partial and _was_stopped(result):
+                break
+        return results
+
+    def _transcript_of(
+        self, request: Request, given: Transcript | None, settings: Settings, purpose: str
+    ) -> Transcript:
+        """What the model writes from checked samples, or what it wrote before."""
+        if given is not None and not isinstance(given, Transcript):
+            raise ArgumentTypeError(
+                f"transcript must be what transcribe returned, got {type(given).__name__}."
+            )
+        samples: Any = request.audio
+        if given is None:
+            require(self.adapter, Generates, purpose)
+            own, progress = dict(settings.gen_args), request.show_progress
+            return self._transcribed(samples, own, None, request.seed, progress)
+        seconds = len(samples) / self.adapter.sampling_rate
+        if abs(seconds - given.seconds) > _MOST_DIFFERENCE:
+            raise ArgumentError(
+                f"the transcript is of another recording: it lasts {given.seconds:.2f} s, and "
                 f"the audio {seconds:.2f} s."
             )
-        parts = asked_parts(transcript, words, at)
+        return given
 
-        def explain(part: Any, window: Window) -> SpeechToTextAttributionResult:
-            rate, progress = self.adapter.sampling_rate, show_progress
-            request = Request(part, rate, window.sequence, drawn, progress, return_partial)
+    def _explained(
+        self,
+        parts: Sequence[Part],
+        whole: Request,
+        settings: Settings,
+        on_result: Callable[[SpeechToTextAttributionResult], object] | None,
+    ) -> list[SpeechToTextAttributionResult]:
+        """Explanations of parts of the checked samples of a request."""
+        samples: Any = whole.audio
+
+        def explain(audio: Any, part: Part) -> SpeechToTextAttributionResult:
+            request = replace(whole, audio=audio, target=part.window.sequence)
+            own = settings.replace(gen_args=part.window.gen_args)
+            if part.contrast is not None:
+                own = own.replace(score=part.contrast)
             with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
-                own = chosen.replace(gen_args=window.gen_args)
                 return Explanation(self.attr_method, self.adapter, request, own).result()
 
         results: list[SpeechToTextAttributionResult] = []
         explained = explain_parts(
-            parts, samples, self.adapter.sampling_rate, explain, show_progress
+            parts, samples, self.adapter.sampling_rate, explain, whole.show_progress
         )
         try:
             for result in explained:
                 results.append(result)
                 if on_result is not None:
                     on_result(result)
-                if return_partial and _was_stopped(result):
+                if whole.return_partial and _was_stopped(result):
                     break
         except KeyboardInterrupt:
-            if not (return_partial and results):
+            if not (whole.return_partial and results):
                 raise
         return results
 
@@ -615,6 +747,11 @@ class SpeechToTextAttribution:
                 f"settings must be Settings, got {type(settings).__name__}; Settings.from_dict "
                 "reads a dictionary."
             )
+        score = changes.get("score", getattr(settings, "score", None))
+        if isinstance(score, Contrast):  # its impacts can be negative
+            own = without_logarithms(own)
+            if settings is not None:
+                changes.setdefault("estimator", without_logarithms(settings.estimator))
         if settings is None:
             if has_own:
                 changes.setdefault("estimator", own)
@@ -632,6 +769,13 @@ class SpeechToTextAttribution:
         return settings
 
 
+def without_logarithms(estimator: Estimator) -> Estimator:
+    """An estimator that also takes impacts below zero."""
+    if isinstance(estimator, GaussianProcess):
+        return replace(estimator, log_impacts=False)
+    return estimator
+
+
 def _of_contrast(contrast: object, changes: Mapping[str, Any]) -> dict[str, Any]:
     """A contrast as the score that it is."""
     if contrast is None:
@@ -641,6 +785,14 @@ def _of_contrast(contrast: object, changes: Mapping[str, Any]) -> dict[str, Any]
     if changes.get("score") is not None:
         raise ArgumentError("contrast and score both say what is measured: give one of them.")
     return {"score": contrast}
+
+
+def _warn_of_unexplained(errors: Sequence[TranscriptError]) -> None:
+    left = [error for error in errors if error.reason]
+    if left:
+        shown = "; ".join(f"{error} ({error.reason})" for error in left[:_SHOWN_ERRORS])
+        more = f"; and {len(left) - _SHOWN_ERRORS} more" if len(left) > _SHOWN_ERRORS else ""
+        warn_caller(f"{len(left)} of {len(errors)} errors are not explained: {shown}{more}.")
 
 
 def _was_stopped(result: SpeechToTextAttributionResult) -> bool:

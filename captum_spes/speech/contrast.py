@@ -14,7 +14,7 @@ from captum_spes.errors import ArgumentError
 from captum_spes.forward import Contrast
 from captum_spes.maps import begins_word
 from captum_spes.speech.models import SpeechInput, SpellsTexts, TargetSequence, can
-from captum_spes.speech.phrases import in_case_of, occurrence
+from captum_spes.speech.phrases import in_case_of, occurrence, occurrences
 
 # Naming each token of a large vocabulary takes a second.
 _BEGINS: WeakKeyDictionary[Any, dict[int, Tensor]] = WeakKeyDictionary()
@@ -68,6 +68,20 @@ class Contrasted:
         text = adapter.text(sequence.explained_ids)
         return cls(contrast, word, foil_sequence, text, change.text, behind)
 
+    @classmethod
+    def of_facts(cls, parameters: Mapping[str, Any], contrast: Contrast) -> Contrasted:
+        """Of what a result says of itself: its ``parameters``, and the score that it was made
+        with."""
+        facts = parameters["contrast"]
+        return cls(
+            replace(contrast, score=facts["score"]),
+            TargetSequence.from_dict(parameters["sequence"]),
+            TargetSequence.from_dict(facts["foil_sequence"]),
+            facts["text"],
+            facts["foil_text"],
+            tuple(tuple(run) for run in facts["frames_behind"]),
+        )
+
     def readings(self) -> tuple[TargetSequence, TargetSequence]:
         """What the model reads to score the word, and the foil: up to their end, with the place
         behind each among the explained ones."""
@@ -85,6 +99,7 @@ class Contrasted:
             "text": self.text,
             "foil_text": self.foil_text,
             "foil_sequence": self.foil.to_dict(),
+            "frames_behind": [list(run) for run in self.behind],
         }
 
 
@@ -128,7 +143,7 @@ class Exchange(NamedTuple):
         cls,
         contrast: Contrast,
         adapter: Any,
-        speech: SpeechInput,
+        speech: SpeechInput | None,
         sequence: TargetSequence,
         gen_args: Mapping[str, Any],
     ) -> Exchange:
@@ -182,6 +197,20 @@ class Spelled(NamedTuple):
             {max(0, place - shift): row for place, row in reversed(starts.items())},
             {place - shift: row for place, row in ends.items() if place >= shift},
         )
+
+    def rows(self, start: int, end: int) -> range:
+        """Of the tokens that spell some of the text, a blank in front included, also where it is a
+        token of its own."""
+        limit = len(self.text[:start].rstrip())
+        first = max(place for place in self.starts if place <= limit)
+        last = min(place for place in self.ends if place >= end)
+        return range(self.starts[first], self.ends[last])
+
+
+def rows_of_occurrences(adapter: Any, sequence: TargetSequence, word: str) -> list[range]:
+    """Of each occurrence of a word, or phrase, the tokens among the explained ones."""
+    output = Spelled.of(adapter, sequence.explained_ids)
+    return [output.rows(start, end) for start, end in occurrences(output.text, word)]
 
 
 def _differing(

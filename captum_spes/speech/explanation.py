@@ -16,6 +16,7 @@ from captum_spes.forward import KL, Contrast, Score, TokenProbability, score_nam
 from captum_spes.io.provenance import versions
 from captum_spes.maps import Maps, group_words
 from captum_spes.masks import describe_levels
+from captum_spes.speech.alternatives import Alternative, with_likeliest_foil
 from captum_spes.speech.ambient import check_differentiable
 from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.frames import reads_all_frames
@@ -52,6 +53,7 @@ class Request:
         seed: of every random choice.
         show_progress: whether to draw progress bars.
         return_partial: whether Ctrl-C ends the sampling and keeps the samples so far.
+        origin: where the recording is, as ``captum_spes.io.samples.origin_of`` says it.
     """
 
     audio: Audio
@@ -60,6 +62,7 @@ class Request:
     seed: int
     show_progress: bool
     return_partial: bool
+    origin: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,8 @@ class Explanation:
     ) -> None:
         self.method, self.adapter = method, adapter
         self.request, self.settings = request, settings
+        # Of which a foil was taken, where none was given.
+        self._alternatives: list[Alternative] = []
 
     def result(self) -> SpeechToTextAttributionResult:
         """Read the audio, let the model write, explain all sides."""
@@ -192,11 +197,26 @@ class Explanation:
         runner, score = runner_of(self.method), self.settings.score
         differentiates = runner is not None and runner.differentiates
         if isinstance(score, Contrast):
+            if score.foil is None:
+                score = self._with_foil(score, speech, sequence)
             # The difference of two probabilities has no gradient where one of them is 1.
             own = replace(score, score="log_ratio") if differentiates else score
             return Output.of_contrast(self.adapter, own, speech, sequence, self.settings.gen_args)
         default: Score = TokenProbability(log=True) if differentiates else KL()
         return Output.of(self.adapter, default if score is None else score, sequence)
+
+    def _with_foil(
+        self, contrast: Contrast, speech: SpeechInput, sequence: TargetSequence
+    ) -> Contrast:
+        """A contrast with the likeliest other word as its foil, which the settings name from now
+        on: with them the explanation can be made again."""
+        with torch.no_grad():
+            states = self.adapter.encode(speech, speech.spectrogram[None])
+        found, self._alternatives = with_likeliest_foil(
+            self.adapter, speech, states, sequence, contrast, self.settings.gen_args
+        )
+        self.settings = self.settings.replace(score=found)
+        return found
 
     def _run(self, output: Output) -> Run:
         settings = self.settings
@@ -366,6 +386,8 @@ class Explanation:
         if contrasted is not None:
             assert pair is not None
             facts["contrast"] = {**contrasted.described(), **pair.described()}
+            if self._alternatives:
+                facts["contrast"]["alternatives"] = [list(own) for own in self._alternatives]
             output_tokens = _labels(run.score, output_tokens, n_units)
             words = [Word(contrasted.contrast.word, (0,))]
         elif n_units != len(output_tokens):  # a score with units of its own
@@ -411,6 +433,7 @@ class Explanation:
             "patches_per_level": list(levels.n_patches),
             "distinct_levels": levels.n_distinct,
             **quality,
+            **({} if self.request.origin is None else {"audio": dict(self.request.origin)}),
             "versions": versions(),
         }
 

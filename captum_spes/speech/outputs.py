@@ -123,7 +123,7 @@ class Output:
         assert isinstance(self.score, ContrastScore)
         found = self.score.log_probabilities(logits, self.token_ids.to(logits.device))
         word, foil = found[0].tolist()
-        return WordAndFoil(word, foil, self.contrasted.contrast.foil)
+        return WordAndFoil(word, foil, self.contrasted.contrast.foil or "")
 
     def decode_kept(
         self,

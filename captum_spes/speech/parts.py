@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number
+from captum_spes.forward import Contrast
+from captum_spes.speech.contrast import rows_of_occurrences
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.transcript import Transcript, TranscriptWord, Window, rows_of
 from captum_spes.speech.windows import times_of
@@ -26,10 +28,12 @@ class Part:
     Attributes:
         window: what the model took at once.
         asked: rows of its explained tokens that were asked for; None for all of the transcript.
+        contrast: a word of it, and what could stand there instead; None where all is explained.
     """
 
     window: Window
     asked: tuple[int, ...] | None
+    contrast: Contrast | None = None
 
 
 def asked_parts(
@@ -64,28 +68,53 @@ def asked_parts(
     ]
 
 
+def contrasted_parts(adapter: Any, parts: Iterable[Part], contrast: Contrast) -> list[Part]:
+    """The windows that hold the word of a contrast, among what is asked for there, or else
+    elsewhere in what they give to the transcript."""
+    found = []
+    for part in parts:
+        rows = rows_of_occurrences(adapter, part.window.sequence, contrast.word)
+        kept = set(part.window.kept)
+        for wanted in (set(part.asked or kept) & kept, kept):
+            numbers = [number for number, own in enumerate(rows, 1) if wanted & set(own)]
+            if len(numbers) >= contrast.occurrence:
+                number = numbers[contrast.occurrence - 1]
+                asked = tuple(row for row in rows[number - 1] if row in kept)
+                found.append(Part(part.window, asked, replace(contrast, occurrence=number)))
+                break
+    if not found:
+        times = "" if contrast.occurrence == 1 else f" {contrast.occurrence} times"
+        raise ArgumentError(f"no window that is asked for holds {contrast.word!r}{times}.")
+    return found
+
+
 def explain_parts(
     parts: Iterable[Part],
     audio: NDArray[np.float32],
     sampling_rate: int,
-    explain: Callable[[NDArray[np.float32], Window], SpeechToTextAttributionResult],
+    explain: Callable[[NDArray[np.float32], Part], SpeechToTextAttributionResult],
     show_progress: bool,
 ) -> Iterable[SpeechToTextAttributionResult]:
     """Explain window after window; times of the results are those of the recording."""
     for part in tqdm(list(parts), desc="windows", disable=not show_progress):
         window = part.window
         first, last = (round(time * sampling_rate) for time in (window.start, window.end))
-        yield _placed(explain(audio[first:last], window), part)
+        yield _placed(explain(audio[first:last], part), part)
 
 
 def _placed(result: SpeechToTextAttributionResult, part: Part) -> SpeechToTextAttributionResult:
     window = part.window
-    words = [_timed(word, window) for word in result.words]
-    asked = set(window.kept if part.asked is None else part.asked)
+    if part.contrast is not None and part.asked is not None:  # one row, of one word
+        words = [_timed(word, window, part.asked) for word in result.words]
+        kept, asked = [0], {0}
+    else:
+        words = [_timed(word, window, word.token_indices) for word in result.words]
+        kept = list(window.kept)
+        asked = set(kept if part.asked is None else part.asked)
     where: dict[str, Any] = {
         "start": window.start,
         "end": window.end,
-        "transcribed_tokens": list(window.kept),
+        "transcribed_tokens": kept,
         "asked_words": [i for i, word in enumerate(words) if asked & set(word.token_indices)],
     }
     return replace(
@@ -96,8 +125,8 @@ def _placed(result: SpeechToTextAttributionResult, part: Part) -> SpeechToTextAt
     )
 
 
-def _timed(word: Word, window: Window) -> Word:
-    start, end = times_of(window, word.token_indices)
+def _timed(word: Word, window: Window, rows: tuple[int, ...]) -> Word:
+    start, end = times_of(window, rows)
     return replace(word, start=start, end=end)
 
 

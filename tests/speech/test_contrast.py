@@ -389,12 +389,21 @@ class TestWhatIsRefused:
         with pytest.raises(ArgumentError, match="which tokens are the word's"):
             Contrast("a", "b")(logits, logits[0], torch.tensor([0, 1]))
 
-    def test_logarithms_of_what_can_be_negative(self, refused):
-        refused(
-            "GaussianProcess takes logarithms",
-            settings=Settings.efficient(n_samples=20),
-            contrast=Contrast("five", "nine"),
+    def test_logarithms_of_what_can_be_negative_are_not_taken(self, demo):
+        """Whether the method or the settings ask for regression."""
+        explainer, examples = demo
+        contrast = {"contrast": Contrast("five", "nine"), "seed": 0}
+        method = SPES.efficient(explainer.attr_method.forward_func)
+        few = {"n_samples": 20, "n_token_samples": 0, "patches_per_second": 40}
+        result = explainer.attribute(
+            examples[0].path, settings=Settings.efficient(**few), **contrast
         )
+        assert not result.settings.estimator.log_impacts
+        efficient = SpeechToTextAttribution(method, None, adapter=explainer.adapter)
+        again = efficient.attribute(examples[0].path, **few, **contrast)
+        assert torch.equal(again.spectrogram_attr, result.spectrogram_attr)
+        same = efficient.attribute(examples[0].path, settings=again.settings, seed=0)
+        assert torch.equal(same.spectrogram_attr, result.spectrogram_attr)
 
 
 class TestPhrasesInTexts:

@@ -39,6 +39,12 @@ class Recording:
 
         return read_samples(self.source, sampling_rate, sampling_rate)
 
+    def named(self, samples: Any, sampling_rate: int) -> dict[str, Any]:
+        """Samples with the file that they are of, as ``attribute`` takes them: an explanation then
+        says where its recording is."""
+        path = None if self.label == str(STDIN) else self.label
+        return {"array": samples, "sampling_rate": sampling_rate, "path": path}
+
 
 def check_there(files: list[Path]) -> None:
     """Raise where a file is missing, before a model is loaded."""

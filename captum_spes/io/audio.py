@@ -123,23 +123,53 @@ def load_audio(
 
         >>> audio = load_audio("speech.flac", 16_000)
     """
-    sampling_rate = check_rate(sampling_rate)
     if max_seconds is not None:
         max_seconds = positive_number("max_seconds", max_seconds)
+    return _loaded(source, check_rate(sampling_rate), max_seconds)[0]
+
+
+def load_original(source: AudioFile) -> tuple[NDArray[np.float32], int]:
+    r"""
+    Read an audio file as one channel at the rate that it was recorded with.
+
+    Args:
+
+        source (path, file, bytes or Excerpt): As :func:`load_audio` takes it.
+
+    Returns:
+        *tuple* of an *ndarray* of shape ``(samples,)``, float32, and the samples per second.
+
+    Raises:
+        FileNotFoundError, ArgumentError, ArgumentTypeError, ImportError: as :func:`load_audio`.
+
+    Examples::
+
+        >>> audio, sampling_rate = load_original("speech.flac")
+        >>> sampling_rate
+        16000
+    """
+    return _loaded(source, None, None)
+
+
+def _loaded(
+    source: AudioFile, sampling_rate: int | None, max_seconds: float | None
+) -> tuple[NDArray[np.float32], int]:
+    """One channel at a rate, or at the file's own, and the rate."""
     with _open(source) as (track, excerpt):
         part = _Part.of(track, excerpt)
         if part.seconds is not None and max_seconds is not None and part.seconds > max_seconds:
             check_duration(part.seconds, max_seconds)
+        rate = track.rate if sampling_rate is None else sampling_rate
         mix = _Mix(track.channels, excerpt.channel)
-        audio = _resampled(mix.mixed(part.blocks()), track, sampling_rate, max_seconds)
+        audio = _resampled(mix.mixed(part.blocks()), track, rate, max_seconds)
         if mix.cancels:
             warn_caller(_CANCEL.format(name=track.name, channel=mix.loudest))
             mix = _Mix(track.channels, mix.loudest)
-            audio = _resampled(mix.mixed(part.blocks()), track, sampling_rate, max_seconds)
+            audio = _resampled(mix.mixed(part.blocks()), track, rate, max_seconds)
         problem = part.problem
         if problem:
             warn_caller(f"{track.name}: {problem}.")
-        return audio
+        return audio, rate
 
 
 def audio_seconds(source: AudioFile) -> float | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from os import PathLike
 from typing import IO, Any, TypeAlias
@@ -13,12 +16,14 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 from captum_spes.io.audio import (
+    MIN_SECONDS,
     Excerpt,
     as_audio,
     check_audio,
     check_duration,
     check_rate,
     load_audio,
+    load_original,
     one_channel,
 )
 from captum_spes.io.decoders import HIGHEST_RATE, LOWEST_RATE
@@ -51,9 +56,7 @@ def read_samples(
         max_seconds: what the model takes at most.
     """
     given = _unpacked(audio)
-    if isinstance(given, str | PathLike | bytes | bytearray | memoryview | Excerpt) or hasattr(
-        given, "read"
-    ):
+    if _is_file(given):
         samples = load_audio(given, wanted, max_seconds=max_seconds)
     elif isinstance(given, _Rated):
         samples = given.resampled(wanted, max_seconds)
@@ -68,21 +71,145 @@ def read_samples(
     return samples
 
 
+def read_original(
+    audio: Recording, sampling_rate: int, start: float = 0.0, seconds: float | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Read a recording in whatever form at its own rate, or a part of it, checked.
+
+    Args:
+        audio: see ``SpeechToTextAttribution.attribute``.
+        sampling_rate: of an array that comes without one.
+        start: where the part begins, in seconds.
+        seconds: how long it is; None for all that follows.
+
+    Returns:
+        The samples, ``(samples,)``, and their rate.
+    """
+    given = _unpacked(audio)
+    is_part = seconds is not None or start > 0
+    if _is_file(given):
+        samples, rate = load_original(_part_of(given, start, seconds) if is_part else given)
+    else:
+        if isinstance(given, _Rated):
+            samples, rate = given.samples, given.rate
+        else:
+            samples, rate = as_audio(given), check_rate(sampling_rate)
+        samples = _cut(samples, rate, start, seconds)
+    check_audio(samples, rate, None)
+    return samples, rate
+
+
+def origin_of(audio: Any) -> dict[str, Any] | None:
+    """Where a recording is, in JSON's types, so that it can be found again: the absolute path and
+    the SHA-256 of a file, and of an :class:`Excerpt` the part that is meant. None for what is in no
+    file that a path leads to.
+
+    Args:
+        audio: see ``SpeechToTextAttribution.attribute``; a dictionary with samples can name their
+            file as "path", as datasets do.
+    """
+    part: dict[str, Any] = {}
+    if isinstance(audio, Excerpt):
+        names = ("start", "duration", "channel")
+        part = {name: value for name in names if (value := getattr(audio, name)) is not None}
+        audio = audio.audio
+    elif isinstance(audio, Mapping):
+        audio = audio.get("path")
+    if not isinstance(audio, str | PathLike) or not os.path.isfile(audio):
+        return None
+    path = os.path.abspath(os.fsdecode(audio))
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # whoever reads the recording will be told
+        return None
+    return {"path": path, "sha256": digest, **part}
+
+
+def found_again(origin: Any) -> Excerpt:
+    """The recording that :func:`origin_of` described.
+
+    Raises:
+        ArgumentError: it is not there, or not what it was, or the description is damaged.
+    """
+    excerpt = _excerpt_of(origin)
+    path = str(excerpt.audio)
+    now = origin_of(path)
+    if now is None:
+        raise ArgumentError(
+            f"the recording was {path}, and is not there: say where it is with audio=..."
+        )
+    if now["sha256"] != origin.get("sha256"):
+        raise ArgumentError(
+            f"{path} has changed since it was explained: give the recording as it was with "
+            "audio=..., or audio=the path to listen to this one."
+        )
+    return excerpt
+
+
+def _excerpt_of(origin: Any) -> Excerpt:
+    try:
+        path = origin["path"]
+        if not isinstance(path, str):
+            raise ArgumentTypeError("a path is a text")
+        own = {name: origin[name] for name in ("start", "duration", "channel") if name in origin}
+        return Excerpt(path, **own)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"what the explanation says of its recording is damaged ({error}): give audio=..."
+        ) from error
+
+
+def _part_of(file: Any, start: float, seconds: float | None) -> Excerpt:
+    """A part of a file, or of a part of it."""
+    whole = file if isinstance(file, Excerpt) else Excerpt(file)
+    if whole.duration is not None:
+        left = whole.duration - start
+        if left <= 0 or (seconds is not None and seconds > left + MIN_SECONDS):
+            raise ArgumentError(
+                f"the audio lasts {whole.duration:g} s, and the part that is asked for goes on to "
+                f"{start + (seconds or 0):g} s."
+            )
+        seconds = left if seconds is None else min(seconds, left)
+    return replace(whole, start=whole.start + start, duration=seconds)
+
+
+def _cut(
+    samples: NDArray[np.float32], rate: int, start: float, seconds: float | None
+) -> NDArray[np.float32]:
+    last = len(samples) if seconds is None else round((start + seconds) * rate)
+    if last > len(samples) + rate * MIN_SECONDS:
+        raise ArgumentError(
+            f"the audio lasts {len(samples) / rate:.2f} s, and the part that is asked for goes "
+            f"from {start:.2f} to {last / rate:.2f} s."
+        )
+    return samples[round(start * rate) : last]
+
+
+def _is_file(given: Any) -> bool:
+    kinds = (str, PathLike, bytes, bytearray, memoryview, Excerpt)
+    return isinstance(given, kinds) or hasattr(given, "read")
+
+
 class _Rated:
     """Samples that came with their rate."""
 
     def __init__(self, samples: Any, rate: Any) -> None:
-        self._samples, self._rate = samples, check_rate(rate)
-        if not LOWEST_RATE <= self._rate <= HIGHEST_RATE:
+        self._samples, self.rate = samples, check_rate(rate)
+        if not LOWEST_RATE <= self.rate <= HIGHEST_RATE:
             raise ArgumentError(f"{rate} samples per second are none that speech is recorded with.")
 
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        return as_audio(self._samples)
+
     def resampled(self, rate: int, max_seconds: float | None) -> NDArray[np.float32]:
-        samples = as_audio(self._samples)
-        if self._rate == rate:
+        samples = self.samples
+        if self.rate == rate:
             return samples
-        check_duration(len(samples) / self._rate, max_seconds)
+        check_duration(len(samples) / self.rate, max_seconds)
         soxr = optional_library("soxr", "resampling audio", "transformers")
-        converted: NDArray[np.float32] = soxr.resample(samples, self._rate, rate)
+        converted: NDArray[np.float32] = soxr.resample(samples, self.rate, rate)
         return converted
 
 

@@ -3,6 +3,7 @@
 from captum_spes.maps.aggregate import sentence_mean, span_mean
 from captum_spes.maps.bands import Band, band_mean, frequency_bands
 from captum_spes.maps.normalize import Maps, paired_min_max, standardize
+from captum_spes.maps.order import top_cells
 from captum_spes.maps.peaks import Peak, is_constant, strongest_span
 from captum_spes.maps.spans import frames_within, time_mean
 from captum_spes.maps.words import (
@@ -32,4 +33,5 @@ __all__ = [
     "standardize",
     "strongest_span",
     "time_mean",
+    "top_cells",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number, several
+from captum_spes.maps import top_cells
 
 
 def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 101, 5)) -> Tensor:
@@ -43,20 +44,10 @@ def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 1
         raise ArgumentTypeError(
             f"saliency_map must be a Tensor, got {type(saliency_map).__name__}."
         )
-    if saliency_map.dim() != 2 or not bool(torch.isfinite(saliency_map).all()):
-        raise ArgumentError(
-            f"saliency_map must be (time, freq) and finite, got shape {tuple(saliency_map.shape)}."
-        )
     given = several("percentages", getattr(percentages, "tolist", lambda: percentages)(), "numbers")
     for percent in given:
         if not 0 <= real_number("each of percentages", percent) <= 100:
             raise ArgumentError(f"percentages must lie in [0, 100], got {given}.")
-    steps = torch.as_tensor(given, device="cpu")
-    flat = saliency_map.reshape(-1)
-    ascending = torch.argsort(flat, stable=True)
-    rank_from_top = torch.empty_like(ascending)
-    rank_from_top[ascending] = torch.arange(len(flat) - 1, -1, -1, device=flat.device)
     # Integer arithmetic: 0.07 * 100 is more than 7 in floating point.
-    counts = (len(flat) * steps.to(flat.device)) // 100
-    masks = rank_from_top[None] < counts[:, None]
-    return masks.reshape(len(steps), *saliency_map.shape)
+    counts = (saliency_map.numel() * torch.as_tensor(given, device="cpu")) // 100
+    return top_cells(saliency_map, [int(count) for count in counts])

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, instance_of, truth, warn_caller, whole_number
+from captum_spes.io.samples import Recording
+from captum_spes.io.sound import Sound
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.contrast_maps import ContrastMaps, contrast_maps, has_sign, has_zero
+from captum_spes.speech.listening import listened, salient_cells
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
@@ -715,6 +718,73 @@ class SpeechToTextAttributionResult:
             raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token!r}.")
         maps = self.normalized().spectrogram_attr if normalized else self.spectrogram_attr
         return maps[token], _visible(self.output_tokens[token])
+
+    # Sound -----------------------------------------------------------------------------
+
+    def listen(
+        self,
+        token: int | None = None,
+        keep: float = 0.2,
+        *,
+        word: str | int | None = None,
+        occurrence: int = 1,
+        complement: bool = False,
+        audio: Recording | None = None,
+        sampling_rate: int = 16_000,
+    ) -> Sound:
+        r"""
+        The recording with only the most salient parts of its time-frequency plane.
+
+        It is filtered at the rate that it was recorded with, one channel; what is kept keeps its
+        level and its phase, all else is silent. Frequencies above those that the model hears are
+        silent, too, and part of the complement. What is heard in it is what the map marks, not
+        what the model hears: ``captum_spes.metrics.sound_faithfulness`` plays it to the model.
+
+        Args:
+
+            token (int, optional): Index into ``output_tokens``, negative from the end.
+                        Default: None, the sentence
+            keep (float, optional): Share of the cells that is kept, above 0; 1 gives the recording
+                        back.
+                        Default: 0.2
+            word (str or int, optional): In the place of a token a word or phrase of the output,
+                        case and punctuation do not matter; or the index of one of ``words``.
+                        Default: None
+            occurrence (int, optional): Which one, where the output holds the word several times.
+                        Default: 1
+            complement (bool, optional): Whether to return what is left out instead. Both add up to
+                        the recording.
+                        Default: False
+            audio (path, file, array, Tensor, ...): What was explained, in any form that
+                        ``attribute`` takes but features; of a part of a long recording
+                        (``attribute_parts``) the whole.
+                        Default: None, the file that was explained, if it is still what it was
+            sampling_rate (int, optional): Of samples that come without one, in Hz.
+                        Default: 16000
+
+        Returns:
+            *Sound*, a pair ``(samples, sampling_rate)``: float32 of shape ``(n,)``, as many as the
+            recording has, or the window of it that was explained. Notebooks play it; ``save``
+            writes it to a file. Of a contrast the parts that speak most for the word are kept.
+
+        Raises:
+            ArgumentError: the recording is neither known nor given, has changed or is another one;
+                the output does not hold the word; or an argument is out of range.
+            ArgumentTypeError: an argument has the wrong type.
+            FileNotFoundError: there is no such audio file.
+
+        Examples::
+
+            >>> result = explainer.attribute("speech.flac", target="the cat", n_samples=50, seed=0)
+            >>> sound = result.listen(word="cat", keep=0.3)
+            >>> sound.save("cat.wav")
+            >>> samples, sampling_rate = sound
+            >>> rest, _ = result.listen(word="cat", keep=0.3, complement=True)
+            >>> len(samples) == len(rest), sampling_rate
+            (True, 16000)
+        """
+        cells = salient_cells(self, token, keep, word, occurrence)
+        return listened(self, cells, complement, audio, sampling_rate)
 
     # Files -----------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Explaining a speech-to-text model end to end."""
 
+from captum_spes.speech.alternatives import Alternative
 from captum_spes.speech.attribution import SpeechToTextAttribution
 from captum_spes.speech.classification import SpeechClassificationAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
@@ -8,11 +9,13 @@ from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.methods import METHODS, Method, named_methods, register
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.settings import Settings
+from captum_spes.speech.transcript_errors import TranscriptError
 from captum_spes.speech.utterance_methods import SpeechAttribution
 from captum_spes.speech.verdicts import VerdictRule, read_rules, shipped_rules, write_rules
 
 __all__ = [
     "METHODS",
+    "Alternative",
     "CrossAttention",
     "EnergyMap",
     "EvidenceReport",
@@ -23,6 +26,7 @@ __all__ = [
     "SpeechClassificationAttribution",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
+    "TranscriptError",
     "VerdictRule",
     "Word",
     "WordEvidence",

@@ -293,16 +293,18 @@ class TestLongRecordings:
     def test_the_word_that_is_spoken_then(self, demo, long):
         explainer, _ = demo
         audio, transcript = long
-        last = [word for word in transcript.words if word.word == "the"][-1]
+        first, last = [w for w in transcript.words if w.word == "to" and w.window == 0]
+        assert first.end < last.start
         (result,) = explainer.attribute_parts(
             audio,
             at=(last.start + 0.01, last.end - 0.01),
             transcript=transcript,
-            contrast=Contrast("the"),
+            contrast=Contrast("to"),
             **QUICK,
         )
         assert (result.words[0].start, result.words[0].end) == (last.start, last.end)
         assert result.settings.score.foil
+        assert result.settings.score.occurrence == 2
 
     def test_a_foil_of_each_window_s_own(self, demo, long):
         explainer, _ = demo

@@ -17,6 +17,7 @@ from captum_spes.metrics.perturbation import (
     insertion_curve,
 )
 from captum_spes.metrics.size import size_curve
+from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
 from captum_spes.plotting import plot_curves
 
@@ -29,6 +30,7 @@ __all__ = [
     "FlipExample",
     "Flips",
     "Interval",
+    "SoundFaithfulness",
     "VarianceShares",
     "agreement_ceiling",
     "auc",
@@ -40,6 +42,7 @@ __all__ = [
     "inter_seed_agreement",
     "plot_curves",
     "size_curve",
+    "sound_faithfulness",
     "variance_shares",
     "word_error_rate",
 ]

@@ -278,6 +278,13 @@ class Hearing:
             batches = spectrograms.split(batch_size or len(spectrograms))
             self._states = [adapter.encode(speech, batch) for batch in batches]
 
+    @classmethod
+    def of_states(cls, adapter: Any, speech: SpeechInput, states: Sequence[Tensor]) -> Hearing:
+        """What the model makes of states that are known, in batches."""
+        found = cls.__new__(cls)
+        found._adapter, found._speech, found._states = adapter, speech, list(states)
+        return found
+
     def transcripts(self, gen_args: Mapping[str, Any], seed: int = 0) -> list[str]:
         """What the model writes at each step, with its own generation settings."""
         adapter = self._adapter
@@ -474,7 +481,7 @@ def _measured(
     else:
         saliency_map = torch.as_tensor(attribution)
     gen_args = gen_args or {}
-    _check_kept(gen_args)
+    check_kept(gen_args)
     removed = removed_value(adapter, speech, baselines)
 
     def hearing(saliency_map: Tensor) -> Hearing:
@@ -503,7 +510,7 @@ def _measured(
     return np.mean(own, 0)
 
 
-def _check_kept(gen_args: Mapping[str, Any]) -> None:
+def check_kept(gen_args: Mapping[str, Any]) -> None:
     """Raise where an explanation from a file was made with objects that a file does not hold."""
     for name, value in gen_args.items():
         unsaved = first_unsaved(value)

@@ -17,6 +17,7 @@ from captum_spes.cli.analyse import add_analyse
 from captum_spes.cli.check import add_check
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
+from captum_spes.cli.listen import add_listen
 from captum_spes.cli.models import add_models
 from captum_spes.cli.options import tell
 from captum_spes.cli.reliability import add_reliability
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_explain(commands)
     add_check(commands)
+    add_listen(commands)
     add_evaluate(commands)
     add_align(commands)
     add_analyse(commands)

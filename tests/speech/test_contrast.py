@@ -22,7 +22,7 @@ from captum_spes import (
     SpeechToTextAttributionResult,
 )
 from captum_spes.attr import MaskedDifference
-from captum_spes.demo import load_ctc, load_demo, load_transducer
+from captum_spes.demo import load_ctc, load_demo, load_transducer, load_waveform_ctc
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import CTC, Contrast, word_probability
 from captum_spes.maps import begins_word
@@ -130,6 +130,24 @@ class TestEveryFamily:
             assert found.probabilities.item() == pytest.approx(own[0], rel=1e-5)
             assert found.runners_up == ["cat"]
             assert found.ranks.item() == (1 if own[0] >= own[1] else 2)
+
+    def test_at_the_beginning_of_a_text(self, family, audio):
+        """Where the first token starts with no blank, nothing is divided by the probability that
+        one does: a word with its end is no likelier than without."""
+        explainer = explainer_of(family)
+        speech = explainer.adapter.from_audio(audio)
+        first = explainer.adapter.force(speech, TEXT, {}).explained_ids[:1]
+        if begins_word(explainer.adapter.token_strings(first)[0]):
+            pytest.skip("its first token starts with a blank")
+        whole, alone = (
+            explainer.attribute(
+                audio, target=TEXT, contrast=Contrast("the cat", "cat", probability=rule),
+                **{**QUICK, "n_samples": 20, "n_token_samples": 0},
+            ).parameters["contrast"]
+            for rule in ("word_boundary", "chain_rule")
+        )  # fmt: skip
+        for name in ("probability", "foil_probability"):
+            assert 0 < whole[name] <= alone[name] * 1.00001
 
     @pytest.mark.parametrize("method", [FeatureAblation, Saliency])
     def test_other_methods(self, family, audio, method):
@@ -325,6 +343,14 @@ class TestFramesAndClasses:
             assert result.ranks.item() == 1
             facts = result.parameters["contrast"]
             assert facts["probability"] > 5 * facts["foil_probability"]
+
+    def test_a_blank_that_is_a_token_belongs_to_the_word(self):
+        """As the word behind it starts with it; this model writes letters."""
+        model, processor, examples = load_waveform_ctc()
+        explainer = SpeechToTextAttribution(SPES(model), processor)
+        result = explainer.attribute(examples[0].path, contrast=Contrast("five", "nine"), **QUICK)
+        letters = explainer.adapter.token_strings(torch.tensor(result.output_ids))
+        assert "".join(letters).lower() == " five"
 
     def test_classes(self, audio):
         model, extractor = make_classifier(next(iter(CLASSIFIERS)))

@@ -74,8 +74,8 @@ class SoundFaithfulness:
         return (
             f"{written}\ndivergence of the explained tokens: {self.divergence:.3f} nats per token\n"
             f"features in the {self.share:.0%} of the cells that are heard: correlation "
-            f"{self.correlation:.3f}, difference {self.difference:.3f} standard deviations; in the "
-            f"others {self.outside:.3f}"
+            f"{self.correlation:.3f}, difference {self.difference:.3f} standard deviations"
+            + ("" if np.isnan(self.outside) else f"; in the others {self.outside:.3f}")
         )
 
 

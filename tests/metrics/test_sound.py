@@ -97,7 +97,6 @@ def test_what_explains_is_heard_better_than_random_patches(demo):
         result, spectrogram_attr=scattered.mean(0).expand_as(result.spectrogram_attr)
     )
     patches = sound_faithfulness(explainer, random, keep=0.4)
-    print(own, patches)
     assert own.divergence < 0.5 * patches.divergence
     assert own.error_rate < patches.error_rate
     # Cells that are scattered cannot be parted: what lies between them is heard, too.
@@ -118,6 +117,8 @@ def test_summary_and_normalised_texts(demo):
     assert "wer against what was explained: 0.0 %" in text
     assert f"{heard.divergence:.3f} nats per token" in text
     assert "50% of the cells" in text
+    assert f"; in the others {heard.outside:.3f}" in text
+    assert "in the others" not in str(sound_faithfulness(explainer, result, keep=1))
 
 
 def test_at_another_rate(demo, tmp_path):

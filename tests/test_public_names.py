@@ -16,6 +16,7 @@ LAYERS = [
     "text",
     "errors",
     "io",
+    "pages",
     "plotting",
     "attr",
     "masks",
@@ -35,7 +36,7 @@ LAYERS = [
 ]
 GROUND = {"errors", "text"}
 # What anybody can use who explains no speech: they import nothing but the ground.
-ON_THE_GROUND = ["io", "plotting", "attr", "masks", "forward", "maps"]
+ON_THE_GROUND = ["io", "pages", "plotting", "attr", "masks", "forward", "maps"]
 # What version 0.1 had, of which much has another place now.
 FORMER = {
     "corpus": [

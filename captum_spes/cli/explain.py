@@ -107,6 +107,12 @@ def add_explain(commands: Any) -> None:
     add("--reference", metavar="TEXT", help="what was said, for --errors")
     add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
     add(
+        "--html",
+        action="store_true",
+        help="write a page, too, to be opened in any browser: maps of the words, and their sound "
+        "(needs --out)",
+    )
+    add(
         "--return-partial",
         action="store_true",
         help="on Ctrl-C explain with the samples so far instead of giving up",
@@ -124,6 +130,8 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
+    if parsed.html and parsed.out is None:
+        raise ArgumentError("--html writes a page into the folder of --out: give --out DIR.")
     _check_contrast(parsed)
     _check_errors(parsed)
     take_bundled_recording(parsed)
@@ -206,7 +214,7 @@ class _Task:
             return_partial=self._parsed.return_partial,
             show_progress=not self._parsed.quiet,
         )
-        _show(result, folder, visible(recording.label), None)
+        _show(result, folder, visible(recording.label), None, self._parsed.html)
 
     def explain_parts(self, recording: Recording, folder: Path | None) -> None:
         """Explain window by window; each is written as soon as it is there."""
@@ -235,7 +243,7 @@ class _Task:
             )
             label = f"{visible(recording.label)}, {clock} to {shown_clock(window['end'])}"
             rows = [i for word in window["asked_words"] for i in result.words[word].token_indices]
-            _show(result, own, label, sorted(rows) if is_asked else None)
+            _show(result, own, label, sorted(rows) if is_asked else None, parsed.html)
 
         self._explainer.attribute_parts(
             recording.named(samples, self._rate),
@@ -278,7 +286,7 @@ class _Task:
             name = f"{number} {error['written']} - {error['reference']}"
             own = None if folder is None else made_folder(folder / names.new(name))
             about = f"error {number} of {len(parts)} that are explained"
-            _show(result, own, f"{label}, {about}", None)
+            _show(result, own, f"{label}, {about}", None, parsed.html)
 
         self._explainer.attribute_errors(
             recording.named(samples, self._rate),
@@ -315,12 +323,14 @@ class _Task:
             self._tell_cost(samples[first:last], windows[0].sequence, len(windows), seconds)
 
 
-def _show(result: Any, folder: Path | None, label: str, tokens: list[int] | None) -> None:
+def _show(
+    result: Any, folder: Path | None, label: str, tokens: list[int] | None, html: bool
+) -> None:
     """Write an explanation into its folder, and print it."""
     from captum_spes.report import explanation_text, write_explanation
 
     # Files first: what was computed must not be lost to a closed pipe.
-    written = [] if folder is None else write_explanation(result, folder)
+    written = [] if folder is None else write_explanation(result, folder, html=html)
     place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
     foil = _about_foil(result)
     print_report(f"\n{label}\n{explanation_text(result, tokens)}{foil}", place)

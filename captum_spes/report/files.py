@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_explanation(
-    result: SpeechToTextAttributionResult, folder: str | PathLike[str]
+    result: SpeechToTextAttributionResult, folder: str | PathLike[str], *, html: bool = False
 ) -> list[Path]:
     r"""
     Write an explanation and its figures into a folder, which is made if need be.
@@ -30,6 +30,9 @@ def write_explanation(
                     tokens than fit on a sheet) and, with attributions of previous tokens,
                     ``previous_tokens.png``. A contrast has ``contrast.png`` in the place of
                     ``sentence.png`` and ``tokens.png``.
+        html (bool, optional): Whether to write ``explanation.html``, too, a page for any browser;
+                    see ``SpeechToTextAttributionResult.save_html``.
+                    Default: False
 
     Returns:
         *list[Path]*: the files, the explanation first.
@@ -50,6 +53,9 @@ def write_explanation(
     with one_warning():
         for name, figure in _figures(result):
             written.append(write_figure(target / f"{name}.png", figure))
+    if html:
+        written.append(target / "explanation.html")
+        result.save_html(written[-1])
     return written
 
 

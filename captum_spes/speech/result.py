@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from captum_spes.errors import ArgumentError, instance_of, truth, warn_caller, whole_number
+from captum_spes.errors import (
+    ArgumentError,
+    instance_of,
+    several,
+    texts,
+    truth,
+    warn_caller,
+    whole_number,
+)
 from captum_spes.io.samples import Recording
 from captum_spes.io.sound import Sound
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
@@ -785,6 +793,92 @@ class SpeechToTextAttributionResult:
         """
         cells = salient_cells(self, token, keep, word, occurrence)
         return listened(self, cells, complement, audio, sampling_rate)
+
+    # Pages -----------------------------------------------------------------------------
+
+    def save_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        audio: Recording | None = None,
+        sampling_rate: int = 16_000,
+        title: str | None = None,
+    ) -> None:
+        r"""
+        Write a page that a colleague can open who has nothing installed: point at a word, or choose
+        it with the arrow keys, and see its map, what it rests on before it, and hear it.
+
+        The page is one file, loads nothing, and needs a browser only.
+
+        Args:
+
+            path (str or path): The file, by habit ending in ``.html``.
+            audio (path, array, ...): The recording, as ``attribute`` takes it.
+                        Default: None, the file that was explained, where the result knows it;
+                        otherwise the page has no sound
+            sampling_rate (int, optional): Rate of samples given as an array, in Hz.
+                        Default: 16000
+            title (str, optional): Default: None, the text
+
+        Raises:
+            ArgumentError: ``audio`` is another recording, or the file that was explained is no
+                longer there or has changed.
+            ImportError: there is a recording, and soundfile is not installed.
+            OSError: the file cannot be written.
+
+        Examples::
+
+            >>> result.save_html("explanation.html")
+        """
+        self.save_html_many([self], path, audio=audio, sampling_rate=sampling_rate, title=title)
+
+    @staticmethod
+    def save_html_many(
+        results: Sequence[SpeechToTextAttributionResult],
+        path: str | os.PathLike[str],
+        *,
+        names: Sequence[str] | None = None,
+        audio: Recording | None = None,
+        sampling_rate: int = 16_000,
+        title: str | None = None,
+    ) -> None:
+        r"""
+        Write a page that compares explanations of one recording: two methods, seeds or models.
+
+        Args:
+
+            results (sequence of SpeechToTextAttributionResult): The words of the first are what is
+                        chosen from; of the others the same word is shown where they have it.
+            path (str or path): As for :meth:`save_html`, like ``audio``, ``sampling_rate`` and
+                        ``title``.
+            names (sequence of str, optional): What each is called.
+                        Default: None, its method and seed
+
+        Raises:
+            ArgumentError: there is no result, they are of several recordings, or ``names`` are not
+                as many.
+            ImportError: as for :meth:`save_html`.
+            OSError: the file cannot be written.
+
+        Examples::
+
+            >>> SpeechToTextAttributionResult.save_html_many([result, result], "two.html")
+        """
+        from captum_spes.io.files import write_whole
+        from captum_spes.speech.page import name_of, page_of
+
+        given = several("results", results, "a sequence of results")
+        for result in given:
+            instance_of("results", result, SpeechToTextAttributionResult, "results")
+        if not given:
+            raise ArgumentError("a page needs at least one result.")
+        called = [name_of(result) for result in given] if names is None else texts("names", names)
+        if len(called) != len(given):
+            raise ArgumentError(f"names must be {len(given)}, one for each result: {called}.")
+        if title is not None:
+            instance_of("title", title, str, "a text or None")
+        instance_of("path", path, (str, os.PathLike), "a path")
+        write_whole(Path(path), page_of(given, called, title, audio, sampling_rate))
 
     # Files -----------------------------------------------------------------------------
 

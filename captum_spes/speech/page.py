@@ -17,6 +17,7 @@ from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.io.samples import Recording
 from captum_spes.maps import is_constant, strongest_span
 from captum_spes.pages import encoded_image, page_html
+from captum_spes.speech.evidence import VERDICTS, EvidenceReport
 from captum_spes.speech.listening import recording_of, window_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _DIGITS = 4
 # Moving average that steadies a noisy map, where the time of a word is read off it.
 _SMOOTHING_SECONDS = 0.09
 _MOST_HERTZ = 48_000  # of MP3
+_FROM_WORST = (VERDICTS[False], VERDICTS[None], VERDICTS[True])
 
 
 def page_of(
@@ -36,6 +38,7 @@ def page_of(
     title: str | None,
     audio: Recording | None,
     sampling_rate: int,
+    checked: EvidenceReport | None,
 ) -> str:
     """The text of a page.
 
@@ -45,6 +48,7 @@ def page_of(
         title: of the page; None for the text of the first explanation.
         audio: the recording; None for the file that was explained, where it is known.
         sampling_rate: of samples without a rate.
+        checked: which words of the first explanation the model heard.
     """
     first = results[0]
     for result in results[1:]:
@@ -53,8 +57,13 @@ def page_of(
                 f"a page shows explanations of one recording: one lasts {first.seconds:.2f} s, "
                 f"another {result.seconds:.2f} s."
             )
+    explanations = [_explanation(*pair) for pair in zip(results, names, strict=True)]
+    if checked is not None:
+        verdicts = verdicts_of([word.word for word in first.words], checked)
+        for word, verdict in zip(explanations[0]["words"], verdicts, strict=False):
+            word["verdict"] = verdict
     payload = {
-        "explanations": [_explanation(*pair) for pair in zip(results, names, strict=True)],
+        "explanations": explanations,
         "sound": _sound(first, audio, sampling_rate),
         "offset": window_of(first.parameters)[0],
         "facts": [fact for pair in zip(results, names, strict=True) for fact in _facts(*pair)],
@@ -67,6 +76,31 @@ def name_of(result: SpeechToTextAttributionResult) -> str:
     contrast = result.parameters.get("contrast")
     about = "" if contrast is None else f", {contrast['word']} or {contrast['foil']}"
     return f"{result.method}{about}, seed {result.seed}"
+
+
+def verdicts_of(words: Sequence[str], checked: EvidenceReport) -> list[str | None]:
+    """The verdict of a check on each word, the worst of its parts; None for punctuation.
+
+    Words are told by their letters, as a check joins what an explanation may divide.
+    """
+    letters = ["".join(filter(str.isalnum, word)).casefold() for word in words]
+    known, verdicts = "", list[str]()
+    for word in checked.words:
+        own = "".join(filter(str.isalnum, word.word)).casefold()
+        known += own
+        verdicts += [word.verdict] * len(own)
+    start = known.find("".join(letters))
+    if start < 0:
+        raise ArgumentError(
+            "checked is of another text than the explanation: check the same recording, with the "
+            "same model."
+        )
+    found: list[str | None] = []
+    for own in letters:
+        parts = set(verdicts[start : start + len(own)])
+        found.append(next((worst for worst in _FROM_WORST if worst in parts), None))
+        start += len(own)
+    return found
 
 
 # Maps -----------------------------------------------------------------------------------
@@ -161,6 +195,7 @@ def _unit(
         "previous": previous,
         "start": start,
         "end": end,
+        "verdict": None,
     }
 
 

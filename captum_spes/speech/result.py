@@ -27,6 +27,7 @@ from captum_spes.io.sound import Sound
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.certainty import Certainty
 from captum_spes.speech.contrast_maps import ContrastMaps, contrast_maps, has_sign, has_zero
+from captum_spes.speech.evidence import EvidenceReport
 from captum_spes.speech.listening import listened, salient_cells
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
@@ -802,6 +803,7 @@ class SpeechToTextAttributionResult:
         *,
         audio: Recording | None = None,
         sampling_rate: int = 16_000,
+        checked: EvidenceReport | None = None,
         title: str | None = None,
     ) -> None:
         r"""
@@ -818,11 +820,14 @@ class SpeechToTextAttributionResult:
                         otherwise the page has no sound
             sampling_rate (int, optional): Rate of samples given as an array, in Hz.
                         Default: 16000
+            checked (EvidenceReport, optional): What ``explainer.check`` found of the recording;
+                        words that were not heard are marked.
+                        Default: None
             title (str, optional): Default: None, the text
 
         Raises:
-            ArgumentError: ``audio`` is another recording, or the file that was explained is no
-                longer there or has changed.
+            ArgumentError: ``audio`` is another recording, the file that was explained is no
+                longer there or has changed, or ``checked`` is of another text.
             ImportError: there is a recording, and soundfile is not installed.
             OSError: the file cannot be written.
 
@@ -830,7 +835,9 @@ class SpeechToTextAttributionResult:
 
             >>> result.save_html("explanation.html")
         """
-        self.save_html_many([self], path, audio=audio, sampling_rate=sampling_rate, title=title)
+        self.save_html_many(
+            [self], path, audio=audio, sampling_rate=sampling_rate, checked=checked, title=title
+        )
 
     @staticmethod
     def save_html_many(
@@ -840,6 +847,7 @@ class SpeechToTextAttributionResult:
         names: Sequence[str] | None = None,
         audio: Recording | None = None,
         sampling_rate: int = 16_000,
+        checked: EvidenceReport | None = None,
         title: str | None = None,
     ) -> None:
         r"""
@@ -849,8 +857,8 @@ class SpeechToTextAttributionResult:
 
             results (sequence of SpeechToTextAttributionResult): The words of the first are what is
                         chosen from; of the others the same word is shown where they have it.
-            path (str or path): As for :meth:`save_html`, like ``audio``, ``sampling_rate`` and
-                        ``title``.
+            path (str or path): As for :meth:`save_html`, like ``audio``, ``sampling_rate``,
+                        ``checked`` (of the first explanation) and ``title``.
             names (sequence of str, optional): What each is called.
                         Default: None, its method and seed
 
@@ -877,8 +885,10 @@ class SpeechToTextAttributionResult:
             raise ArgumentError(f"names must be {len(given)}, one for each result: {called}.")
         if title is not None:
             instance_of("title", title, str, "a text or None")
+        if checked is not None:
+            instance_of("checked", checked, EvidenceReport, "what explainer.check returned")
         instance_of("path", path, (str, os.PathLike), "a path")
-        write_whole(Path(path), page_of(given, called, title, audio, sampling_rate))
+        write_whole(Path(path), page_of(given, called, title, audio, sampling_rate, checked))
 
     # Files -----------------------------------------------------------------------------
 

@@ -156,6 +156,22 @@ class TestWhatItHolds:
         assert payload_of(tmp_path / "page.html")[0]["sound"]["type"] == "audio/mpeg"
 
 
+def test_words_that_were_not_heard(explained, tmp_path):
+    result, _, example = explained
+    model, processor, _ = load_demo()
+    report = SpeechToTextAttribution(SPES(model), processor).check(example.path, passes=1)
+    words = [replace(word, heard=word.word != "bakery") for word in report.words]
+    result.save_html(tmp_path / "page.html", checked=replace(report, words=words))
+    (explanation,) = payload_of(tmp_path / "page.html")[0]["explanations"]
+    verdicts = {own["text"]: own["verdict"] for own in explanation["words"]}
+    assert verdicts.pop("bakery") == "not heard"
+    assert verdicts.pop(".") is None
+    assert set(verdicts.values()) == {"heard"}
+    other = [replace(word, word="zebra") for word in report.words]
+    with pytest.raises(ArgumentError, match="checked is of another text"):
+        result.save_html(tmp_path / "page.html", checked=replace(report, words=other))
+
+
 class TestSafety:
     def test_texts_are_data(self, explained, tmp_path):
         result = explained[0]

@@ -32,7 +32,6 @@ from captum_spes.speech.phrases import in_case_of, occurrences
 from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
 from tests.speech.frame_families import (
     CLASSIFIERS,
-    CTC_FAMILIES,
     TRANSDUCERS,
     make_classifier,
     make_frame_family,
@@ -40,14 +39,26 @@ from tests.speech.frame_families import (
 
 QUICK = {"n_samples": 60, "n_token_samples": 30, "patches_per_second": 40, "seed": 0}
 TEXT = "the cat speech the cat"
-OF_FRAMES = [*CTC_FAMILIES, *TRANSDUCERS]
+OF_FRAMES = ["wav2vec2", "parakeet_ctc", *TRANSDUCERS]
+# One of each kind, and those that read texts in a way of their own.
+KINDS = ["qwen3_asr", "cohere_asr", "moonshine_streaming", "speecht5", "speech_encoder_decoder"]
+
+
+def made(name, folder):
+    make = make_frame_family if name in OF_FRAMES else make_family
+    return make(name, folder)
 
 
 @pytest.fixture(scope="module", params=[*SPEECH_LLMS, *ENCODER_DECODERS, *OF_FRAMES])
 def family(request, tmp_path_factory):
-    """Model and processor of each family in turn."""
-    make = make_frame_family if request.param in OF_FRAMES else make_family
-    return make(request.param, tmp_path_factory.mktemp(request.param))
+    """Model and processor of each family in turn; CTC models have all in common."""
+    return made(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=[*KINDS, *OF_FRAMES])
+def kind(request, tmp_path_factory):
+    """Model and processor of each kind of family in turn."""
+    return made(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +120,11 @@ class TestEveryFamily:
             assert one.shape == other.shape
             assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
-    def test_probabilities_are_those_of_the_words(self, family, audio):
+
+class TestEveryKind:
+    def test_probabilities_are_those_of_the_words(self, kind, audio):
         """From the logits of both whole texts, by the public function."""
-        explainer, adapter = explainer_of(family), adapt(*family)
+        explainer, adapter = explainer_of(kind), adapt(*kind)
         speech = adapter.from_audio(audio)
         with torch.no_grad(), adapter.evaluation_mode():
             states = adapter.encode(speech, speech.spectrogram[None])
@@ -131,10 +144,10 @@ class TestEveryFamily:
             assert found.runners_up == ["cat"]
             assert found.ranks.item() == (1 if own[0] >= own[1] else 2)
 
-    def test_at_the_beginning_of_a_text(self, family, audio):
+    def test_at_the_beginning_of_a_text(self, kind, audio):
         """Where the first token starts with no blank, nothing is divided by the probability that
         one does: a word with its end is no likelier than without."""
-        explainer = explainer_of(family)
+        explainer = explainer_of(kind)
         speech = explainer.adapter.from_audio(audio)
         first = explainer.adapter.force(speech, TEXT, {}).explained_ids[:1]
         if begins_word(explainer.adapter.token_strings(first)[0]):
@@ -150,9 +163,9 @@ class TestEveryFamily:
             assert 0 < whole[name] <= alone[name] * 1.00001
 
     @pytest.mark.parametrize("method", [FeatureAblation, Saliency])
-    def test_other_methods(self, family, audio, method):
+    def test_other_methods(self, kind, audio, method):
         settings = {**QUICK, "n_token_samples": 0, "target": TEXT}
-        found = explainer_of(family, method).attribute(
+        found = explainer_of(kind, method).attribute(
             audio, contrast=Contrast("speech", "cat"), **settings
         )
         assert found.spectrogram_attr.shape == (1, *found.spectrogram.shape)

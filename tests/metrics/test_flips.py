@@ -83,6 +83,20 @@ def test_coverage_is_what_the_model_would_write(demo):
     assert 0 in flips.coverage.y
 
 
+def test_a_foil_that_is_written_is_covered(demo):
+    """Another word is put where "five" was said: the foil is likelier, and the model writes it."""
+    explainer, examples = demo
+    said = "Anna runs to the bakery at five o'clock to close her black drawer."
+    contrast = explainer.attribute(
+        examples[0].path, target=said.replace("five", "nine"),
+        contrast=Contrast("nine", "five"), **SETTINGS,
+    )  # fmt: skip
+    flips = flip_curves(explainer, [(examples[0].path, contrast)], step=0.5)
+    assert flips.log_ratios[0, 0] < 0
+    assert flips.coverage.y[0] == 100
+    assert flips.points[0] == 0
+
+
 def test_where_nothing_flips(demo, contrast):
     explainer, examples = demo
     last = torch.zeros_like(contrast.spectrogram)

@@ -202,11 +202,15 @@ class ContrastScore:
         self.contrast = contrast
         self.log_probabilities = log_probabilities
         self.reads_all_frames = isinstance(log_probabilities, OfOutputs)
+        self._original: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, perturbed: Tensor, reference: Tensor, token_ids: Tensor) -> Tensor:
         """Return ``(batch, 1)``; see :class:`Score`."""
         ids = token_ids.to(perturbed.device)
-        original = self.log_probabilities(reference[None], ids)
+        # Every perturbed input is compared with the same reference: it is scored once.
+        if self._original is None or self._original[0] is not reference:
+            self._original = (reference, self.log_probabilities(reference[None], ids))
+        original = self._original[1]
         moved = self.log_probabilities(perturbed, ids)
         return -self.contrast.of_logarithms(original, moved)[:, None]
 

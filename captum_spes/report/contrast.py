@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from captum_spes.report.certainty import label
-from captum_spes.report.regions import span, strongest_region
+from captum_spes.report.regions import span
 from captum_spes.report.tables import aligned_lines
+from captum_spes.speech.regions import strongest_region
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import visible
 

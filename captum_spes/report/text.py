@@ -17,8 +17,9 @@ from captum_spes.report.certainty import (
     word_table,
 )
 from captum_spes.report.contrast import contrast_lines
-from captum_spes.report.regions import span, strongest_region
+from captum_spes.report.regions import span
 from captum_spes.report.tables import aligned_lines
+from captum_spes.speech.regions import strongest_region
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import visible
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.io.samples import Recording
-from captum_spes.maps import is_constant, strongest_span
 from captum_spes.pages import encoded_image, page_html
 from captum_spes.speech.evidence import VERDICTS, EvidenceReport
 from captum_spes.speech.listening import recording_of, window_of
+from captum_spes.speech.regions import strongest_region
 
 if TYPE_CHECKING:
     from captum_spes.speech.certainty import Certainty
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Of numbers that are shown; maps have 8 bits.
 _DIGITS = 4
-# Moving average that steadies a noisy map, where the time of a word is read off it.
-_SMOOTHING_SECONDS = 0.09
 _MOST_HERTZ = 48_000  # of MP3
 _FROM_WORST = (VERDICTS[False], VERDICTS[None], VERDICTS[True])
 
@@ -188,26 +186,15 @@ def _unit(
     if token_attr is not None:
         mean = token_attr[list(rows)].mean(0)
         previous = [None if math.isnan(value) else _number(value) for value in mean.tolist()]
-    start, end = _span(result, result.spectrogram_attr[list(rows)].mean(0))
+    peak, _ = strongest_region(result, result.spectrogram_attr[list(rows)].mean(0))
     return {
         "text": text,
         "tokens": list(rows),
         "previous": previous,
-        "start": start,
-        "end": end,
+        "start": None if peak is None else _number(peak.start),
+        "end": None if peak is None else _number(peak.end),
         "verdict": None,
     }
-
-
-def _span(
-    result: SpeechToTextAttributionResult, saliency: Tensor
-) -> tuple[float | None, float | None]:
-    times = result.frame_times
-    if is_constant(saliency, 0) or len(times) < 2:
-        return None, None
-    width = max(1, round(_SMOOTHING_SECONDS / float(times[1] - times[0])))
-    found = strongest_span(saliency.mean(1), times, smoothing=width)
-    return _number(found.start), _number(found.end)
 
 
 def _sureness(certainty: Certainty | None, row: int) -> dict[str, Any]:

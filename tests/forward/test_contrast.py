@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from captum_spes.errors import ArgumentError
-from captum_spes.forward import contrastive_score, word_probability
+from captum_spes.forward import Contrast, contrastive_score, word_probability
+from captum_spes.forward.contrast import ContrastScore, OfWords
 from tests.conftest import need, shared_folder
 
 RULES = ("chain_rule", "length_norm", "first_only", "word_boundary")
@@ -116,3 +117,21 @@ class TestBadInput:
             contrastive_score("ratio", place, place)
         with pytest.raises(ArgumentError, match="compares with a foil"):
             contrastive_score("cross_ratio", place, place)
+
+
+def test_each_reference_is_compared_with_itself():
+    """Also where one score is given one after the other."""
+    begins = torch.ones(3, dtype=torch.bool)
+    score = ContrastScore(
+        Contrast("a", "b", score="log_ratio"),
+        OfWords("chain_rule", (1, 1), lambda _: begins, False),
+    )
+    logits = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([0, 1])
+    for reference in logits:
+        assert score(reference[None], reference, ids).abs().max() == 0
+    moved = logits[1].log_softmax(-1)
+    before = logits[0].log_softmax(-1)
+    ratios = [own[0, 0] - own[1, 1] for own in (moved, before)]
+    found = score(logits[1:], logits[0], ids)
+    assert torch.allclose(found, (ratios[0] - ratios[1]).reshape(1, 1), atol=1e-6)

@@ -184,13 +184,18 @@ def _check_end(model: Any, tokenizer: Any, wanted: str) -> None:
         )
 
 
+def keeps_all_positions(cache: Any) -> bool:
+    """Whether a model keeps keys and values of all positions in a cache, and nothing else."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
 def cut_cache(cache: Any, length: int) -> bool:
     """Let a ``DynamicCache`` know the first positions alone; its own ``crop`` counts from either
     end, by version. False, and nothing is done, for a model that keeps more than keys and values of
     all positions."""
-    from transformers.cache_utils import DynamicLayer
-
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+    if not keeps_all_positions(cache):
         return False
     for layer in cache.layers:
         layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]

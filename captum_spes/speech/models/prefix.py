@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_spes.speech.models.compatibility import keeps_all_positions
+
 
 @dataclass(frozen=True, eq=False)
 class SharedPrefix:
@@ -28,13 +30,12 @@ class SharedPrefix:
         """Read ``(1, length, hidden)``; None for a model that keeps more than keys and values of
         all positions."""
         from transformers import DynamicCache
-        from transformers.cache_utils import DynamicLayer
 
         cache = DynamicCache()
         output = language_model(
             inputs_embeds=embeddings, past_key_values=cache, use_cache=True, return_dict=True
         )
-        if not all(type(layer) is DynamicLayer for layer in cache.layers):
+        if not keeps_all_positions(cache):
             return None
         layers = tuple((layer.keys, layer.values) for layer in cache.layers)
         return cls(embeddings.shape[1], output.last_hidden_state, layers)

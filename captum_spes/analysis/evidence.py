@@ -14,22 +14,28 @@ from captum_spes.alignment.matching import joined_words
 from captum_spes.analysis.findings import (
     Findings,
     Results,
+    believable,
     check_results,
     corrected,
     mean_test,
+    number,
     rank_test,
     roc_auc,
     table,
+    with_noise,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import span_mean
 from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.speech.noise import reliability_of, token_reliabilities
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 # What counts as evidence: a higher value speaks for the audio.
 EVIDENCE = ("impact", "peak_impact", "kurtosis", "speech_share")
+# Means over all cells of a map: sampling noise, which differs from cell to cell, averages out.
+_WITHOUT_NOISE = ("impact", "speech_share")
 # With fewer a bootstrap says nothing.
 _FEWEST_CLUSTERS = 5
 _WORD, _CONTINUATION, _PUNCTUATION, _SPECIAL = (
@@ -37,7 +43,7 @@ _WORD, _CONTINUATION, _PUNCTUATION, _SPECIAL = (
 )  # fmt: skip
 
 
-def token_evidence(results: Results) -> Findings:
+def token_evidence(results: Results, *, keep_noise: bool = False) -> Findings:
     r"""
     Compare kinds of tokens by how concentrated their maps are (Figure 10 of the paper).
 
@@ -48,6 +54,9 @@ def token_evidence(results: Results) -> Findings:
 
         results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
                     utterance.
+        keep_noise (bool, optional): Whether tests are also made on tokens whose maps are mostly
+                    noise (reliability below 0.5). They are in the table in any case.
+                    Default: False
 
     Returns:
         *Findings*: one row per token: its ``kind`` ("start of a word", "within a word",
@@ -71,13 +80,14 @@ def token_evidence(results: Results) -> Findings:
     rows = [
         {"utterance": name, **row} for name, result in results.items() for row in _tokens(result)
     ]
-    tokens = table(rows, ["utterance", "token", "position", "kind", *EVIDENCE])
+    tokens = table(rows, ["utterance", "token", "position", "kind", *EVIDENCE, "reliability"])
+    tested = believable(tokens, keep_noise)
     tests = [
         test
         for kind in (_CONTINUATION, _PUNCTUATION, _SPECIAL)
-        for test in _higher_kurtosis(tokens, kind)
+        for test in _higher_kurtosis(tested, kind)
     ]
-    return Findings(tokens, corrected(tests))
+    return Findings(tokens, corrected(tests), keep_noise=keep_noise)
 
 
 def _higher_kurtosis(tokens: DataFrame, kind: str) -> list[dict[str, Any]]:
@@ -85,7 +95,7 @@ def _higher_kurtosis(tokens: DataFrame, kind: str) -> list[dict[str, Any]]:
     starts, others = (tokens[tokens["kind"] == k] for k in (_WORD, kind))
     medians = tokens.groupby(["utterance", "kind"])["kurtosis"].median().unstack()
     differences = medians.reindex(columns=[_WORD, kind]).diff(-1, axis=1)[_WORD]
-    return [
+    tests = [
         rank_test(
             f"{question}, tokens",
             starts["kurtosis"],
@@ -94,6 +104,7 @@ def _higher_kurtosis(tokens: DataFrame, kind: str) -> list[dict[str, Any]]:
         ),
         mean_test(f"{question}, utterances", differences, differences.index.tolist()),
     ]
+    return [with_noise(test, starts, others) for test in tests]
 
 
 def word_evidence(results: Results) -> Findings:
@@ -133,7 +144,9 @@ def word_evidence(results: Results) -> Findings:
             dropped[name] = "no word"
         rows += [{"utterance": name, **row} for row in of_result]
     return Findings(
-        table(rows, ["utterance", "word", "position", *EVIDENCE]), corrected([]), dropped
+        table(rows, ["utterance", "word", "position", *EVIDENCE, "reliability"]),
+        corrected([]),
+        dropped,
     )
 
 
@@ -147,6 +160,10 @@ def hallucination_check(
 ) -> Findings:
     r"""
     Measure how well each kind of evidence separates words that were said from words that were not.
+
+    No word is left out as mostly noise: what was not said leaves nothing in a map but noise, and
+    leaving it out would decide the question. Tests on such maps are marked, except those of means
+    over all cells (impact, speech share), in which the noise of cells averages out.
 
     Args:
 
@@ -188,13 +205,15 @@ def hallucination_check(
     for name in EVIDENCE:
         said, invented = (frame[frame["supported"] == truth] for truth in (True, False))
         of = (said["utterance"].tolist(), invented["utterance"].tolist())
-        rows.append(rank_test(f"{name}, said > not said", said[name], invented[name], of))
+        test = rank_test(f"{name}, said > not said", said[name], invented[name], of)
+        is_mean = name in _WITHOUT_NOISE
+        rows.append(test | {"noise": ""} if is_mean else with_noise(test, frame))
         known = frame[name].notna().to_numpy()
         values = frame.loc[known, name].to_numpy(dtype=float)
         intervals.append(_interval(values, labels[known], cluster[known], n_resamples, seed))
     tests = corrected(rows)
     tests[["auc_low", "auc_high"]] = intervals
-    return Findings(frame, tests, words.dropped)
+    return Findings(frame, tests, words.dropped, keep_noise=True)
 
 
 def was_matched(words: Findings, results: Results) -> list[bool]:
@@ -250,8 +269,10 @@ def _interval(
 def _tokens(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
     kinds = _kinds(result)
     measured = _measured(result.spectrogram_attr, _shares(result))
+    reliabilities = [number(value) for value in token_reliabilities(result)]
     for index, (token, kind) in enumerate(zip(result.output_tokens, kinds, strict=True)):
-        yield {"token": token, "position": index, "kind": kind, **measured(index)}
+        row = {"token": token, "position": index, "kind": kind, **measured(index)}
+        yield row | {"reliability": reliabilities[index]}
 
 
 def _words(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
@@ -261,7 +282,8 @@ def _words(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]]:
     means = np.array([np.mean(shares[list(span)]) for span in spans])
     measured = _measured(span_mean(result.spectrogram_attr, None, spans).spectrogram_attr, means)
     for index, (position, word) in enumerate(spoken):
-        yield {"word": word.word, "position": position, **measured(index)}
+        row = {"word": word.word, "position": position, **measured(index)}
+        yield row | {"reliability": number(reliability_of(result, word.token_indices))}
 
 
 def _measured(maps: Tensor, shares: Any) -> Callable[[int], Mapping[str, float]]:

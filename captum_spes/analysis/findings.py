@@ -13,6 +13,7 @@ from scipy import stats
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.speech.noise import MOSTLY_NOISE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,20 +29,57 @@ class Findings:
     """What an analysis finds.
 
     Attributes:
-        table: one row per observation (a word, a token), with its ``utterance``.
+        table: one row per observation (a word, a token), with its ``utterance`` and the
+            ``reliability`` of its map, the share of the variance that is not sampling noise (NaN
+            where that is not known).
         tests: one row per question: ``test``, ``alternative`` (one or two sides), number of
             observations ``n`` (those without a finite value left out) and of ``utterances``, the
             ``estimate`` with its 95 % interval (``low``, ``high``), ``effect_size`` and which one
             it is (``effect``), ``statistic``, ``p``, and ``p_corrected`` for all questions of the
             table (Benjamini and Hochberg). Where ``n`` counts words or tokens, p treats them as
             independent, which those of one utterance are not: read it together with the row of the
-            means of utterances.
+            means of utterances. ``reliability`` is the mean over the maps that the test is made on;
+            ``noise`` is "mostly noise" where it is below 0.5, and "unknown" where it is not known.
         dropped: utterances that lack rows, and why.
+        keep_noise: whether the tests are made on all rows, also on those that are mostly noise.
     """
 
     table: DataFrame
     tests: DataFrame
     dropped: Mapping[str, str] = field(default_factory=dict)
+    keep_noise: bool = field(default=False, kw_only=True)
+
+    @property
+    def tested(self) -> DataFrame:
+        """The rows that tests are made on: without those that are mostly noise, or all."""
+        return believable(self.table, self.keep_noise)
+
+
+def believable(rows: DataFrame, keep_noise: bool) -> DataFrame:
+    """Rows without those whose maps are known to be mostly noise; all where noise is kept."""
+    return rows if keep_noise else rows[~(_reliabilities(rows) < MOSTLY_NOISE)]
+
+
+def number(reliability: float | None) -> float:
+    """A reliability as a table holds it."""
+    return float("nan") if reliability is None else reliability
+
+
+def with_noise(test: Mapping[str, Any], *rows: DataFrame) -> dict[str, Any]:
+    """A row of tests that says how much noise is in the rows that it was made on."""
+    values = np.concatenate([_reliabilities(one) for one in rows])
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return {**test, "reliability": np.nan, "noise": "unknown"}
+    mean = float(known.mean())
+    return {**test, "reliability": mean, "noise": "mostly noise" if mean < MOSTLY_NOISE else ""}
+
+
+def _reliabilities(rows: DataFrame) -> NDArray[np.float64]:
+    """Of each row; NaN in tables that do not tell."""
+    if "reliability" not in rows:
+        return np.full(len(rows), np.nan)
+    return np.asarray(rows["reliability"], dtype=float)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> DataFrame:
@@ -205,6 +243,8 @@ def test_row(question: str, test: str, alternative: str, n: int, utterances: int
         "utterances": utterances,
         "effect": "",
         **unknown,
+        "reliability": np.nan,
+        "noise": "unknown",
     }
 
 

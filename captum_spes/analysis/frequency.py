@@ -19,18 +19,23 @@ from captum_spes.analysis.findings import (
     Results,
     check_results,
     corrected,
+    number,
     table,
     test_row,
+    with_noise,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.io.texts import nfc
-from captum_spes.maps import Band, band_mean, frames_within, frequency_bands, is_constant
+from captum_spes.maps import Band, band_mean, frames_within, frequency_bands
 from captum_spes.speech import SpeechToTextAttributionResult, Word
+from captum_spes.speech.noise import word_reliabilities
+from captum_spes.speech.regions import has_frequency
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames")
+_DESCRIPTION = ("utterance", "unit", "word", "group", "start", "end", "frames", "reliability")
+_NO_FREQUENCY = "its maps say nothing of frequency"
 # Values at a time, so that permutations of large tables fit into memory.
 _BATCH = 2**24
 # From fewer means a bootstrap learns too little about their spread.
@@ -55,6 +60,7 @@ def frequency_profiles(
     groups: Mapping[str, str] | None = None,
     bands: str | Sequence[float] | Sequence[Band] | Mapping[str, tuple[float, float]] = "bark",
     over_frames: str = "max",
+    keep_noise: bool = False,
 ) -> Profiles:
     r"""
     Read off how high a word's, or a phone's, saliency rises at each frequency.
@@ -79,15 +85,21 @@ def frequency_profiles(
         over_frames (str, optional): "max", as in the paper, which rises with the number of frames;
                     or "mean", to compare units of different length.
                     Default: "max"
+        keep_noise (bool, optional): Whether :func:`compare_profiles` and figures also take words
+                    whose maps are mostly noise (reliability below 0.5). They are in the table in
+                    any case.
+                    Default: False
 
     Returns:
         *Profiles*: one row per unit: ``utterance``, ``unit`` (the word in lower case, or the
         phone, as the alignment calls it), ``word``, ``group``, ``start`` and ``end`` in seconds,
-        number of ``frames``, and a column per band, named after it. No tests: see
+        number of ``frames``, ``reliability`` of
+        the word's map, and a column per band, named after it. No tests: see
         :func:`compare_profiles`.
 
     Raises:
-        ArgumentError: there is no result, methods or models are mixed, or an argument is unknown.
+        ArgumentError: there is no result, methods or models are mixed, an argument is unknown, or
+            no map says anything of frequency, such as those of attention.
         ImportError: pandas is not installed.
 
     Examples::
@@ -103,8 +115,8 @@ def frequency_profiles(
     cut = _bands(bands, _mel_frequencies(results))
     rows, dropped = [], {}
     for name, result in results.items():
-        if is_constant(result.spectrogram_attr, 2):
-            dropped[name] = "its maps are constant over frequency"
+        if not has_frequency(result):
+            dropped[name] = _NO_FREQUENCY
             continue
         alignment = None if alignments is None else alignments.get(name)
         group = None if groups is None else groups.get(name, groups.get(nfc(name)))
@@ -115,8 +127,12 @@ def frequency_profiles(
         if not of_result:
             dropped[name] = "no unit with a time that lies within the recording"
         rows += of_result
+    if set(dropped.values()) == {_NO_FREQUENCY} and not rows:
+        raise ArgumentError(
+            f"there is no frequency to analyse: of every utterance, {_NO_FREQUENCY}."
+        )
     columns = [*_DESCRIPTION, *(band.name for band in cut)]
-    return Profiles(table(rows, columns), corrected([]), dropped, tuple(cut))
+    return Profiles(table(rows, columns), corrected([]), dropped, tuple(cut), keep_noise=keep_noise)
 
 
 def compare_profiles(
@@ -168,7 +184,7 @@ def compare_profiles(
         Traceback (most recent call last):
         captum_spes.errors.ArgumentError: 'the' occurs in 1 utterances, 'cat' in 1; ...
     """
-    frame = profiles.table
+    frame = profiles.tested
     if by not in ("unit", "group"):
         raise ArgumentError(f"by must be 'unit' or 'group', got {by!r}.")
     known = set(frame[by])
@@ -182,7 +198,8 @@ def compare_profiles(
     one, other = (means[means[by] == label] for label in (first, second))
     if min(len(one), len(other)) < 2:
         raise ArgumentError(
-            f"{first!r} occurs in {len(one)} utterances, {second!r} in {len(other)}; a comparison "
+            f"{first!r} occurs in {len(one)} utterances, {second!r} in {len(other)}"
+            f"{_about_noise(profiles)}; a comparison "
             f"needs each at least twice{', and words in common' if by == 'group' else ''}. The "
             f"most frequent are {', '.join(map(str, frame[by].value_counts().index[:6]))}."
         )
@@ -191,7 +208,18 @@ def compare_profiles(
         | {"utterances": both["utterance"].nunique()}
         for name in names
     ]
-    return Profiles(both, corrected(rows), profiles.dropped, profiles.bands)
+    return Profiles(
+        profiles.table[profiles.table[by].isin([first, second])],
+        corrected([with_noise(row, both) for row in rows]),
+        profiles.dropped,
+        profiles.bands,
+        keep_noise=profiles.keep_noise,
+    )
+
+
+def _about_noise(profiles: Profiles) -> str:
+    count = len(profiles.table) - len(profiles.tested)
+    return f", without {count} words that are mostly noise" if count else ""
 
 
 def _means(
@@ -276,7 +304,7 @@ def _profiles(
     bands: Sequence[Band],
     over_frames: str,
 ) -> Iterator[dict[str, Any]]:
-    maps = None
+    maps, reliabilities = None, word_reliabilities(result)
     for index, word in enumerate(result.words):
         if word.start is None or word.end is None:
             continue
@@ -293,6 +321,7 @@ def _profiles(
                 "start": unit.start,
                 "end": unit.end,
                 "frames": int(inside.sum()),
+                "reliability": number(reliabilities[index]),
                 **_named(profile.double().numpy(), bands),
             }
 

@@ -11,26 +11,32 @@ import torch
 from captum_spes.analysis.findings import (
     Findings,
     Results,
+    believable,
     check_results,
     corrected,
     mean_test,
+    number,
     table,
     utterance_means,
+    with_noise,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.speech.noise import previous_token_reliabilities
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 _START, _BETWEEN, _LAST, _NONE = "start", "between", "last", "none"
-_COLUMNS = ("utterance", "token", "position", _START, _BETWEEN, _LAST, "top", "top_token")
+_COLUMNS = (
+    "utterance", "token", "position", _START, _BETWEEN, _LAST, "top", "top_token", "reliability",
+)  # fmt: skip
 _SHOWN_TOKENS = 5
 # What marks the start of a word in a token.
 _MARKS = " ▁Ġ"
 
 
-def position_analysis(results: Results) -> Findings:
+def position_analysis(results: Results, *, keep_noise: bool = False) -> Findings:
     r"""
     Compare how much tokens rest on the start, on the last and on the other previous tokens (Figure
     11 of the paper).
@@ -39,6 +45,10 @@ def position_analysis(results: Results) -> Findings:
 
         results (mapping of str to SpeechToTextAttributionResult): Explanations of one method, by
                     utterance, with attributions of previous tokens.
+        keep_noise (bool, optional): Whether tests are also made on tokens whose rows of
+                    previous tokens are mostly noise (reliability below 0.5). They are in the table
+                    in any case.
+                    Default: False
 
     Returns:
         *Findings*: one row per token with at least one previous token between the prompt and the
@@ -55,8 +65,8 @@ def position_analysis(results: Results) -> Findings:
 
     Examples::
 
-        >>> position_analysis({"speech": result}).table.columns[-2:].tolist()
-        ['top', 'top_token']
+        >>> position_analysis({"speech": result}).table.columns[-3:].tolist()
+        ['top', 'top_token', 'reliability']
     """
     check_results(results)
     rows, dropped = [], {}
@@ -72,14 +82,15 @@ def position_analysis(results: Results) -> Findings:
         raise ArgumentError(f"no explanation can be analysed: {'; '.join(set(dropped.values()))}.")
     tokens = table(rows, _COLUMNS)
     pairs = ((_LAST, _START), (_LAST, _BETWEEN), (_START, _BETWEEN))
-    tests = []
+    tested, tests = believable(tokens, keep_noise), list[dict[str, Any]]()
     for high, low in pairs:
-        differences, of = tokens[high] - tokens[low], tokens["utterance"].tolist()
+        differences, of = tested[high] - tested[low], tested["utterance"].tolist()
         tests += [
             mean_test(f"{high} > {low}, tokens", differences, of),
             mean_test(f"{high} > {low}, utterances", *utterance_means(differences, of)),
         ]
-    return Findings(tokens, corrected(tests), dropped)
+    tests = [with_noise(test, tested) for test in tests]
+    return Findings(tokens, corrected(tests), dropped, keep_noise=keep_noise)
 
 
 def intermediate_explanations(
@@ -109,7 +120,8 @@ def intermediate_explanations(
         ['token', 'count', 'intermediate', 'share', 'explained_by']
     """
     rows = []
-    frame = positions.table.assign(token=positions.table["token"].str.strip(_MARKS))
+    tested = positions.tested
+    frame = tested.assign(token=tested["token"].str.strip(_MARKS))
     for token, group in frame.groupby("token", sort=False):
         between = group[group["top"] == _BETWEEN]
         share = len(between) / len(group)
@@ -129,7 +141,9 @@ def intermediate_explanations(
     return table(rows, ["token", "count", "intermediate", "share", "explained_by"])
 
 
-def dependence(results: Results, token: str, previous: str) -> Findings:
+def dependence(
+    results: Results, token: str, previous: str, *, keep_noise: bool = False
+) -> Findings:
     r"""
     Measure how much a token rests on a certain earlier one: German *zu* on *um*, for example.
 
@@ -140,6 +154,8 @@ def dependence(results: Results, token: str, previous: str) -> Findings:
         token (str): The token that is explained; a space or mark at its start does not matter.
         previous (str): The earlier token, of which the nearest counts. Where it is the very last
                     one, which always weighs much, the occurrence is left out.
+        keep_noise (bool, optional): As of :func:`position_analysis`.
+                    Default: False
 
     Returns:
         *Findings*: one row per occurrence of ``token`` after ``previous``: the normalised saliency
@@ -166,14 +182,19 @@ def dependence(results: Results, token: str, previous: str) -> Findings:
     ]
     if not rows:
         raise ArgumentError(f"{token!r} never occurs after {previous!r}, or only right after it.")
-    found = table(rows, ["utterance", "previous", "others", "rank", "rank_between", "tokens"])
-    differences, of = found["previous"] - found["others"], found["utterance"].tolist()
+    found = table(
+        rows,
+        ["utterance", "previous", "others", "rank", "rank_between", "tokens", "reliability"],
+    )
+    tested = believable(found, keep_noise)
+    differences, of = tested["previous"] - tested["others"], tested["utterance"].tolist()
     question = f"{token.strip(_MARKS)} by {previous.strip(_MARKS)} > by others"
     tests = [
         mean_test(f"{question}, tokens", differences, of),
         mean_test(f"{question}, utterances", *utterance_means(differences, of)),
     ]
-    return Findings(found, corrected(tests))
+    tests = [with_noise(test, tested) for test in tests]
+    return Findings(found, corrected(tests), keep_noise=keep_noise)
 
 
 def _dependences(
@@ -183,6 +204,7 @@ def _dependences(
     assert saliency is not None
     n_prompt = _n_prompt(result)
     fed = [other.strip(_MARKS) for other in result.previous_tokens]
+    reliabilities = previous_token_reliabilities(result)
     for index, written in enumerate(result.output_tokens):
         values = saliency[index, : n_prompt + index].double()
         places = [i for i in range(n_prompt, len(values) - 1) if fed[i] == previous]
@@ -197,6 +219,7 @@ def _dependences(
             "rank": 1 + int((values > values[place]).sum()),
             "rank_between": 1 + int((between > values[place]).sum()),
             "tokens": len(values) - 1 - place,
+            "reliability": number(reliabilities[index]),
         }
 
 
@@ -210,6 +233,7 @@ def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]
     saliency = result.normalized().token_attr
     assert saliency is not None
     n_prompt = _n_prompt(result)
+    reliabilities = previous_token_reliabilities(result)
     # The first two tokens have nothing between the prompt and the last token.
     for index, row in enumerate(saliency[2:], 2):
         values = row[: n_prompt + index].double()
@@ -229,4 +253,5 @@ def _positions(result: SpeechToTextAttributionResult) -> Iterator[dict[str, Any]
             _LAST: float(values[-1]),
             "top": top,
             "top_token": "" if top == _NONE else result.previous_tokens[best],
+            "reliability": number(reliabilities[index]),
         }

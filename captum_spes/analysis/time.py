@@ -13,17 +13,21 @@ from scipy import stats
 from captum_spes.analysis.findings import (
     Findings,
     Results,
+    believable,
     check_results,
     corrected,
     mean_test,
+    number,
     roc_auc,
     table,
     test_row,
     utterance_means,
+    with_noise,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.maps import frames_within, is_constant
 from captum_spes.speech import SpeechToTextAttributionResult, Word
+from captum_spes.speech.noise import is_mostly_noise, word_reliabilities
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,11 +36,13 @@ _Array = NDArray[np.float64]
 _CONSTANT = "its maps are constant over time"
 _COLUMNS = (
     "utterance", "word", "position", "start", "end", "inside", "outside", "difference", "hit",
-    "chance", "auc", "peak", "centre",
+    "chance", "auc", "peak", "centre", "reliability",
 )  # fmt: skip
 
 
-def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) -> Findings:
+def time_analysis(
+    results: Results, *, n_resamples: int = 9_999, seed: int = 0, keep_noise: bool = False
+) -> Findings:
     r"""
     Compare each word's saliency within the time in which it is spoken with that outside.
 
@@ -51,6 +57,9 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
                     Default: 9999
         seed (int, optional): Seed of the permutations.
                     Default: 0
+        keep_noise (bool, optional): Whether tests are also made on words whose maps are mostly
+                    noise (reliability below 0.5). They are in the table in any case.
+                    Default: False
 
     Returns:
         *Findings*: one row per word with times, ``start`` and ``end`` in seconds: mean frame score
@@ -91,7 +100,8 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
         if usable:
             of_result = list(_measured(result, usable))
             rows += [{"utterance": name, **row} for row, _ in of_result]
-            crossed.append(_Crossed.of([scores for _, scores in of_result], result, usable))
+            kept = _kept(result, usable, [scores for _, scores in of_result], keep_noise)
+            crossed += [_Crossed.of(scores, result, words) for words, scores in kept]
     if set(dropped.values()) == {_CONSTANT} and not rows:
         raise ArgumentError(f"there is no time to analyse: of every utterance, {_CONSTANT}.")
     if not rows:
@@ -100,8 +110,32 @@ def time_analysis(results: Results, *, n_resamples: int = 9_999, seed: int = 0) 
             "that the output transcribes what the alignment says."
         )
     words_table = table(rows, _COLUMNS)
-    tests = [*_against_nothing(words_table), *_against_others(crossed, n_resamples, seed)]
-    return Findings(words_table, corrected(tests), dropped)
+    tested = believable(words_table, keep_noise)
+    tests = [*_against_nothing(tested), *_against_others(crossed, n_resamples, seed)]
+    return Findings(
+        words_table,
+        corrected([with_noise(test, tested) for test in tests]),
+        dropped,
+        keep_noise=keep_noise,
+    )
+
+
+def _kept(
+    result: SpeechToTextAttributionResult,
+    words: Sequence[tuple[int, Word]],
+    scores: Sequence[_Array],
+    keep_noise: bool,
+) -> Iterator[tuple[list[tuple[int, Word]], list[_Array]]]:
+    """The words of an utterance that tests are made on, with their frame scores; nothing where
+    there are none."""
+    reliabilities = word_reliabilities(result)
+    kept = [
+        (word, own)
+        for word, own in zip(words, scores, strict=True)
+        if keep_noise or not is_mostly_noise(reliabilities[word[0]])
+    ]
+    if kept:
+        yield [word for word, _ in kept], [own for _, own in kept]
 
 
 def _reason(n_words: int, n_usable: int) -> str:
@@ -127,6 +161,7 @@ def _measured(
     """A row for each word, and its frame scores."""
     maps = result.word_attr().spectrogram_attr
     times = result.frame_times.double().numpy()
+    reliabilities = word_reliabilities(result)
     for position, word in words:
         inside = _inside(result, word)
         scores = maps[position].amax(1).double().numpy()
@@ -144,6 +179,7 @@ def _measured(
             "auc": roc_auc(scores[inside], scores[~inside]),
             "peak": times[peak],
             "centre": _centre(scores, times),
+            "reliability": number(reliabilities[position]),
         }
         yield row, scores
 

@@ -67,6 +67,12 @@ def add_analyse(commands: Any) -> None:
         metavar="CODE",
         help="of numbers in the texts, a code such as de (default: %(default)s)",
     )
+    add(
+        "--keep-noise",
+        action="store_true",
+        help="also test words and tokens whose maps are mostly sampling noise, which are left out "
+        "otherwise; tests on such maps are marked",
+    )
     analyse.set_defaults(run=_analyse)
 
 
@@ -93,6 +99,7 @@ def _analyse(parsed: argparse.Namespace) -> None:
         compare=[tuple(word.casefold() for word in pair) for pair in parsed.compare],
         bands=parsed.bands,
         language=parsed.language,
+        keep_noise=parsed.keep_noise,
     )
     summary = parsed.out / "summary.md"
     print_report(summary.read_text(encoding="utf-8"), visible(summary))

@@ -3,18 +3,28 @@
 from captum_spes.plotting.analysis import (
     plot_hallucination_check,
     plot_positions,
-    plot_profiles,
     plot_time,
     plot_token_evidence,
 )
 from captum_spes.plotting.contrast import contrast_figure, contrast_token_figure
 from captum_spes.plotting.curves import plot_curves
 from captum_spes.plotting.figure import NotebookFigure
-from captum_spes.plotting.spectrograms import spectrogram_figure, spectrogram_sheet, token_figure
+from captum_spes.plotting.profiles import plot_profiles
+from captum_spes.plotting.spectrograms import (
+    MOST_MAPS,
+    MapPanel,
+    spectrogram_figure,
+    spectrogram_sheet,
+)
 from captum_spes.plotting.stability import agreement_figure, cost_figure
+from captum_spes.plotting.tokens import token_figure
+from captum_spes.plotting.words import SpokenWord
 
 __all__ = [
+    "MOST_MAPS",
+    "MapPanel",
     "NotebookFigure",
+    "SpokenWord",
     "agreement_figure",
     "contrast_figure",
     "contrast_token_figure",

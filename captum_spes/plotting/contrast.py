@@ -13,15 +13,23 @@ from matplotlib.colors import CenteredNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_spes.plotting.figure import finished, panel
 from captum_spes.plotting.figure import label as label_of
-from captum_spes.plotting.figure import new_figure
-from captum_spes.plotting.spectrograms import array, label_frequencies, named, placing, room
+from captum_spes.plotting.spectrograms import (
+    WORD_SIZE,
+    MapPanel,
+    array,
+    draw_spectrogram,
+    label_frequencies,
+    map_size,
+    placing,
+)
+from captum_spes.plotting.tokens import most_names, named, room
+from captum_spes.plotting.words import write_words
 
 # Orange and blue of Okabe and Ito are told apart by all kinds of colour vision.
 _WORD, _FOIL = "#d55e00", "#0072b2"
 _COLOURS = LinearSegmentedColormap.from_list("foil to word", [_FOIL, "#f7f7f7", _WORD])
-# Below the map the darkest grey, so that no colour is lost in it.
-_DARKEST = 0.6
 # Shares of the cells: those below the first are not coloured, those above the second fully.
 _FAINT, _FULL = 80.0, 99.7
 _MOST_LETTERS = 20
@@ -29,51 +37,47 @@ _STYLE: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "parse_math": Fa
 
 
 def contrast_figure(
-    saliency: Tensor,
+    drawn: MapPanel,
     frame_times: Tensor,
     mel_frequencies: Tensor,
     names: tuple[str, str],
     *,
     spectrogram: Tensor | None,
-    title: str,
     label: str,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw a signed map, alone or over the spectrogram.
 
     Args:
-        saliency: ``(time, freq)``: positive for the word, negative for the foil, 0 for neither.
+        drawn: the map, positive for the word, negative for the foil, 0 for neither.
         frame_times: ``(time,)``, seconds.
         mel_frequencies: ``(freq,)``, Hz.
         names: word and foil.
         spectrogram: what the map is laid over; None for the map alone.
-        title: above it.
         label: of the colour bar.
+        ax: what to draw into; None for a new figure.
     """
-    seconds = float(frame_times[-1] - frame_times[0])
-    figure = new_figure(min(14.0, 5.5 + seconds), 3.6)
-    axes = figure.add_subplot()
-    values = array(saliency).T
+    figure, axes = panel(ax, *map_size(frame_times))
+    values = array(drawn.saliency).T
     strength = np.abs(values)
     faint, full = np.percentile(strength, [_FAINT, _FULL])
     norm = CenteredNorm(halfrange=full if full > 0 else float(strength.max()) or 1.0)
     where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        grey = array(spectrogram).T
-        lightest, loudest = np.percentile(grey, [1, 99.5])
-        darkness = np.clip((grey - lightest) / max(loudest - lightest, 1e-12), 0, 1)
-        axes.imshow(_DARKEST * darkness, cmap="gray_r", vmin=0, vmax=1, **where)
+        draw_spectrogram(axes, spectrogram, where)
         opacity = 0.95 * np.clip((strength - faint) / max(full - faint, 1e-12), 0, 1)
     axes.imshow(values, cmap=_COLOURS, norm=norm, alpha=opacity, **where)
     label_frequencies(axes, mel_frequencies)
     axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
-    axes.set_title(label_of(title, 90), parse_math=False)
+    words_height = write_words(axes, drawn.words, WORD_SIZE)
+    axes.set_title(drawn.shown_title(90), parse_math=False, pad=6.0 + words_height)
     # The colours themselves, not how they cover the spectrogram.
-    bar = figure.colorbar(
+    bar = axes.figure.colorbar(
         ScalarMappable(norm, _COLOURS), ax=axes, label=label, extend="both", extendfrac=0.04
     )
-    _name_ends(bar.ax, names)
-    return figure
+    _name_ends(bar.ax, names, words_height)
+    return finished(figure, axes, bar.ax)
 
 
 def contrast_token_figure(
@@ -84,15 +88,15 @@ def contrast_token_figure(
     title: str,
     label: str,
     of_columns: str = "previous token",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw a bar for each token: up for the word, down for the foil.
 
     Of many tokens every second, third ... is named, with its number, and all are drawn.
     """
-    places, shown, note = named(tokens)
+    places, shown, note = named(tokens, most_names(ax)[0])
     width = 1.6 + 0.32 * len(shown)
-    figure = new_figure(max(4.5, width), 3.4 + room(shown))
-    axes = figure.add_subplot()
+    figure, axes = panel(ax, max(4.5, width), 3.4 + room(shown))
     heights = array(values)
     axes.bar(range(len(heights)), heights, color=[_WORD if h > 0 else _FOIL for h in heights])
     axes.axhline(0, color="black", linewidth=0.8)
@@ -104,13 +108,14 @@ def contrast_token_figure(
     axes.margins(x=0.02)
     _name_halves(axes, names)
     axes.set_title(label_of(title, 90), parse_math=False)
-    return figure
+    return finished(figure, axes)
 
 
-def _name_ends(bar: Axes, names: tuple[str, str]) -> None:
-    """Write the word above a colour bar, and the foil below it, lower than the times beside."""
+def _name_ends(bar: Axes, names: tuple[str, str], words_height: float) -> None:
+    """Write the word above a colour bar, higher than the spoken words beside it, and the foil below
+    it, lower than the times."""
     word, foil = _ends(names)
-    bar.set_title(word, color=_WORD, pad=12, **_STYLE)
+    bar.set_title(word, color=_WORD, pad=12 + words_height, **_STYLE)
     bar.set_xlabel(foil, color=_FOIL, labelpad=22, **_STYLE)
 
 

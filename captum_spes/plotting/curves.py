@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
-from captum_spes.plotting.figure import as_written, colour, first_of, label, new_figure
+from captum_spes.plotting.figure import colour, finished, first_of, label, legend_beside, panel
 
 # As many styles of lines are told apart.
 _MOST_CURVES = 30
@@ -39,7 +40,9 @@ class CurveLike(Protocol):
     def auc(self) -> float: ...
 
 
-def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) -> Figure:
+def plot_curves(
+    curves: Mapping[str, CurveLike], *, title: str | None = None, ax: Axes | None = None
+) -> Figure:
     r"""
     Draw curves of one measure into one picture.
 
@@ -48,9 +51,11 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
         curves (mapping of str to Curve): Label to curve; the first 30 are drawn, and the title says
                     so.
         title (str, optional): Default: None, the measure's name
+        ax (matplotlib Axes, optional): What to draw into.
+                    Default: None, a new figure
 
     Returns:
-        *matplotlib.figure.Figure*, not shown.
+        *matplotlib.figure.Figure*, not shown: that of ``ax``, or a new one.
 
     Raises:
         ArgumentError: there is no curve.
@@ -65,11 +70,11 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
             raise ArgumentTypeError(f"curves must hold a Curve for {name!r}, got {curve!r}.")
     if not curves:
         raise ArgumentError("there is no curve to draw.")
-    figure = new_figure(7, 4.5)
-    axes = figure.add_subplot()
     first = next(iter(curves.values()))
     # Ten colours, then the same ten dashed and dotted.
     drawn, note = first_of(list(curves.items()), _MOST_CURVES, "curves")
+    # Beside the picture each has a line of the legend.
+    figure, axes = panel(ax, 7, max(4.5, 1.4 + 0.215 * len(drawn)))
     for index, (name, curve) in enumerate(drawn):
         style = ("-", "--", ":")[index // 10]
         shown = f"{label(name)} {curve.auc:.1f}"
@@ -81,6 +86,5 @@ def plot_curves(curves: Mapping[str, CurveLike], *, title: str | None = None) ->
     axes.set_title(f"{shown} ({note})" if note else shown, parse_math=False)
     axes.margins(x=0)
     axes.grid(alpha=0.3)
-    legend = figure.legend(loc="outside right upper", title="area", frameon=False)
-    as_written(legend.get_texts())
-    return figure
+    legend_beside(axes, "area")
+    return finished(figure, axes)

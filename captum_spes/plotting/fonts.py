@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import cache
 
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontManager, get_font
@@ -30,6 +31,9 @@ _collected: ContextVar[set[str] | None] = ContextVar("collected", default=None)
 @contextmanager
 def one_warning() -> Iterator[None]:
     """Warn once of the letters that all figures drawn inside lack."""
+    if _collected.get() is not None:  # the one around this warns
+        yield
+        return
     lacking: set[str] = set()
     token = _collected.set(lacking)
     try:
@@ -39,16 +43,40 @@ def one_warning() -> Iterator[None]:
     _warn(lacking)
 
 
-def prepare_texts(figure: Figure) -> None:
-    """Give texts of a figure the fonts that have their letters, and write the others as escapes."""
+def prepare_texts(figure: Figure, axes: Iterable[Axes], *, only_axes: bool = False) -> None:
+    """Give texts of a figure the fonts that have their letters, and write the others as escapes.
+
+    LaTeX, which matplotlib can be set to, is another program, and would read texts as code.
+    """
+    drawn = list(axes)
+    texts = [text for artist in (drawn if only_axes else [figure]) for text in artist.findobj(Text)]
+    for text in texts:
+        text.set_usetex(False)
     lacking: set[str] = set()
-    for axis in (axis for axes in figure.axes for axis in axes._axis_map.values()):
+    for axis in (axis for one in drawn for axis in one._axis_map.values()):
         _prepare_ticks(axis, lacking)
-    for text in figure.findobj(Text):
-        if text.get_text():
-            shown = _prepared(text, lacking)
-            if shown != text.get_text():
-                text.set_text(shown)
+    for text in texts:
+        _prepare(text, lacking)
+    _tell(lacking)
+
+
+def prepare_text(text: Text) -> None:
+    """Prepare one text, as :func:`prepare_texts` does."""
+    text.set_usetex(False)
+    lacking: set[str] = set()
+    _prepare(text, lacking)
+    _tell(lacking)
+
+
+def _prepare(text: Text, lacking: set[str]) -> None:
+    if text.get_text():
+        shown = _prepared(text, lacking)
+        if shown != text.get_text():
+            text.set_text(shown)
+
+
+def _tell(lacking: set[str]) -> None:
+    """Warn, now or where warnings are collected."""
     collected = _collected.get()
     if collected is None:
         _warn(lacking)

@@ -1,67 +1,125 @@
-"""Matplotlib figures of saliency maps. They are returned, never shown."""
+"""Figures of saliency maps. They are returned, never shown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_spes.plotting.figure import TICKS_HZ, new_figure
+from captum_spes.plotting.figure import TICKS_HZ, NotebookFigure, finished, new_figure, panel
 from captum_spes.plotting.figure import label as label_of
-from captum_spes.plotting.fonts import written
+from captum_spes.plotting.words import SpokenWord, write_words
 
-# Maps on one sheet, and names along one axis.
+# Maps on one sheet.
 MOST_MAPS = 40
-_MOST_NAMES = 60
-_COLOURS = "magma"
+MAP_COLOURS = "magma"
 # Over a grey spectrogram the strongest places must be the darkest colour.
 _OVERLAY_COLOURS = "YlOrRd"
+# What is mostly noise has no colour, and no strong grey; dark and light as in the colours above.
+_NOISE_GREYS = LinearSegmentedColormap.from_list("noise", ["0.3", "0.9"])
+_OVERLAY_NOISE_GREYS = LinearSegmentedColormap.from_list("noise over", ["1.0", "0.45"])
+# Below a map the darkest grey, so that no colour is lost in it, and in print without colour the
+# strongest places are the darkest.
+_DARKEST = 0.45
+# Points of the letters of spoken words, above one map and on a sheet.
+WORD_SIZE, _SHEET_WORD_SIZE = 8.0, 6.5
+_TITLE_PAD = 6.0
+_LONGEST_TITLE = 90
+
+
+@dataclass(frozen=True)
+class MapPanel:
+    """One map as it is drawn.
+
+    Attributes:
+        saliency: ``(time, freq)``.
+        title: above it.
+        words: what is spoken when; none where that is not known.
+        is_noise: whether most of the map is sampling noise; it is then drawn in greys, and says so.
+    """
+
+    saliency: Tensor
+    title: str
+    words: Sequence[SpokenWord] = ()
+    is_noise: bool = False
+
+    def shown_title(self, length: int) -> str:
+        """The title, cut where it is long."""
+        return label_of(self.title, length) + (" (mostly noise)" if self.is_noise else "")
 
 
 def spectrogram_figure(
-    saliency: Tensor,
+    drawn: MapPanel,
     frame_times: Tensor,
     mel_frequencies: Tensor,
     *,
     spectrogram: Tensor | None,
-    title: str,
     label: str,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw one map, alone or over the spectrogram."""
-    seconds = float(frame_times[-1] - frame_times[0])
-    figure = new_figure(min(14.0, 5.0 + seconds), 3.6)
-    axes = figure.add_subplot()
-    image = _draw(axes, saliency, frame_times, mel_frequencies, spectrogram)
-    axes.set_title(label_of(title, 90), parse_math=False)
+    figure, axes = panel(ax, *map_size(frame_times))
+    image = _draw(axes, drawn, frame_times, mel_frequencies, spectrogram)
+    pad = write_words(axes, drawn.words, WORD_SIZE) + _TITLE_PAD
+    axes.set_title(drawn.shown_title(_LONGEST_TITLE), parse_math=False, pad=pad)
     axes.set_xlabel("time (s)")
     axes.set_ylabel("frequency (Hz)")
-    figure.colorbar(image, ax=axes, label=label)
-    return figure
+    bar = axes.figure.colorbar(image, ax=axes, label=label)
+    return finished(figure, axes, bar.ax)
+
+
+def map_size(frame_times: Tensor) -> tuple[float, float]:
+    """Inches of the figure of one map: wider for longer speech, up to the width of a page."""
+    return min(14.0, 5.0 + float(frame_times[-1] - frame_times[0])), 3.6
 
 
 def spectrogram_sheet(
-    saliency: Tensor,
+    drawn: Sequence[MapPanel],
     frame_times: Tensor,
     mel_frequencies: Tensor,
     *,
     spectrogram: Tensor,
-    titles: Sequence[str],
     columns: int,
     note: str = "",
 ) -> Figure:
     """Draw maps on one sheet with common axes, one colour bar and a line above."""
-    columns = max(1, min(columns, len(titles)))
-    rows = math.ceil(len(titles) / columns)
-    width, height = 3.6 * columns + 0.8, 1.9 * rows + 0.5
+    has_words = bool(drawn[0].words)
+    figure, grid = _grid(len(drawn), max(1, min(columns, len(drawn))), has_words, bool(note))
+    columns = grid.shape[1]
+    for index, axes in enumerate(grid.flat):
+        if index >= len(drawn):
+            axes.set_visible(False)
+            continue
+        one = drawn[index]
+        _draw(axes, one, frame_times, mel_frequencies, spectrogram, limits=(0.0, 1.0))
+        is_lowest, is_first = index + columns >= len(drawn), index % columns == 0
+        axes.tick_params(labelbottom=is_lowest, labelleft=is_first)
+        pad = write_words(axes, one.words, _SHEET_WORD_SIZE) + _TITLE_PAD / 2
+        axes.set_title(one.shown_title(30), fontsize=10, parse_math=False, pad=pad)
+    _label_sheet(figure, note)
+    return figure
+
+
+def _grid(
+    n_maps: int, columns: int, has_words: bool, has_note: bool
+) -> tuple[NotebookFigure, NDArray[Any]]:
+    """Placed by hand: finding a layout for many axes, or keeping their limits equal, takes longer
+    than drawing them."""
+    rows = math.ceil(n_maps / columns)
+    map_height, between = 1.45, 0.75 if has_words else 0.45
+    width = 3.6 * columns + 0.8
+    top, bottom = between + (0.25 if has_note else 0.0), 0.55
+    height = top + bottom + rows * map_height + (rows - 1) * between
     figure = new_figure(width, height)
-    # Placed and labelled by hand: finding a layout for many axes, or keeping their limits equal,
-    # takes longer than drawing them.
     figure.set_layout_engine("none")
     grid = figure.subplots(
         rows,
@@ -70,96 +128,67 @@ def spectrogram_sheet(
         gridspec_kw={
             "left": 0.75 / width,
             "right": 1 - 1.1 / width,
-            "bottom": 0.55 / height,
-            "top": 1 - 0.45 / height,
+            "bottom": bottom / height,
+            "top": 1 - top / height,
             "wspace": 0.06,
-            "hspace": 0.3,
+            "hspace": between / map_height,
         },
     )
-    for index, axes in enumerate(grid.flat):
-        if index >= len(titles):
-            axes.set_visible(False)
-            continue
-        image = _draw(axes, saliency[index], frame_times, mel_frequencies, spectrogram)
-        image.set_clim(0.0, 1.0)
-        is_lowest, is_first = index + columns >= len(titles), index % columns == 0
-        axes.tick_params(labelbottom=is_lowest, labelleft=is_first)
-        axes.set_title(label_of(titles[index], 30), fontsize=10, parse_math=False)
+    return figure, grid
+
+
+def _label_sheet(figure: NotebookFigure, note: str) -> None:
+    width, height = figure.get_size_inches()
     figure.supxlabel("time (s)", y=0.08 / height, va="bottom")
     figure.supylabel("frequency (Hz)", x=0.08 / width)
     figure.suptitle(note, x=0.75 / width, ha="left", y=1 - 0.08 / height, fontsize=10)
     bar_height = min(1 - 1.0 / height, 4.0 / height)
     beside = figure.add_axes((1 - 0.95 / width, 0.55 / height, 0.15 / width, bar_height))
-    figure.colorbar(image, cax=beside, label="saliency (normalised)")
-    return figure
-
-
-def token_figure(
-    matrix: Tensor,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    label: str,
-    of_rows: str = "explained token",
-    of_columns: str = "previous token",
-) -> Figure:
-    """Draw explained tokens against previous tokens, or others; invalid cells stay empty.
-
-    Of many tokens every second, third ... is named, with its number, and all are drawn.
-    """
-    places, names, note = named(columns)
-    row_places, row_names, row_note = named(rows)
-    width = 2.6 + 0.32 * len(names) + room(row_names)
-    height = 1.8 + 0.26 * len(row_names) + room(names)
-    figure = new_figure(width, height)
-    axes = figure.add_subplot()
-    image = axes.imshow(np.ma.masked_invalid(array(matrix)), cmap=_COLOURS, aspect="auto")
-    axes.set_facecolor("0.92")
-    axes.set_xticks(places, names, rotation=90, parse_math=False)
-    axes.set_xlabel(f"{of_columns}{note}")
-    axes.set_yticks(row_places, row_names, parse_math=False)
-    axes.set_ylabel(f"{of_rows}{row_note}")
-    figure.colorbar(image, ax=axes, label=label)
-    return figure
-
-
-def named(tokens: Sequence[str]) -> tuple[list[int], list[str], str]:
-    """Places and names of the tokens that are named, and what the axis says of it."""
-    step = math.ceil(len(tokens) / _MOST_NAMES)
-    places = list(range(0, len(tokens), step))
-    if step == 1:
-        return places, [label_of(token, 24) for token in tokens], ""
-    names = [f"{place + 1}: {label_of(tokens[place], 20)}" for place in places]
-    return places, names, f" (one in {step} of {len(tokens)} is named)"
-
-
-def room(names: Sequence[str]) -> float:
-    """Inches that long names need beyond those of usual tokens."""
-    return 0.08 * max(0, max(len(written(name)) for name in names) - 12)
+    # The colours of maps to rely on, also where the last map is grey.
+    figure.colorbar(
+        ScalarMappable(Normalize(0, 1), _OVERLAY_COLOURS), cax=beside, label="saliency (normalised)"
+    )
 
 
 def _draw(
     axes: Axes,
-    saliency: Tensor,
+    drawn: MapPanel,
     frame_times: Tensor,
     mel_frequencies: Tensor,
     spectrogram: Tensor | None,
+    limits: tuple[float | None, float | None] = (None, None),
 ) -> Any:
-    values = array(saliency).T
+    values = array(drawn.saliency).T
     where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        axes.imshow(array(spectrogram).T, cmap="gray_r", **where)
+        # A map of noise stands alone, as grey on grey would be read as the spectrogram.
+        draw_spectrogram(axes, spectrogram, where, 0.0 if drawn.is_noise else _DARKEST)
         opacity = _opacity(values)
-    colours = _COLOURS if spectrogram is None else _OVERLAY_COLOURS
+    colours = _colours(drawn.is_noise, spectrogram is not None)
     image: Any = axes.imshow(values, cmap=colours, alpha=opacity, **where)
-    if spectrogram is not None:
-        # The colour bar shows the colours themselves, not how they cover the spectrogram.
-        from matplotlib.cm import ScalarMappable
-
-        image = ScalarMappable(norm=image.norm, cmap=image.cmap)
+    image.set_clim(*limits)
     label_frequencies(axes, mel_frequencies)
-    return image
+    if spectrogram is None:
+        return image
+    # The colour bar shows the colours themselves, not how they cover the spectrogram.
+    return ScalarMappable(norm=image.norm, cmap=image.cmap)
+
+
+def _colours(is_noise: bool, is_over_spectrogram: bool) -> str | Colormap:
+    if is_noise:
+        return _OVERLAY_NOISE_GREYS if is_over_spectrogram else _NOISE_GREYS
+    return _OVERLAY_COLOURS if is_over_spectrogram else MAP_COLOURS
+
+
+def draw_spectrogram(
+    axes: Axes, spectrogram: Tensor, where: dict[str, Any], darkest: float = _DARKEST
+) -> None:
+    """The spectrogram in light greys, a few outliers aside."""
+    grey = array(spectrogram).T
+    lightest, loudest = np.percentile(grey, [1, 99.5])
+    darkness = np.clip((grey - lightest) / max(loudest - lightest, 1e-12), 0, 1)
+    axes.imshow(darkest * darkness, cmap="gray_r", vmin=0, vmax=1, **where)
 
 
 def placing(frame_times: Tensor, n_bins: int) -> dict[str, Any]:

@@ -14,7 +14,16 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from captum_spes.errors import several
-from captum_spes.plotting.figure import Colour, as_written, colour, first_of, label, new_figure
+from captum_spes.plotting.figure import (
+    Colour,
+    as_written,
+    colour,
+    finished,
+    first_of,
+    label,
+    legend_beside,
+    panels,
+)
 
 # Boxes and gaps in a row of a picture.
 _WIDEST = 50
@@ -72,7 +81,11 @@ _Groups = dict[str, list[ConditionAgreementLike]]
 
 
 def agreement_figure(
-    found: Sequence[ConditionAgreementLike], title: str, *, acceptable: float
+    found: Sequence[ConditionAgreementLike],
+    title: str,
+    *,
+    acceptable: float,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw the agreement of conditions as boxes over utterances.
 
@@ -80,6 +93,7 @@ def agreement_figure(
         found: conditions of one task.
         title: of every row, before its input.
         acceptable: agreement that a dotted line marks.
+        ax: what to draw into, one for each row.
 
     Returns:
         A figure, not shown, with a row per input. A box spans the quartiles over utterances; the
@@ -94,14 +108,22 @@ def agreement_figure(
         for groups in _wrapped(_grouped([one for one in found if one.condition.input == name]))
     ]
     widest = max(_width(groups) for _, groups in rows)
-    figure = new_figure(max(7.0, 1.5 + 0.24 * widest), 0.7 + 2.6 * len(rows))
-    figure.suptitle(note, fontsize="medium")
-    panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for axes, (name, groups) in zip(panels, rows, strict=True):
+    size = max(7.0, 1.5 + 0.24 * widest), 0.7 + 2.6 * len(rows)
+    figure, row_axes = panels(ax, size, len(rows), 1)
+    for axes, (name, groups) in zip(row_axes, rows, strict=True):
         _draw_groups(axes, groups, colours)
         axes.axhline(acceptable, color="gray", lw=0.8, ls=":")
         axes.set_ylabel("inter-seed agreement")
         axes.set_title(f"{label(title)}, {name}", loc="left", parse_math=False)
+    row_axes[0].set_title(note, loc="right", fontsize="medium")
+    _explain_boxes(row_axes[-1], methods, colours, acceptable)
+    return finished(figure, *row_axes)
+
+
+def _explain_boxes(
+    lowest: Axes, methods: Sequence[str], colours: dict[str, Colour], acceptable: float
+) -> None:
+    """A legend below the lowest row."""
     handles: list[Any] = [Patch(color=colours[name], label=name) for name in methods[:_MOST_NAMES]]
     if len(methods) > _MOST_NAMES:
         handles.append(Patch(color="none", label=f"{len(methods) - _MOST_NAMES} more methods"))
@@ -110,16 +132,25 @@ def agreement_figure(
         Line2D([], [], color="black", marker="D", mfc="white", linestyle="", label="ceiling"),
         Line2D([], [], color="gray", linewidth=0.8, linestyle=":", label=f"{acceptable}"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
-    return figure
+    legend = lowest.legend(
+        handles=handles,
+        loc="upper center",
+        # Below the two lines of the labels of ticks, whatever the height of the row.
+        bbox_to_anchor=(0.5, -0.5 / (lowest.get_window_extent().height / lowest.figure.dpi)),
+        ncols=min(len(handles), 5),
+    )
+    as_written(legend.get_texts())
 
 
-def cost_figure(found: Sequence[ConditionAgreementLike], title: str) -> Figure:
+def cost_figure(
+    found: Sequence[ConditionAgreementLike], title: str, *, ax: Sequence[Axes] | None = None
+) -> Figure:
     """Draw the agreement of conditions by the number of forward passes that it costs.
 
     Args:
         found: conditions of one task, some methods with several numbers of samples.
         title: of every panel, before its input and unit.
+        ax: what to draw into, one for each panel.
 
     Returns:
         A figure, not shown, with a panel per input and unit: agreement with its 95 % interval,
@@ -127,31 +158,27 @@ def cost_figure(found: Sequence[ConditionAgreementLike], title: str) -> Figure:
     """
     found = several("found", found, "conditions")
     names = list(dict.fromkeys(_method(one) for one in found))[:_MOST_NAMES]
-    panels: dict[tuple[str, str], list[ConditionAgreementLike]] = {}
+    of_panels: dict[tuple[str, str], list[ConditionAgreementLike]] = {}
     for one in found:
-        panels.setdefault((one.condition.input, one.condition.reported), []).append(one)
-    drawn, note = first_of(list(panels.items()), _MOST_PANELS, "inputs and units")
-    figure = new_figure(3.4 + 4 * len(drawn), 3.6)
-    figure.suptitle(note, fontsize="medium")
-    row = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
+        of_panels.setdefault((one.condition.input, one.condition.reported), []).append(one)
+    drawn, note = first_of(list(of_panels.items()), _MOST_PANELS, "inputs and units")
+    figure, row = panels(ax, (3.4 + 4 * len(drawn), 3.6), 1, len(drawn), sharey=True)
     for axes, ((stage, unit), of_panel) in zip(row, drawn, strict=True):
         for number, name in enumerate(names):
             _draw_cost(axes, of_panel, name, colour(number))
         axes.axhline(of_panel[0].between.chance, color="black", ls=":", label="chance")
         axes.set_xscale("log")
         axes.set_xlabel("forward passes")
+        axes.set_ylim(0, 1.03)
         shown = f"{label(title)}, {stage}, {unit}"
         axes.set_title(shown, loc="left", fontsize="medium", parse_math=False)
     row[0].set_ylabel("agreement")
-    row[0].set_ylim(0, 1.03)
-    handles = {
-        name: handle for handle, name in zip(*row[0].get_legend_handles_labels(), strict=True)
-    }
-    legend = figure.legend(
-        handles.values(), handles.keys(), loc="outside right upper", fontsize="small"
-    )
-    as_written(legend.get_texts())
-    return figure
+    if note:
+        row[0].set_xlabel(f"forward passes\n{note}")
+    lines = zip(*row[0].get_legend_handles_labels(), strict=True)
+    handles = {name: handle for handle, name in lines}
+    legend_beside(row[-1], None, handles=handles.values(), labels=handles.keys(), fontsize="small")
+    return finished(figure, *row)
 
 
 def _method(found: ConditionAgreementLike) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from math import isnan
@@ -38,8 +38,10 @@ from captum_spes.io.files import made_folder, write_whole
 from captum_spes.io.names import FileNames
 from captum_spes.plotting.fonts import one_warning
 from captum_spes.report.figures import write_figure
+from captum_spes.report.noise import about_noisy_words
 from captum_spes.report.tables import fenced_table, with_interval, write_frame
 from captum_spes.speech import SpeechToTextAttributionResult
+from captum_spes.speech.regions import has_frequency
 from captum_spes.text import for_markdown
 
 if TYPE_CHECKING:
@@ -70,9 +72,16 @@ class _Folder:
         if len(found.tests):
             self.table(f"{name}_tests", found.tests)
             self.summary.append(_shown(found.tests))
+        count = len(found.table) - len(found.tested)
+        if count and (draw is not None or len(found.tests)):
+            where = "tests and figure" if len(found.tests) else "the figure"
+            self.summary.append(
+                f"Mostly noise, and left out of {where}: {count} of {len(found.table)} rows."
+            )
         self.dropped(found.dropped)
-        if draw is not None and len(found.table):
-            self.written.append(write_figure(table.with_suffix(".png"), draw(found)))
+        if draw is not None and len(found.tested):
+            drawn = draw(replace(found, table=found.tested))
+            self.written.append(write_figure(table.with_suffix(".png"), drawn))
 
     def dropped(self, dropped: Mapping[str, str]) -> None:
         if dropped:
@@ -92,6 +101,7 @@ def write_analysis(
     compare: Sequence[tuple[str, str]] = (),
     bands: str = "bark",
     language: str = "en",
+    keep_noise: bool = False,
 ) -> list[Path]:
     r"""
     Make every plausibility analysis that explanations allow, and write tables and figures.
@@ -113,6 +123,9 @@ def write_analysis(
                     Default: "bark"
         language (str, optional): Of numbers in the texts.
                     Default: "en"
+        keep_noise (bool, optional): Whether tests and figures also take words and tokens whose maps
+                    are mostly noise (reliability below 0.5); tests on such maps are marked.
+                    Default: False
 
     Returns:
         *list[Path]*: the files: per analysis one table of observations (``word_times.csv``, for
@@ -131,8 +144,9 @@ def write_analysis(
         >>> "word_times.png" in [path.name for path in files]
         True
     """
-    sections = _sections(results, alignments, groups, compare, bands, language)
+    sections = _sections(results, alignments, groups, compare, bands, language, keep_noise)
     target = _Folder(made_folder(folder))
+    target.summary.append(about_noisy_words(results, keep_noise))
     with one_warning():
         for section in sections:
             try:
@@ -149,9 +163,10 @@ def _sections(
     compare: Sequence[tuple[str, str]],
     bands: str,
     language: str,
+    keep_noise: bool,
 ) -> list[Callable[[_Folder], None]]:
     """Everything that is to be written; what is asked for and cannot be made is an error now."""
-    evidence = token_evidence(results)
+    evidence = token_evidence(results, keep_noise=keep_noise)
     title = "Kurtosis of the maps by kind of token"
     sections: list[Callable[[_Folder], None]] = [
         lambda target: target.findings("token_evidence", title, evidence, plot_token_evidence)
@@ -160,17 +175,34 @@ def _sections(
         sections.append(partial(_write_words, words=word_evidence(results)))
     else:
         aligned = align_results(results, alignments, language=language)
-        profiles = frequency_profiles(aligned.results, groups=groups, bands=bands)
         sections += [
             partial(_write_matching, aligned=aligned),
-            partial(_write_time, aligned=aligned),
-            partial(_write_frequency, aligned=aligned, profiles=profiles),
-            partial(_write_pairs, profiles=profiles, pairs=compare, by="unit"),
-            partial(_write_groups, profiles=profiles),
+            partial(_write_time, aligned=aligned, keep_noise=keep_noise),
+            *_of_frequency(aligned, groups, compare, bands, keep_noise),
             partial(_write_evidence, aligned=aligned),
         ]
-    sections.append(partial(_write_previous_tokens, results=results))
+    sections.append(partial(_write_previous_tokens, results=results, keep_noise=keep_noise))
     return sections
+
+
+def _of_frequency(
+    aligned: AlignedResults,
+    groups: Mapping[str, str] | None,
+    compare: Sequence[tuple[str, str]],
+    bands: str,
+    keep_noise: bool,
+) -> list[Callable[[_Folder], None]]:
+    """Nothing but a line for maps that say nothing of frequency."""
+    if not any(has_frequency(result) for result in aligned.results.values()):
+        return [_write_no_frequency]
+    profiles = frequency_profiles(
+        aligned.results, groups=groups, bands=bands, keep_noise=keep_noise
+    )
+    return [
+        partial(_write_frequency, aligned=aligned, profiles=profiles),
+        partial(_write_pairs, profiles=profiles, pairs=compare, by="unit"),
+        partial(_write_groups, profiles=profiles),
+    ]
 
 
 def _write_words(target: _Folder, words: Findings) -> None:
@@ -191,16 +223,26 @@ def _write_matching(target: _Folder, aligned: AlignedResults) -> None:
     target.dropped(aligned.dropped)
 
 
-def _write_time(target: _Folder, aligned: AlignedResults) -> None:
-    found = time_analysis(aligned.results)
+def _write_time(target: _Folder, aligned: AlignedResults, keep_noise: bool) -> None:
+    found = time_analysis(aligned.results, keep_noise=keep_noise)
     target.findings("word_times", "Maps and the time of their words", found, plot_time)
+
+
+def _write_no_frequency(target: _Folder) -> None:
+    target.summary.append(
+        "\n## Frequencies of words\n\nNot made: these maps say nothing of frequency, as those of "
+        "attention and of patches of time."
+    )
 
 
 def _write_frequency(target: _Folder, aligned: AlignedResults, profiles: Profiles) -> None:
     target.findings("word_profiles", "Frequencies of words", profiles, plot_profiles)
     if any(alignment.phones for alignment in aligned.alignments.values()):
         phones = frequency_profiles(
-            aligned.results, alignments=aligned.alignments, bands=profiles.bands
+            aligned.results,
+            alignments=aligned.alignments,
+            bands=profiles.bands,
+            keep_noise=profiles.keep_noise,
         )
         target.findings("phone_profiles", "Frequencies of phones", phones, plot_profiles)
 
@@ -249,10 +291,10 @@ def _write_evidence(target: _Folder, aligned: AlignedResults) -> None:
 
 
 def _write_previous_tokens(
-    target: _Folder, results: Mapping[str, SpeechToTextAttributionResult]
+    target: _Folder, results: Mapping[str, SpeechToTextAttributionResult], keep_noise: bool
 ) -> None:
     target.summary.append("\n## Previous tokens")
-    positions = position_analysis(results)
+    positions = position_analysis(results, keep_noise=keep_noise)
     target.findings("previous_tokens", "Previous tokens by position", positions, plot_positions)
     intermediate = intermediate_explanations(positions)
     target.table("intermediate_tokens", intermediate)
@@ -299,6 +341,8 @@ def _shown(tests: DataFrame) -> str:
         for row in tests.itertuples()
     ]
     shown["p"], shown["corrected"] = tests["p"], tests["p_corrected"]
+    if any(tests["noise"]):
+        shown["noise"] = tests["noise"]
     how = "; ".join(tests["test"].unique())
     sides = ", ".join(tests["alternative"].unique())
     return f"{_table(shown)}\n{how}; {sides}; {tests['correction'].iloc[0]}."

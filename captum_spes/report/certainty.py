@@ -7,8 +7,10 @@ from collections.abc import Collection
 
 import torch
 
+from captum_spes.report.noise import noise
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.certainty import Certainty
+from captum_spes.speech.noise import word_reliabilities
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import shortened, visible
 
@@ -16,6 +18,8 @@ _WIDTH = 98
 _MOST = 12  # tokens and words that a text lists
 _HEADER = ("word of several tokens", "prob", "rank", "runner-up")
 _LINE = "{:<24} {:>5} {:>5}  {}"
+_NOISE_HEADER = (_HEADER[0], "noise", *_HEADER[1:])
+_NOISE_LINE = "{:<24} {:>5} {:>5} {:>5}  {}"
 
 
 def label(token: str, longest: int = 24) -> str:
@@ -41,17 +45,32 @@ def about_certainty(result: SpeechToTextAttributionResult) -> list[str]:
 
 
 def word_table(result: SpeechToTextAttributionResult, rows: Collection[int]) -> list[str]:
-    """How sure the model was of the words that several tokens spell, some of which are in rows;
-    other words have the line of their token."""
+    """How sure the model was of the words that several tokens spell, some of which are in rows, and
+    how much of their maps is noise; other words have the line of their token."""
     if token_certainty(result) is None:
         return []
     probabilities, ranks, runners_up = result.word_certainty()
-    lines = [
-        (label(word.word), f"{probabilities[i]:.2f}", str(int(ranks[i])), label(runners_up[i]))
+    noises = [noise(reliability) for reliability in word_reliabilities(result)]
+    shown = [
+        i
         for i, word in enumerate(result.words)
         if len(word.token_indices) > 1 and not set(word.token_indices).isdisjoint(rows)
     ]
-    return ["", *aligned_lines(_LINE, _HEADER, lines)] if lines else []
+    if not shown:
+        return []
+    is_known = any(noises[i] for i in shown)  # other methods do not tell
+    template, header = (_NOISE_LINE, _NOISE_HEADER) if is_known else (_LINE, _HEADER)
+    lines = [
+        [
+            label(result.words[i].word),
+            *([noises[i]] if is_known else []),
+            f"{probabilities[i]:.2f}",
+            str(int(ranks[i])),
+            label(runners_up[i]),
+        ]
+        for i in shown
+    ]
+    return ["", *aligned_lines(template, header, lines)]
 
 
 def about_given_target(result: SpeechToTextAttributionResult) -> list[str]:

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from captum_spes.report.certainty import label
-from captum_spes.report.regions import span
+from captum_spes.report.noise import noise_line
+from captum_spes.report.regions import MOSTLY_NOISE, span
 from captum_spes.report.tables import aligned_lines
+from captum_spes.speech.noise import is_mostly_noise, reliability_of
 from captum_spes.speech.regions import strongest_region
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import visible
@@ -37,7 +39,7 @@ def contrast_lines(result: SpeechToTextAttributionResult) -> list[str]:
         rows.append([f"for {label(contrast[name], 16)}", *region, " | ".join(shown)])
     header = ["", "time (s)", "band (Hz)", "score", " | ".join(name for name, *_ in columns)]
     return [
-        *_noise(result),
+        *noise_line(result),
         f"why {visible(contrast['word'])} and not {visible(contrast['foil'])}?",
         *_probabilities(result, contrast),
         f"score: {visible(contrast['score'])}, a mean over time and band; positive speaks for "
@@ -51,10 +53,12 @@ def _region_cells(
     result: SpeechToTextAttributionResult, values: Tensor, sign: int
 ) -> tuple[str, str, str]:
     """Where the map is strongest on a side, and the mean there of what is on this side; dashes
-    where nothing is."""
+    where nothing is, and neither time nor band of a map that is mostly noise."""
     part = (sign * values).clamp(min=0)
     if not bool(part.any()):
         return "-", "-", "-"
+    if is_mostly_noise(reliability_of(result, [0])):
+        return MOSTLY_NOISE, "-", "-"
     time, band = strongest_region(result, part)
     if time is not None:
         part = part[(result.frame_times >= time.start) & (result.frame_times <= time.end)]
@@ -93,10 +97,3 @@ def _probabilities(result: SpeechToTextAttributionResult, contrast: dict[str, An
     ratio = word / foil
     times = f"{ratio:,.0f}" if ratio >= _MANY else f"{ratio:.2g}"
     return [f"{told}: {shown[0]} is {times} times as likely"]
-
-
-def _noise(result: SpeechToTextAttributionResult) -> list[str]:
-    if "reliability" not in result.parameters:
-        return []
-    signal = result.reliability().sentence
-    return [] if math.isnan(signal) else [f"sampling noise: {1 - signal:.0%} of the map's variance"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from captum_spes.io.files import made_folder
 from captum_spes.plotting.fonts import one_warning
-from captum_spes.report.figures import write_figure
+from captum_spes.report.figures import figure_format_of, write_figure
 from captum_spes.speech.result import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def write_explanation(
-    result: SpeechToTextAttributionResult, folder: str | PathLike[str], *, html: bool = False
+    result: SpeechToTextAttributionResult,
+    folder: str | PathLike[str],
+    *,
+    html: bool = False,
+    figure_format: str = "png",
 ) -> list[Path]:
     r"""
     Write an explanation and its figures into a folder, which is made if need be.
@@ -33,11 +37,15 @@ def write_explanation(
         html (bool, optional): Whether to write ``explanation.html``, too, a page for any browser;
                     see ``SpeechToTextAttributionResult.save_html``.
                     Default: False
+        figure_format (str, optional): "png", "pdf" or "svg", which the names of the figures end
+                    with. PDF and SVG hold text as text.
+                    Default: "png"
 
     Returns:
         *list[Path]*: the files, the explanation first.
 
     Raises:
+        ArgumentError: ``figure_format`` is none of these.
         OSError: a file cannot be written.
 
     Examples::
@@ -45,6 +53,7 @@ def write_explanation(
         >>> [path.name for path in write_explanation(result, "out/speech")]
         ['explanation.npz', 'sentence.png', 'tokens.png', 'previous_tokens.png']
     """
+    ending = figure_format_of(figure_format)
     target = made_folder(folder)
     # The explanation first: it took minutes, the figures can be drawn again from it.
     explanation = target / "explanation.npz"
@@ -52,7 +61,7 @@ def write_explanation(
     written = [explanation]
     with one_warning():
         for name, figure in _figures(result):
-            written.append(write_figure(target / f"{name}.png", figure))
+            written.append(write_figure(target / f"{name}.{ending}", figure))
     if html:
         written.append(target / "explanation.html")
         result.save_html(written[-1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from captum_spes.maps import Peak
 
+# In the place of a time.
+MOSTLY_NOISE, NOT_ON_AUDIO = "mostly noise", "not on audio"
+
 
 def span(peak: Peak | None, number_format: str) -> str:
     """Start and end as a cell of a table."""

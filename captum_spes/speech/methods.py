@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import ismethod
 from typing import Any, NamedTuple
 
 from captum.attr import (
@@ -375,6 +376,20 @@ def register(method: Method) -> Method:
         raise ArgumentError(f"there is a method {method.name!r} already.")
     METHODS[method.name] = method
     return method
+
+
+def draws_samples(name: str) -> bool:
+    """Whether ``n_samples`` decides how often a method asks the model, by the name that its
+    explanations have; True for methods that are not listed."""
+    return all(method.is_sampling for method in METHODS.values() if _is_named(method.kind, name))
+
+
+def _is_named(kind: type[Any] | None, name: str) -> bool:
+    if kind is None:
+        return False
+    if ismethod(kind.get_name):
+        return bool(kind.get_name() == name)
+    return name.startswith(kind.__name__)  # it tells its arguments behind
 
 
 def named_methods(names: Sequence[str]) -> list[Method]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from captum_spes.attr.reliability import samples_for, split_half_reliability
 from captum_spes.errors import warn_caller
 from captum_spes.maps import paired_min_max, sentence_mean, span_mean, standardize
+from captum_spes.speech.noise import MOSTLY_NOISE
 from captum_spes.speech.sides import SideMaps
 
-# Below the first most of a map's variance is noise; a map to rely on should reach the second.
-_MOSTLY_NOISE = 0.5
+# What a map to rely on should reach.
 _RELIABLE = 0.8
 
 
@@ -117,7 +117,7 @@ def _of_instruction(side: SideMaps | None) -> dict[str, int]:
 
 def warn_if_noise(reliability: float, n_samples: int, odds_exponent: float = 1.0) -> None:
     """Warn where most of the sentence's map is noise, and say what would help."""
-    if not reliability < _MOSTLY_NOISE:
+    if not reliability < MOSTLY_NOISE:
         return
     needed = ""
     if reliability > 0:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,24 +18,20 @@ from captum_spes.errors import (
     texts,
     truth,
     warn_caller,
-    whole_number,
 )
 from captum_spes.io.samples import Recording
 from captum_spes.io.sound import Sound
 from captum_spes.maps import Maps, paired_min_max, sentence_mean, span_mean, standardize
 from captum_spes.speech.certainty import Certainty
-from captum_spes.speech.contrast_maps import ContrastMaps, contrast_maps, has_sign, has_zero
+from captum_spes.speech.contrast_maps import ContrastMaps, contrast_maps, has_sign
 from captum_spes.speech.evidence import EvidenceReport
 from captum_spes.speech.listening import listened, salient_cells
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import ARRAYS, read_result, write_result
+from captum_spes.speech.result_plots import ResultPlots
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.word_certainty import word_certainty
-from captum_spes.text import visible
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Word:
 
 
 @dataclass(frozen=True, eq=False)
-class SpeechToTextAttributionResult:
+class SpeechToTextAttributionResult(ResultPlots):
     r"""
     What every token of a transcription rested on.
 
@@ -131,6 +125,12 @@ class SpeechToTextAttributionResult:
             f"{tokens} tokens, {frames} frames, {bins} mel bins, {self.seconds:.1f} s, "
             f"seed={self.seed})"
         )
+
+    def _repr_html_(self) -> str:
+        """The transcript and the sentence's map, for notebooks."""
+        from captum_spes.speech.notebook import notebook_of
+
+        return notebook_of(self)
 
     # Maps ------------------------------------------------------------------------------
 
@@ -454,280 +454,6 @@ class SpeechToTextAttributionResult:
         words = [word.token_indices for word in self.words]
         return word_certainty(self.certainty, self.output_tokens, words)
 
-    # Pictures --------------------------------------------------------------------------
-
-    def plot_spectrogram_attr(
-        self,
-        token: int | None = None,
-        *,
-        over_spectrogram: bool = False,
-        normalized: bool = True,
-        title: str | None = None,
-    ) -> Figure:
-        r"""
-        Draw the saliency map of a token, or of the whole sentence.
-
-        Args:
-
-            token (int, optional): Index into ``output_tokens``, negative from the end.
-                        Default: None, the sentence
-            over_spectrogram (bool, optional): Whether to lay the map over the
-                        spectrogram.
-                        Default: False
-            normalized (bool, optional): Whether to draw normalised values; raw ones need
-                        a token.
-                        Default: True
-            title (str, optional): Default: None, the token or the text
-
-        Returns:
-            *matplotlib.figure.Figure*, not shown: seconds and Hz on the axes, a colour
-            bar. Save it with ``savefig``.
-
-        Examples::
-
-            >>> result.plot_spectrogram_attr(0).savefig("token.png")
-        """
-        from captum_spes.plotting.spectrograms import spectrogram_figure
-
-        truth("normalized", normalized)
-        truth("over_spectrogram", over_spectrogram)
-        if title is not None:
-            instance_of("title", title, str, "a text or None")
-        saliency, default_title = self._map_to_draw(token, normalized)
-        return spectrogram_figure(
-            saliency,
-            self.frame_times,
-            self.mel_frequencies,
-            spectrogram=self.spectrogram if over_spectrogram else None,
-            title=default_title if title is None else title,
-            label="saliency (normalised)" if normalized else "saliency (raw)",
-        )
-
-    def plot_contrast(self, *, over_spectrogram: bool = True, title: str | None = None) -> Figure:
-        r"""
-        Draw what speaks for the word of a contrast, and what for its foil, in two colours.
-
-        Args:
-
-            over_spectrogram (bool, optional): Whether to lay the map over the spectrogram; cells
-                        that hardly matter, four of five, are then not coloured.
-                        Default: True
-            title (str, optional): Default: None, the question
-
-        Returns:
-            *matplotlib.figure.Figure*, not shown: :meth:`contrast_attr` with seconds and Hz on the
-            axes, and a colour bar with word and foil at its ends. Its colours are full for the
-            strongest 0.3 % of the cells.
-
-        Raises:
-            ArgumentError: the result is no contrast.
-
-        Examples::
-
-            >>> from captum_spes.forward import Contrast
-            >>> result = explainer.attribute(
-            ...     "speech.flac", target="the cat", contrast=Contrast("cat", "the"),
-            ...     scheme="efficient", n_samples=50, n_token_samples=50, seed=0,
-            ... )
-            >>> result.plot_contrast().savefig("contrast.png")
-        """
-        from captum_spes.plotting.contrast import contrast_figure
-
-        truth("over_spectrogram", over_spectrogram)
-        if title is not None:
-            instance_of("title", title, str, "a text or None")
-        contrast = self._contrast()
-        return contrast_figure(
-            self.contrast_attr().spectrogram_attr,
-            self.frame_times,
-            self.mel_frequencies,
-            (contrast["word"], contrast["foil"]),
-            spectrogram=self.spectrogram if over_spectrogram else None,
-            title=self._question() if title is None else title,
-            label=self._contrast_label(),
-        )
-
-    def _question(self) -> str:
-        contrast = self._contrast()
-        return f'Why "{contrast["word"]}" and not "{contrast["foil"]}"?'
-
-    def _contrast_label(self) -> str:
-        score = self._contrast()["score"]
-        shown = str(score).replace("_", " ")
-        return shown if has_zero(self.method, self.settings) else f"{shown} (0: average)"
-
-    def _contrast_tokens(self, values: Tensor, tokens: list[str], of_columns: str) -> Figure:
-        from captum_spes.plotting.contrast import contrast_token_figure
-
-        contrast = self._contrast()
-        return contrast_token_figure(
-            values,
-            [_visible(token) for token in tokens],
-            (contrast["word"], contrast["foil"]),
-            title=self._question(),
-            label=self._contrast_label(),
-            of_columns=of_columns,
-        )
-
-    def plot_spectrogram_attrs(self, *, columns: int = 4, sheet: int = 0) -> Figure:
-        r"""
-        Draw the normalised saliency maps of tokens over the spectrogram, 40 on a sheet.
-
-        Args:
-
-            columns (int, optional): Maps side by side.
-                        Default: 4
-            sheet (int, optional): Which 40 tokens, 0 for the first; a line above the maps
-                        tells how many there are.
-                        Default: 0
-
-        Returns:
-            *matplotlib.figure.Figure*, not shown.
-
-        Raises:
-            ArgumentError: there is no such sheet, or ``columns`` is less than 1.
-
-        Examples::
-
-            >>> result.plot_spectrogram_attrs().savefig("tokens.png")
-        """
-        from captum_spes.plotting.spectrograms import MOST_MAPS, spectrogram_sheet
-
-        columns, n_tokens = whole_number("columns", columns, 1), len(self.output_tokens)
-        first = MOST_MAPS * whole_number("sheet", sheet, 0)
-        if first >= n_tokens:
-            raise ArgumentError(
-                f"sheet must be below {self.n_sheets}: there are {n_tokens} tokens, {MOST_MAPS} on "
-                f"a sheet; got {sheet}."
-            )
-        drawn = slice(first, first + MOST_MAPS)
-        last = min(first + MOST_MAPS, n_tokens)
-        return spectrogram_sheet(
-            self._normalized(drawn).spectrogram_attr,
-            self.frame_times,
-            self.mel_frequencies,
-            spectrogram=self.spectrogram,
-            titles=[_visible(token) for token in self.output_tokens[drawn]],
-            columns=columns,
-            note="" if self.n_sheets == 1 else f"tokens {first + 1} to {last} of {n_tokens}",
-        )
-
-    @property
-    def n_sheets(self) -> int:
-        """How many sheets :meth:`plot_spectrogram_attrs` can draw."""
-        from captum_spes.plotting.spectrograms import MOST_MAPS
-
-        return math.ceil(len(self.output_tokens) / MOST_MAPS)
-
-    def plot_token_attr(self, *, normalized: bool = True, by: str = "tokens") -> Figure:
-        r"""
-        Draw how much each token rested on each previous token.
-
-        Args:
-
-            normalized (bool, optional): Whether to draw normalised values.
-                        Default: True
-            by (str, optional): "tokens", or "words" for rows and columns as
-                        :meth:`phrase_attr` gives them.
-                        Default: "tokens"
-
-        Returns:
-            *matplotlib.figure.Figure*, not shown: explained tokens as rows, previous
-            tokens as columns, a colour bar. Of more than 60 tokens not all are named. Of a
-            contrast, which has one row, a bar for each previous token, up for the word and down
-            for the foil: values of :meth:`contrast_attr`, whatever ``normalized`` says.
-
-        Raises:
-            ArgumentError: the result has no attributions of previous tokens, or no words.
-
-        Examples::
-
-            >>> result.plot_token_attr().savefig("previous_tokens.png")
-        """
-        from captum_spes.plotting.spectrograms import token_figure
-
-        truth("normalized", normalized)
-        if by not in ("tokens", "words"):
-            raise ArgumentError(f"by must be 'tokens' or 'words', got {by!r}.")
-        matrix, rows, columns = self.token_attr, self.output_tokens, self.previous_tokens
-        if matrix is None:
-            raise ArgumentError("there is no token_attr to draw; explain previous tokens too.")
-        if "contrast" in self.parameters:
-            values = self.contrast_attr().token_attr
-            assert values is not None
-            return self._contrast_tokens(values, columns, "previous token")
-        if by == "words":
-            if not self.words:
-                raise ArgumentError("the output has no words to draw by.")
-            _, matrix, rows, _, columns = self.phrase_attr(normalized=normalized)
-        elif normalized:
-            # In parts, as maps of many tokens are large.
-            drawn = [self._normalized(part).token_attr for part in _parts(len(matrix))]
-            matrix = torch.cat([part for part in drawn if part is not None])
-        assert matrix is not None
-        return token_figure(
-            matrix,
-            [_visible(row) for row in rows],
-            [_visible(column) for column in columns],
-            label="saliency (normalised)" if normalized else "saliency (raw)",
-            of_rows=f"explained {by[:-1]}",
-        )
-
-    def plot_instruction_attr(self) -> Figure:
-        r"""
-        Draw how much each token rested on each token of the instruction.
-
-        Returns:
-            *matplotlib.figure.Figure*, not shown: explained tokens as rows, the instruction as
-            columns, raw attributions, a colour bar; of a contrast bars, as of
-            :meth:`plot_token_attr`.
-
-        Raises:
-            ArgumentError: the result has no attributions of an instruction.
-
-        Examples::
-
-            >>> from captum_spes.demo import load_speech_llm
-            >>> model, processor, examples = load_speech_llm()
-            >>> explainer = SpeechToTextAttribution(SPES(model), processor)
-            >>> asked = {"instruction": "Translate the speech into German."}
-            >>> result = explainer.attribute(
-            ...     examples[0].path, gen_args=asked, scheme="efficient", n_samples=200,
-            ...     n_token_samples=50, patches_per_second=60, seed=0,
-            ... )
-            >>> result.plot_instruction_attr().savefig("instruction.png")
-        """
-        from captum_spes.plotting.spectrograms import token_figure
-
-        if self.instruction_attr is None:
-            raise ArgumentError(
-                "there is no instruction_attr to draw: only speech LLMs read an instruction, and "
-                "methods that perturb nothing, or all sides together, do not explain it."
-            )
-        if "contrast" in self.parameters:
-            values = self.contrast_attr().instruction_attr
-            assert values is not None
-            return self._contrast_tokens(values, self.instruction_tokens, "instruction")
-        return token_figure(
-            self.instruction_attr,
-            [_visible(token) for token in self.output_tokens],
-            [_visible(token) for token in self.instruction_tokens],
-            label="saliency (raw)",
-            of_columns="instruction",
-        )
-
-    def _map_to_draw(self, token: int | None, normalized: bool) -> tuple[Tensor, str]:
-        if token is None:
-            if not normalized:
-                raise ArgumentError("a sentence has normalised maps only; name a token.")
-            return self.sentence_attr().spectrogram_attr, self.text
-        n_tokens = len(self.output_tokens)
-        is_index = isinstance(token, Integral) and not isinstance(token, bool)
-        if not is_index or not -n_tokens <= token < n_tokens:
-            raise ArgumentError(f"token must be an index of the {n_tokens} tokens, got {token!r}.")
-        maps = self.normalized().spectrogram_attr if normalized else self.spectrogram_attr
-        return maps[token], _visible(self.output_tokens[token])
-
     # Sound -----------------------------------------------------------------------------
 
     def listen(
@@ -940,15 +666,6 @@ class SpeechToTextAttributionResult:
         """
         found = read_result(path)
         return cls(**{**found, "words": [Word(**word) for word in found["words"]]})
-
-
-def _visible(token: str) -> str:
-    """A token as a label: a space that starts a word must be seen."""
-    return visible(token.replace(" ", "␣")) if token.strip() else repr(token)
-
-
-def _parts(length: int, size: int = 32) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, length, size))
 
 
 def _vector(values: list[float]) -> Tensor:

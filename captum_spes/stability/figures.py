@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from captum_spes.plotting import agreement_figure, cost_figure
@@ -9,6 +10,7 @@ from captum_spes.stability.attributions import StabilityStudy
 from captum_spes.stability.summary import ConditionAgreement, condition_agreements
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # What the study of arXiv 2505.16406 calls acceptable.
@@ -16,7 +18,12 @@ ACCEPTABLE = 0.6
 
 
 def plot_stability(
-    study: StabilityStudy, task: str, *, top: float = 0.2, absolute: bool = False
+    study: StabilityStudy,
+    task: str,
+    *,
+    top: float = 0.2,
+    absolute: bool = False,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     r"""
     Draw the inter-seed agreement of all conditions of a task as boxes over utterances.
@@ -29,6 +36,9 @@ def plot_stability(
                     Default: 0.2
         absolute (bool, optional): Whether the magnitude of scores counts and not the sign.
                     Default: False
+        ax (sequence of matplotlib Axes, optional): What to draw into, as many as there are rows: of
+                    many conditions, an input takes several.
+                    Default: None, a new figure
 
     Returns:
         *matplotlib.figure.Figure*, not shown: one row per input. A box spans the quartiles over
@@ -36,17 +46,24 @@ def plot_stability(
         agrees with itself under other masks.
 
     Raises:
+        ArgumentError: ``ax`` holds more or fewer axes than there are panels.
         KeyError: the study has no such task.
 
     Examples::
 
         >>> plot_stability(StabilityStudy.load("study"), "speaker").savefig("box.png")
     """
-    return agreement_figure(_of_task(study, task, top, absolute), task, acceptable=ACCEPTABLE)
+    found = _of_task(study, task, top, absolute)
+    return agreement_figure(found, task, acceptable=ACCEPTABLE, ax=ax)
 
 
 def plot_cost(
-    study: StabilityStudy, task: str, *, top: float = 0.2, absolute: bool = False
+    study: StabilityStudy,
+    task: str,
+    *,
+    top: float = 0.2,
+    absolute: bool = False,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     r"""
     Draw inter-seed agreement by the number of forward passes that it costs.
@@ -59,6 +76,8 @@ def plot_cost(
                     Default: 0.2
         absolute (bool, optional): Whether the magnitude of scores counts and not the sign.
                     Default: False
+        ax (sequence of matplotlib Axes, optional): What to draw into, as many as there are panels.
+                    Default: None, a new figure
 
     Returns:
         *matplotlib.figure.Figure*, not shown: one panel per input and unit. Lines with bars are
@@ -66,13 +85,14 @@ def plot_cost(
         dotted line chance.
 
     Raises:
+        ArgumentError: ``ax`` holds more or fewer axes than there are panels.
         KeyError: the study has no such task.
 
     Examples::
 
         >>> plot_cost(StabilityStudy.load("study"), "speaker").savefig("cost.png")
     """
-    return cost_figure(_of_task(study, task, top, absolute), task)
+    return cost_figure(_of_task(study, task, top, absolute), task, ax=ax)
 
 
 def _of_task(

@@ -27,7 +27,7 @@ def planted_result(tokens, spectrogram_attr=None, token_attr=None, *, times=None
         "previous_tokens": [*PROMPT, *tokens[:-1]],
         "spectrogram": torch.zeros(FRAMES, BINS),
         "removed": torch.zeros(FRAMES, BINS),
-        "feature_masks": torch.zeros(1, FRAMES, BINS, dtype=torch.int64),
+        "feature_masks": torch.arange(FRAMES * BINS).reshape(1, FRAMES, BINS),
         "spectrogram_attr": noise(count) if spectrogram_attr is None else spectrogram_attr,
         "token_attr": token_attr,
         "frame_times": TIMES,

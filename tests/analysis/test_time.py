@@ -184,7 +184,7 @@ class TestTests:
 def test_figure():
     figure = plot_time(time_analysis({"a": planted()}))
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "", "ROC-AUC of the frames", "middle of the word (s)",
+        "4 words of 1 utterances", "ROC-AUC of the frames", "middle of the word (s)",
     ]  # fmt: skip
     found = time_analysis({"a": planted()})
     with pytest.raises(ArgumentError, match="nothing to draw"):

@@ -111,7 +111,7 @@ def test_references_without_words():
 
 def test_picture_names_curves_with_their_areas():
     figure = plot_curves({"SPES": curve_of([[0, 10]]), "energy": curve_of([[0, 20]])})
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["SPES 5.0", "energy 10.0"]
     assert figure.axes[0].get_ylabel() == "KL divergence (nats)"
     with pytest.raises(ArgumentError, match="no curve"):

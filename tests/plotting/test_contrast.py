@@ -19,7 +19,7 @@ from captum_spes import (
 from captum_spes.attr import MaskedDifference, MaskedMean
 from captum_spes.errors import ArgumentError
 from captum_spes.forward import Contrast
-from captum_spes.plotting import contrast_figure, contrast_token_figure
+from captum_spes.plotting import MapPanel, contrast_figure, contrast_token_figure
 from captum_spes.report import explanation_text, write_explanation
 from tests.speech.test_result import make
 
@@ -132,7 +132,7 @@ class TestSignedValues:
 class TestMap:
     def test_colours_are_centred_and_the_word_is_orange(self):
         image = map_of(
-            contrast_figure(planted(), *AXES, NAMES, spectrogram=None, title="", label="")
+            contrast_figure(MapPanel(planted(), ""), *AXES, NAMES, spectrogram=None, label="")
         )
         assert image.norm.vmin == pytest.approx(-image.norm.vmax)
         assert image.norm(0.0) == pytest.approx(0.5)
@@ -145,7 +145,9 @@ class TestMap:
 
     def test_over_the_spectrogram_what_hardly_matters_is_not_coloured(self):
         values = planted() + 1e-4 * torch.randn(30, 80, generator=torch.Generator().manual_seed(0))
-        figure = contrast_figure(values, *AXES, NAMES, spectrogram=planted(), title="", label="")
+        figure = contrast_figure(
+            MapPanel(values, ""), *AXES, NAMES, spectrogram=planted(), label=""
+        )
         below, above = figure.axes[0].get_images()
         opacity = above.get_alpha()
         assert opacity[50, 6] > 0.9
@@ -155,9 +157,8 @@ class TestMap:
         assert below.get_array().max() < 0.7
 
     def test_a_map_of_zeros_is_drawn(self):
-        figure = contrast_figure(
-            torch.zeros(30, 80), *AXES, NAMES, spectrogram=torch.zeros(30, 80), title="", label=""
-        )
+        zeros = torch.zeros(30, 80)
+        figure = contrast_figure(MapPanel(zeros, ""), *AXES, NAMES, spectrogram=zeros, label="")
         assert "for drawer" in texts(figure)
 
     def test_names_title_and_axes(self):

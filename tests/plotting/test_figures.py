@@ -55,6 +55,7 @@ def condition(method="lime@25", stage="waveform", reported="word", passes=25.0):
 
 MAPS = torch.rand(2, 30, 80, generator=torch.Generator().manual_seed(0))
 AXES = (torch.arange(30) * 0.01, torch.linspace(30.0, 7900.0, 80))
+SPOKEN = [plotting.SpokenWord(FORMULA, 0.05, 0.15, True), plotting.SpokenWord("b", 0.15, 0.25)]
 FIGURES = {
     "plot_time": lambda: plotting.plot_time(times()),
     "plot_profiles": lambda: plotting.plot_profiles(profiles(FORMULA)),
@@ -71,13 +72,20 @@ FIGURES = {
     "agreement_figure": lambda: plotting.agreement_figure([condition()], FORMULA, acceptable=0.6),
     "cost_figure": lambda: plotting.cost_figure([condition()], FORMULA),
     "spectrogram_figure": lambda: plotting.spectrogram_figure(
-        MAPS[0], *AXES, spectrogram=MAPS[1], title=FORMULA, label="saliency"
+        plotting.MapPanel(MAPS[0], FORMULA, SPOKEN), *AXES, spectrogram=MAPS[1], label="saliency"
     ),
     "spectrogram_sheet": lambda: plotting.spectrogram_sheet(
-        MAPS, *AXES, spectrogram=MAPS[1], titles=[FORMULA, "b"], columns=2
+        [plotting.MapPanel(one, FORMULA, SPOKEN) for one in MAPS],
+        *AXES,
+        spectrogram=MAPS[1],
+        columns=2,
     ),
     "contrast_figure": lambda: plotting.contrast_figure(
-        MAPS[0] - 0.5, *AXES, (FORMULA, "b"), spectrogram=MAPS[1], title=FORMULA, label="score"
+        plotting.MapPanel(MAPS[0] - 0.5, FORMULA, SPOKEN),
+        *AXES,
+        (FORMULA, "b"),
+        spectrogram=MAPS[1],
+        label="score",
     ),
     "contrast_token_figure": lambda: plotting.contrast_token_figure(
         torch.tensor([0.5, -0.2]), ["a", FORMULA], (FORMULA, "b"), title="why", label="score"
@@ -89,7 +97,9 @@ FIGURES = {
 
 
 def test_no_figure_is_missing_here():
-    assert set(FIGURES) == set(plotting.__all__) - {"NotebookFigure"}
+    assert set(FIGURES) == set(plotting.__all__) - {
+        "MOST_MAPS", "MapPanel", "NotebookFigure", "SpokenWord",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -102,10 +102,14 @@ ODD = [
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_text_is_data_in_every_figure(text, kind):
     maps = torch.rand(2, 30, 80)
+    spoken = [plotting.SpokenWord(text, 0.05, 0.2, True)]
     curve = SimpleNamespace(name="deletion", metric="kl", x=(0, 100), y=(0.0, 1.0), auc=1.0)
     figures = [
         plotting.spectrogram_sheet(
-            maps, *AXES, spectrogram=maps[0], titles=[text, "b"], columns=2, note=""
+            [plotting.MapPanel(maps[0], text, spoken), plotting.MapPanel(maps[1], "b", spoken)],
+            *AXES,
+            spectrogram=maps[0],
+            columns=2,
         ),
         plotting.token_figure(torch.rand(2, 2), [text, "b"], ["a", text], label="saliency"),
         plotting.plot_curves({text: curve}, title=text),
@@ -192,7 +196,7 @@ class TestManyOfOthers:
         units = [f"w{n}" for n in range(100)]
         table = pd.DataFrame({"unit": units, "all": np.linspace(0, 1, 100)})
         figure = plotting.plot_profiles(SimpleNamespace(table=table, bands=(band,)), units)
-        assert "the first 30 of 100 units" in figure.axes[0].get_title()
+        assert "the first 10 of 100 units" in figure.axes[0].get_title()
 
     def test_conditions(self):
         from tests.plotting.test_figures import condition
@@ -203,7 +207,7 @@ class TestManyOfOthers:
         assert "the first 300 of 1000 conditions" in [t.get_text() for t in figure.findobj(Text)]
         found = [condition(reported=f"{n}ms") for n in range(1, 101)]
         figure = plotting.cost_figure(found, "speaker")
-        assert "the first 8 of 100 inputs and units" in [t.get_text() for t in figure.findobj(Text)]
+        assert "the first 8 of 100 inputs and units" in figure.axes[0].get_xlabel()
 
 
 @pytest.mark.filterwarnings("ignore:no font")

@@ -79,3 +79,18 @@ def test_texts_keep_the_table_a_table():
     text = explanation_text(result)
     assert "\x1b" not in text
     assert len(text.split("\n")) == len(explanation_text(contrast_result()).split("\n"))
+
+
+def test_no_place_is_read_off_a_map_that_is_mostly_noise():
+    result = contrast_result()
+    for reliability, is_told in ((0.4, False), (0.6, True)):
+        result.parameters["n_samples_evaluated"] = 20
+        result.parameters["n_token_samples_evaluated"] = 20
+        result.parameters["reliability"] = {
+            "tokens": [reliability], "words": [reliability], "previous_tokens": None,
+            "sentence": reliability, "standard_error": [0.1],
+        }  # fmt: skip
+        text, *sides = lines_of(result)
+        assert f"sampling noise: {1 - reliability:.0%} of the map's variance" in text
+        for side in sides:
+            assert ("mostly noise" not in side) == is_told

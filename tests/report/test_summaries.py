@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from captum.attr import Saliency
 
-from captum_spes import CrossAttention, SpeechToTextAttribution, Word
+from captum_spes import SPES, CrossAttention, SpeechToTextAttribution, Word
 from captum_spes.analysis import frequency_profiles, time_analysis
 from captum_spes.errors import ArgumentError
 from captum_spes.report import explanation_text, summarize_tokens
@@ -50,12 +51,28 @@ class TestConstantMaps:
         result = explainer.attribute(audio, target="ab", n_token_samples=0)
         assert all(summary.band is None for summary in summarize_tokens(result))
 
+    def test_only_methods_that_sample_tell_samples(self, tiny_whisper, audio):
+        model, processor = tiny_whisper
+        model.set_attn_implementation("eager")
+        given = {"target": "ab", "n_samples": 4, "n_token_samples": 3, "patches_per_second": 10}
+        lines = {
+            method: explanation_text(
+                SpeechToTextAttribution(method(model), processor).attribute(audio, **given)
+            )
+            for method in (SPES, CrossAttention, Saliency)
+        }
+        assert "4 samples, seed" in lines[SPES]
+        assert "mean impact of removed audio" in lines[SPES]
+        for method in (CrossAttention, Saliency):
+            assert "samples" not in lines[method].splitlines()[1]
+            assert "mean attribution of the audio" in lines[method]
+
     def test_analyses_leave_them_out(self):
         words = [Word("so", (0,), 0.02, 0.1), Word("what", (1,), 0.1, 0.25)]
         flat = make(spectrogram_attr=over_time(), words=words)
         profiles = frequency_profiles({"flat": flat, "full": make(words=words)})
         assert set(profiles.table["utterance"]) == {"full"}
-        assert profiles.dropped == {"flat": "its maps are constant over frequency"}
+        assert profiles.dropped == {"flat": "its maps say nothing of frequency"}
         steady = make(spectrogram_attr=over_frequency(), words=words)
         found = time_analysis({"steady": steady, "full": make(words=words)}, n_resamples=9)
         assert found.dropped == {"steady": "its maps are constant over time"}

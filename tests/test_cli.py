@@ -67,11 +67,14 @@ def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recordin
     rows = lines[header + 1 : lines.index("", header)]
     assert rows[0].startswith("the ")
     assert rows[-1].startswith("</s> ")
-    words = [line.split()[0] for line in lines[header + len(rows) + 2 :]]
+    after = lines[header + len(rows) + 2 :]
+    words = [line.split()[0] for line in after[: after.index("")]]
     assert words == ["word", "cat"]  # the header, and what several tokens spell
-    start, end = map(float, rows[0].split()[1].split("-"))
+    # With 20 samples some maps are mostly noise, and nothing is read off those.
+    assert rows[0].split()[1:3] == ["mostly", "noise"]
+    start, end = map(float, rows[-1].split()[1].split("-"))
     assert 0 <= start <= end <= 0.6
-    low, high = map(float, rows[0].split()[2].split("-"))
+    low, high = map(float, rows[-1].split()[2].split("-"))
     assert 20 <= low <= high <= 8000
 
 

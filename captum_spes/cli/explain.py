@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from captum_spes.cli.explain_task import ExplainTask
 from captum_spes.cli.options import (
     add_model_options,
     add_settings_options,
@@ -16,9 +15,6 @@ from captum_spes.cli.options import (
     load,
     methods_help,
     positive,
-    print_report,
-    print_text,
-    print_written,
     settings_of,
     take_bundled_recording,
     tell,
@@ -28,18 +24,13 @@ from captum_spes.cli.recordings import (
     check_there,
     clock_times,
     read_recording,
-    shown_clock,
     what_happened,
 )
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
+from captum_spes.report.figures import FIGURE_FORMATS
 from captum_spes.text import visible
-
-# Recordings whose cost is asked for, until one tells.
-_TRIED = 3
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def add_explain(commands: Any) -> None:
@@ -113,6 +104,20 @@ def add_explain(commands: Any) -> None:
         "(needs --out)",
     )
     add(
+        "--figure-format",
+        choices=FIGURE_FORMATS,
+        default="png",
+        help="of the figures in the folder of --out; PDF and SVG hold text as text (default: "
+        "%(default)s)",
+    )
+    add(
+        "--judge",
+        action="store_true",
+        help="print how well the map predicts what the model needs, by its deletion score beside "
+        "that of the loudest cells and of a random order, and keep it with the explanation "
+        "(a few seconds a clip)",
+    )
+    add(
         "--return-partial",
         action="store_true",
         help="on Ctrl-C explain with the samples so far instead of giving up",
@@ -134,6 +139,11 @@ def _explain(parsed: argparse.Namespace) -> None:
         raise ArgumentError("--html writes a page into the folder of --out: give --out DIR.")
     _check_contrast(parsed)
     _check_errors(parsed)
+    if parsed.judge and (parsed.contrast or parsed.errors):
+        raise ArgumentError(
+            "--judge measures explanations of what was written, and contrasts explain a choice: "
+            "leave --judge out, or --contrast and --errors."
+        )
     take_bundled_recording(parsed)
     check_there(parsed.audio)
     if parsed.target is not None and (parsed.word or parsed.at):
@@ -148,7 +158,7 @@ def _explain(parsed: argparse.Namespace) -> None:
     rate = explainer.adapter.sampling_rate
     recordings = [read_recording(file, rate) for file in parsed.audio]
     folders = _output_folders(recordings, parsed.out)
-    task = _Task(parsed, explainer, method, settings)
+    task = ExplainTask(parsed, explainer, method, settings)
     is_whole = [task.takes_whole(recording) for recording in recordings]
     task.tell_cost([r for r, whole in zip(recordings, is_whole, strict=True) if whole])
     n_explained = 0
@@ -167,190 +177,6 @@ def _explain(parsed: argparse.Namespace) -> None:
         n_explained += 1
     if not n_explained:
         raise ArgumentError("no recording could be explained.")
-
-
-class _Task:
-    """What is done with each recording."""
-
-    def __init__(
-        self, parsed: argparse.Namespace, explainer: Any, method: Any, settings: Any
-    ) -> None:
-        self._parsed, self._explainer = parsed, explainer
-        self._method, self._settings = method, settings
-        self._rate = explainer.adapter.sampling_rate
-
-    def takes_whole(self, recording: Recording) -> bool:
-        """Whether the recording is explained in one piece, or part by part."""
-        if self._parsed.word or self._parsed.at or self._parsed.errors:
-            return False
-        most = self._explainer.adapter.max_seconds
-        return most is None or recording.seconds <= most or self._parsed.target is not None
-
-    def tell_cost(self, recordings: list[Recording]) -> None:
-        """What explaining recordings in one piece will cost."""
-        if self._parsed.quiet:
-            return
-        seconds = sum(recording.seconds for recording in recordings)
-        for recording in recordings[:_TRIED]:
-            # What is wrong with a recording, or its text, is told when its turn comes.
-            with suppress(ArgumentError, RuntimeError):
-                samples = recording.samples(self._rate)
-                self._tell_cost(samples, self._parsed.target, len(recordings), seconds)
-                return
-
-    def _tell_cost(self, samples: Any, target: Any, count: int, seconds: float) -> None:
-        from captum_spes.speech.forecast import forecast
-
-        pairs = [(self._method, self._settings)]
-        found = forecast(self._explainer.adapter, samples, pairs, target=target)
-        _LOGGER.info(found.text(count, seconds))
-
-    def explain_whole(self, recording: Recording, folder: Path | None) -> None:
-        result = self._explainer.attribute(
-            recording.named(recording.samples(self._rate), self._rate),
-            target=self._parsed.target,
-            settings=self._settings,
-            seed=self._parsed.seed,
-            return_partial=self._parsed.return_partial,
-            show_progress=not self._parsed.quiet,
-        )
-        _show(result, folder, visible(recording.label), None, self._parsed.html)
-
-    def explain_parts(self, recording: Recording, folder: Path | None) -> None:
-        """Explain window by window; each is written as soon as it is there."""
-        parsed, names = self._parsed, FileNames()
-        samples = recording.samples(self._rate)
-        transcript = self._explainer.transcribe(
-            samples,
-            self._rate,
-            self._settings.gen_args,
-            seed=parsed.seed,
-            show_progress=not parsed.quiet,
-        )
-        asked = {"words": parsed.word or None, "at": parsed.at or None}
-        is_asked = bool(parsed.word or parsed.at or parsed.contrast)
-        if parsed.contrast and not (parsed.word or parsed.at):
-            asked["words"] = parsed.contrast[0]
-        self._tell_cost_of_parts(samples, transcript, asked)
-
-        def written(result: Any) -> None:
-            window = result.parameters["window"]
-            clock = shown_clock(window["start"])
-            own = (
-                None
-                if folder is None
-                else made_folder(folder / names.new(f"from {clock}".replace(":", "-")))
-            )
-            label = f"{visible(recording.label)}, {clock} to {shown_clock(window['end'])}"
-            rows = [i for word in window["asked_words"] for i in result.words[word].token_indices]
-            _show(result, own, label, sorted(rows) if is_asked else None, parsed.html)
-
-        self._explainer.attribute_parts(
-            recording.named(samples, self._rate),
-            **asked,
-            transcript=transcript,
-            settings=self._settings,
-            seed=parsed.seed,
-            return_partial=parsed.return_partial,
-            show_progress=not parsed.quiet,
-            on_result=written,
-        )
-
-    def explain_errors(self, recording: Recording, folder: Path | None) -> None:
-        """Explain what was written in the place of something else; say what cannot be explained."""
-        from captum_spes.speech.transcript_errors import errors_of
-
-        parsed, names = self._parsed, FileNames()
-        samples, adapter = recording.samples(self._rate), self._explainer.adapter
-        transcript = self._explainer.transcribe(
-            samples,
-            self._rate,
-            self._settings.gen_args,
-            seed=parsed.seed,
-            show_progress=not parsed.quiet,
-        )
-        errors = errors_of(adapter, transcript, parsed.reference)
-        label = visible(recording.label)
-        if not errors:
-            print_text(f"\n{label}\n{transcript.text}\nno error: this is what the reference says")
-            return
-        parts = [error.part for error in errors if error.part is not None]
-        _LOGGER.info(f"{len(parts)} of {len(errors)} errors are explained")
-        self._tell_cost_of_windows(samples, [part.window for part in parts])
-        number = 0
-
-        def written(result: Any) -> None:
-            nonlocal number
-            number += 1
-            error = result.parameters["error"]
-            name = f"{number} {error['written']} - {error['reference']}"
-            own = None if folder is None else made_folder(folder / names.new(name))
-            about = f"error {number} of {len(parts)} that are explained"
-            _show(result, own, f"{label}, {about}", None, parsed.html)
-
-        self._explainer.attribute_errors(
-            recording.named(samples, self._rate),
-            parsed.reference,
-            transcript=transcript,
-            settings=self._settings,
-            seed=parsed.seed,
-            return_partial=parsed.return_partial,
-            show_progress=not parsed.quiet,
-            on_error=lambda error: None,
-            on_result=written,
-        )
-        left = [error for error in errors if error.reason]
-        if left:
-            lines = "\n".join(f"  {error}: {error.reason}" for error in left)
-            print_text(
-                f"\n{label}\n{len(left)} of {len(errors)} errors are not explained:\n{lines}\n"
-                "captum-spes check tells which words the model did not hear"
-            )
-
-    def _tell_cost_of_parts(self, samples: Any, transcript: Any, asked: dict[str, Any]) -> None:
-        from captum_spes.speech.parts import asked_parts, contrasted_parts
-
-        parts = asked_parts(transcript, **asked)
-        if self._parsed.contrast:
-            parts = contrasted_parts(self._explainer.adapter, parts, self._settings.score)
-        _LOGGER.info(f"{len(parts)} of {len(transcript.windows)} windows are explained")
-        self._tell_cost_of_windows(samples, [part.window for part in parts])
-
-    def _tell_cost_of_windows(self, samples: Any, windows: list[Any]) -> None:
-        if windows and not self._parsed.quiet:
-            first, last = (round(t * self._rate) for t in (windows[0].start, windows[0].end))
-            seconds = sum(window.end - window.start for window in windows)
-            self._tell_cost(samples[first:last], windows[0].sequence, len(windows), seconds)
-
-
-def _show(
-    result: Any, folder: Path | None, label: str, tokens: list[int] | None, html: bool
-) -> None:
-    """Write an explanation into its folder, and print it."""
-    from captum_spes.report import explanation_text, write_explanation
-
-    # Files first: what was computed must not be lost to a closed pipe.
-    written = [] if folder is None else write_explanation(result, folder, html=html)
-    place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
-    foil = _about_foil(result)
-    print_report(f"\n{label}\n{explanation_text(result, tokens)}{foil}", place)
-    if written:
-        print_text("")
-        print_written(written)
-
-
-def _about_foil(result: Any) -> str:
-    """Which foil was taken where none was given, and which others there were."""
-    contrast = result.parameters.get("contrast", {})
-    if not contrast.get("alternatives"):
-        return ""
-    (word, share), *others = contrast["alternatives"]
-    more = ", ".join(f"{word} {share:.2g}" for word, share in others)
-    behind = f"; behind it: {more}" if more else ""
-    return (
-        f"\n\n{word!r} is the likeliest other word in the place of {contrast['word']!r}, with "
-        f"probability {share:.2g}{behind}"
-    )
 
 
 def _check_contrast(parsed: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from captum_spes.metrics.ceiling import (
 from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
+from captum_spes.metrics.judging import judge
 from captum_spes.metrics.perturbation import (
     CurveOptions,
     Example,
@@ -20,6 +21,7 @@ from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
 from captum_spes.plotting import plot_curves
+from captum_spes.speech.judgement import Judgement
 
 __all__ = [
     "Agreement",
@@ -30,6 +32,7 @@ __all__ = [
     "FlipExample",
     "Flips",
     "Interval",
+    "Judgement",
     "SoundFaithfulness",
     "VarianceShares",
     "agreement_ceiling",
@@ -40,6 +43,7 @@ __all__ = [
     "flip_curves",
     "insertion_curve",
     "inter_seed_agreement",
+    "judge",
     "plot_curves",
     "size_curve",
     "sound_faithfulness",

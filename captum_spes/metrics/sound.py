@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from captum_spes.metrics.perturbation import (
 from captum_spes.metrics.text import corpus_score, suitable_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch
+from captum_spes.speech.heard import Heard
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.listening import listened, recording_of, salient_cells
 from captum_spes.speech.models import SpeechModel, Transcribes, can
@@ -47,6 +48,9 @@ class SoundFaithfulness:
             transforms can part them: about 0 where they are heard all the same, as those between
             cells that are scattered.
         share: of the cells that are in the sound.
+        what: whose map it is: "the sentence", or a word or token in quotes.
+        keep: share of the cells of that map that were marked.
+        complement: whether all but them is heard.
     """
 
     text: str
@@ -58,11 +62,40 @@ class SoundFaithfulness:
     difference: float
     outside: float
     share: float
+    what: str = "the sentence"
+    keep: float = 1.0
+    complement: bool = False
 
     @property
     def divergence(self) -> float:
         """The mean over the tokens, in nats."""
         return float(self.divergences.mean())
+
+    def added_to(self, result: SpeechToTextAttributionResult) -> SpeechToTextAttributionResult:
+        r"""
+        An explanation that knows it: a line of its page, and saved with it.
+
+        Args:
+
+            result (SpeechToTextAttributionResult): The explanation whose sound was heard.
+
+        Returns:
+            *SpeechToTextAttributionResult*: a new one, with one more entry of
+            ``parameters["heard"]``; the given one stays as it is.
+
+        Examples::
+
+            >>> heard = sound_faithfulness(explainer, result, audio="speech.flac")
+            >>> told = heard.added_to(result)
+            >>> told.parameters["heard"][0]["keep"]
+            0.2
+        """
+        rate = None if np.isnan(self.error_rate) else float(self.error_rate)
+        own = Heard(
+            self.what, self.keep, self.complement, self.written, self.metric, rate, self.divergence
+        )
+        known = result.parameters.get("heard", [])
+        return replace(result, parameters={**result.parameters, "heard": [*known, own._asdict()]})
 
     def __str__(self) -> str:
         written = (
@@ -166,6 +199,9 @@ def sound_faithfulness(
         difference,
         outside,
         float(in_sound.float().mean()),
+        _named(result, token, given),
+        float(keep),
+        given.complement,
     )
 
 
@@ -188,6 +224,18 @@ class _Options:
             raise ArgumentTypeError(
                 f"sound_faithfulness takes {known} besides, got {', '.join(options)}."
             ) from error
+
+
+def _named(result: SpeechToTextAttributionResult, token: int | None, given: _Options) -> str:
+    if "contrast" in result.parameters:
+        contrast = result.parameters["contrast"]
+        return f"“{contrast['word']}” or “{contrast['foil']}”"
+    if token is not None:
+        return f"“{result.output_tokens[token].strip()}”"
+    if given.word is None:
+        return "the sentence"
+    text = given.word if isinstance(given.word, str) else result.words[given.word].word
+    return f"“{text.strip()}”"
 
 
 def _speech(adapter: Any, sound: Sound) -> Any:

@@ -7,13 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from captum_spes.pages.templates import filled, part
+
+# In their order: each needs only those before it.
+_SCRIPTS = ("planes.js", "drawing.js", "sound.js", "page.js")
 
 
-def page_html(payload: Mapping[str, Any], title: str) -> str:
+def page_html(payload: Mapping[str, Any], title: str, heading: str) -> str:
     """Fill the page's template.
 
     Nothing of it is loaded from elsewhere, and its own policy forbids that anything is: the script
@@ -22,13 +24,14 @@ def page_html(payload: Mapping[str, Any], title: str) -> str:
 
     Args:
         payload: what the script shows, in JSON's types.
-        title: of the page.
+        title: of the page, where browsers name it.
+        heading: above all else.
     """
-    style, script = _part("page.css"), _part("page.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    template = environment.from_string(_part("page.html"))
-    return template.render(
+    style, script = part("page.css"), _script()
+    return filled(
+        "page.html",
         title=title,
+        heading=heading,
         style=style,
         script=script,
         style_digest=_digest(style),
@@ -44,8 +47,10 @@ def _as_data(payload: Mapping[str, Any]) -> str:
 
 
 @cache
-def _part(name: str) -> str:
-    return files("captum_spes.pages").joinpath(name).read_text(encoding="utf-8")
+def _script() -> str:
+    """All parts in one function, so that no name of theirs is the page's."""
+    parts = "\n".join(map(part, _SCRIPTS))
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _digest(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes import SPES, SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.demo import load_ctc, load_demo
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import Contrast
@@ -119,6 +119,29 @@ def test_summary_and_normalised_texts(demo):
     assert "50% of the cells" in text
     assert f"; in the others {heard.outside:.3f}" in text
     assert "in the others" not in str(sound_faithfulness(explainer, result, keep=1))
+
+
+def test_an_explanation_knows_what_was_heard(demo, tmp_path):
+    """Each entry follows the last, is saved, and leaves the given explanation alone."""
+    explainer, result = demo
+    first = sound_faithfulness(explainer, result, keep=0.3)
+    second = sound_faithfulness(explainer, result, word=0, keep=0.5, complement=True)
+    told = second.added_to(first.added_to(result))
+    assert "heard" not in result.parameters
+    told.save(tmp_path / "told.npz")
+    loaded = SpeechToTextAttributionResult.load(tmp_path / "told.npz")
+    sentence, word = loaded.parameters["heard"]
+    assert sentence == {
+        "what": "the sentence",
+        "keep": 0.3,
+        "complement": False,
+        "written": first.written,
+        "metric": "wer",
+        "error_rate": pytest.approx(first.error_rate),
+        "divergence": pytest.approx(first.divergence),
+    }
+    assert word["what"] == f"“{result.words[0].word.strip()}”"
+    assert (word["keep"], word["complement"]) == (0.5, True)
 
 
 def test_at_another_rate(demo, tmp_path):

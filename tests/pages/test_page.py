@@ -20,6 +20,8 @@ from captum_spes.demo import load_demo
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import Contrast
 from captum_spes.pages import encoded_image, page_html
+from captum_spes.speech.heard import heard_sounds
+from captum_spes.speech.judgement import Judgement
 
 SETTINGS = {"n_samples": 150, "n_token_samples": 60, "patches_per_second": 30, "seed": 0}
 MARKUP = "</script><img src=x onerror=alert(1)><!--&amp;\u2028'\""
@@ -128,6 +130,29 @@ class TestWhatItHolds:
         count = min(len(samples), len(original))
         assert np.corrcoef(samples[:count], original[:count])[0, 1] > 0.95
 
+    @pytest.mark.parametrize("rate", [9000, 96_000])
+    def test_rates_that_mp3_does_not_know(self, explained, tmp_path, rate):
+        """The next that it knows; the sound keeps its duration and its pitch."""
+        result = explained[0]
+        times = np.arange(round(result.seconds * rate)) / rate
+        tone = (0.3 * np.sin(2 * np.pi * 1000 * times)).astype(np.float32)
+        result.save_html(tmp_path / "page.html", audio=tone, sampling_rate=rate)
+        sound = payload_of(tmp_path / "page.html")[0]["sound"]
+        samples, own_rate = soundfile.read(io.BytesIO(base64.b64decode(sound["data"])))
+        assert own_rate == sound["rate"] == {9000: 11_025, 96_000: 48_000}[rate]
+        assert len(samples) / own_rate == pytest.approx(result.seconds, abs=0.1)
+        peak = np.abs(np.fft.rfft(samples)).argmax() * own_rate / len(samples)
+        assert peak == pytest.approx(1000, abs=2)
+
+    def test_paths_of_this_machine_stay_here(self, explained, tmp_path):
+        """Of a model in a folder a page tells the folder's name."""
+        local = replace(explained[0], model_id=str(tmp_path / "secret" / "my-model"))
+        local.save_html(tmp_path / "page.html")
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert "my-model" in text
+        assert "secret" not in text + local._repr_html_()
+        assert str(explained[2].path.parent) not in text
+
     def test_contrasts_are_signed(self, explained, tmp_path):
         contrast = explained[1]
         contrast.save_html(tmp_path / "page.html")
@@ -154,6 +179,47 @@ class TestWhatItHolds:
         assert payload_of(tmp_path / "page.html")[0]["sound"] is None
         unknown.save_html(tmp_path / "page.html", audio=example.path)
         assert payload_of(tmp_path / "page.html")[0]["sound"]["type"] == "audio/mpeg"
+
+
+class TestNotebook:
+    def test_it_is_small_and_tells_words(self, explained):
+        html = explained[0]._repr_html_()
+        elements = Elements(html)
+        assert len(html) < 200_000
+        assert elements.names.count("img") == 1
+        assert "script" not in elements.names
+        shown = [text.strip() for text in elements.texts["span"]]
+        assert shown == [word.word.strip() for word in explained[0].words]
+        told = [own.get("title", "") for tag, own in elements.attributes if tag == "span"]
+        noise = explained[0].reliability().words
+        sure = int(noise.argmax())
+        assert f"{1 - noise[sure].item():.0%} of its map is sampling noise" in told[sure]
+        assert " s, probability " in told[sure]
+
+    def test_words_of_noise_have_no_time(self, explained):
+        noise = explained[0].reliability().words
+        worst = int(noise.argmin())
+        assert noise[worst] < 0.5, "the example has a word to test with"
+        elements = Elements(explained[0]._repr_html_())
+        spans = [own for tag, own in elements.attributes if tag == "span"]
+        assert " s, " not in spans[worst]["title"]
+        assert "opacity" in spans[worst]["style"]
+
+    def test_texts_are_texts(self, explained):
+        words = [replace(explained[0].words[0], word=MARKUP), *explained[0].words[1:]]
+        bad = replace(explained[0], text=MARKUP, model_id=MARKUP, words=words)
+        page, bad_page = (Elements(own._repr_html_()) for own in (explained[0], bad))
+        assert bad_page.names == page.names
+        assert MARKUP in "".join(bad_page.texts["span"])
+
+    def test_long_texts_end(self, explained):
+        html = of_size(explained[0], 10, 320)._repr_html_()
+        assert Elements(html).names.count("span") == 300
+        assert "and 20 more" in html
+
+    def test_contrasts(self, explained):
+        elements = Elements(explained[1]._repr_html_())
+        assert [text.strip() for text in elements.texts["span"]] == ["drawer / door"]
 
 
 def test_words_that_were_not_heard(explained, tmp_path):
@@ -195,7 +261,7 @@ class TestSafety:
         assert bad_page.texts["title"] == [MARKUP]
 
     def test_the_policy_allows_its_own_script_alone(self):
-        page = Elements(page_html({"explanations": []}, "title"))
+        page = Elements(page_html({"explanations": []}, "title", "heading"))
         (policy,) = (
             own["content"] for _, own in page.attributes if own.get("http-equiv") is not None
         )
@@ -217,33 +283,57 @@ class TestSafety:
         assert not any({"src", "href"} & own.keys() for _, own in elements.attributes)
 
 
+def of_size(result, seconds, n_tokens):
+    """An explanation of three levels of patches that all differ."""
+    generator, n_frames = torch.Generator().manual_seed(0), 100 * seconds
+    maps = torch.zeros(n_tokens, n_frames, 80)
+    for frames, bins in ((10, 4), (15, 5), (20, 8)):
+        patches = torch.rand(n_tokens, n_frames // frames + 1, 80 // bins, generator=generator)
+        maps += patches.repeat_interleave(frames, 1)[:, :n_frames].repeat_interleave(bins, 2)
+    return replace(
+        result,
+        output_tokens=[" word"] * n_tokens,
+        spectrogram=torch.randn(n_frames, 80, generator=generator),
+        removed=torch.zeros(n_frames, 80),
+        feature_masks=torch.zeros(1, n_frames, 80, dtype=torch.int64),
+        spectrogram_attr=maps,
+        token_attr=None,
+        frame_times=torch.arange(n_frames) / 100,
+        words=[],
+        output_ids=[1] * n_tokens,
+        seconds=float(seconds),
+        probabilities=None,
+        ranks=None,
+        runners_up=None,
+        parameters={},
+    )
+
+
 class TestSize:
+    def size(self, result, folder):
+        count = int(16_000 * result.seconds)
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, count).astype(np.float32)
+        result.save_html(folder / "page.html", audio=noise)
+        return (folder / "page.html").stat().st_size
+
     def test_ten_seconds_and_thirty_tokens(self, explained, tmp_path):
-        """Below 3 MB, also where every patch differs."""
-        result = explained[0]
-        generator = torch.Generator().manual_seed(0)
-        patches = torch.rand(30, 100, 20, generator=generator)
-        maps = patches.repeat_interleave(10, 1).repeat_interleave(4, 2)
-        long = replace(
-            result,
-            output_tokens=[" word"] * 30,
-            spectrogram=torch.randn(1000, 80, generator=generator),
-            removed=torch.zeros(1000, 80),
-            feature_masks=torch.zeros(1, 1000, 80, dtype=torch.int64),
-            spectrogram_attr=maps,
-            token_attr=None,
-            frame_times=torch.arange(1000) / 100,
-            words=[],
-            output_ids=[1] * 30,
-            seconds=10.0,
-            probabilities=None,
-            ranks=None,
-            runners_up=None,
-            parameters={},
-        )
-        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 160_000).astype(np.float32)
-        long.save_html(tmp_path / "page.html", audio=noise)
-        assert (tmp_path / "page.html").stat().st_size < 3_000_000
+        assert self.size(of_size(explained[0], 10, 30), tmp_path) < 3_000_000
+
+    def test_a_minute_and_two_hundred_tokens(self, explained, tmp_path):
+        """Below 15 MB, from what the first two and the next two tokens take."""
+        two, four = (self.size(of_size(explained[0], 60, n), tmp_path) for n in (2, 4))
+        assert two + 198 * (four - two) / 2 < 15_000_000
+
+    def test_long_maps_are_averaged(self, explained, tmp_path):
+        """Three frames a column for 60 s, and the axis ends where its last column does."""
+        long = of_size(explained[0], 60, 1)
+        self.size(long, tmp_path)
+        (explanation,) = payload_of(tmp_path / "page.html")[0]["explanations"]
+        assert explanation["width"] == 2000
+        plane = plane_of(explanation["byToken"][0]["map"])
+        expected = long.spectrogram_attr[0].reshape(2000, 3, 80).mean(1).numpy()
+        assert np.abs(plane - expected).max() < np.ptp(expected) / 250
+        assert explanation["end"] == pytest.approx(59.995, abs=0.01)
 
     def test_a_plane_of_one_value(self):
         picture = encoded_image(np.full((4, 3), 2.0))
@@ -268,10 +358,17 @@ def test_what_is_refused(explained, tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    quick = ["--samples", "60", "--token-samples", "20", "--quiet"]
+    """The page has the sound, what the model makes of it, and what the map is worth."""
+    quick = ["--samples", "60", "--token-samples", "20", "--quiet", "--judge"]
     assert main(["explain", *quick, "--html", "--out", str(tmp_path)]) == 0
     (page,) = tmp_path.rglob("explanation.html")
     payload, _ = payload_of(page)
     assert payload["sound"] is not None
+    result = SpeechToTextAttributionResult.load(page.with_suffix(".npz"))
+    assert payload["explanations"][0]["notes"] == [
+        Judgement.from_dict(result.parameters["deletion"]).text(),
+        str(heard_sounds(result.parameters)[0]),
+    ]
+    assert result.parameters["heard"][0]["written"] in payload["explanations"][0]["notes"][1]
     assert main(["explain", *quick, "--html"]) == 2
     assert "give --out DIR" in capsys.readouterr().err

@@ -165,7 +165,9 @@ def tables(parsed):
     frequencies(parsed, alignments["english"])
     hallucinations(parsed, alignments["whisper"])
     for part in ("english", "whisper"):
-        found = token_evidence(load_results(parsed.folder / part / "spes-efficient"))
+        found = token_evidence(
+            load_results(parsed.folder / part / "spes-efficient"), keep_noise=True
+        )
         write(parsed.out, f"kurtosis_{part}", found.tests, plot_token_evidence(found))
     for part in ("english", "german", "spanish", "whisper"):
         previous_tokens(parsed, part)
@@ -180,7 +182,7 @@ def compare_methods(parsed, part, alignments):
     for method in names:
         results = load_results(parsed.folder / part / method)
         aligned = align_results({i: r for i, r in results.items() if i in ids}, alignments)
-        found = time_analysis(aligned.results)
+        found = time_analysis(aligned.results, keep_noise=True)
         if method == names[0]:
             write(parsed.out, f"time_{part}", found.tests, plot_time(found))
             print("unmatched:", {i: w for i, w in aligned.unmatched_written.items() if w})
@@ -218,17 +220,19 @@ def frequencies(parsed, alignments):
     results = load_results(parsed.folder / "english" / "spes-efficient")
     aligned = align_results(results, alignments)
     genders = {e.name: e.gender for e in read_examples(parsed.corpus)}
-    profiles = frequency_profiles(aligned.results, groups=genders)
+    profiles = frequency_profiles(aligned.results, keep_noise=True, groups=genders)
     pair = compare_profiles(profiles, "so", "no")
     write(parsed.out, "so_and_no", pair.tests, plot_profiles(pair, ["so", "no"]))
     paper = [0, 200, 400, 800, 1500, 4000, 8000]
-    coarse = frequency_profiles(aligned.results, groups=genders, bands=paper)
+    coarse = frequency_profiles(aligned.results, keep_noise=True, groups=genders, bands=paper)
     write(parsed.out, "so_and_no_coarse", compare_profiles(coarse, "so", "no").tests)
     only_so = replace(coarse, table=coarse.table.query("unit == 'so'"))
     write(parsed.out, "so_by_gender", compare_profiles(only_so, "female", "male", by="group").tests)
-    same_length = frequency_profiles(aligned.results, bands=paper, over_frames="mean")
+    same_length = frequency_profiles(
+        aligned.results, keep_noise=True, bands=paper, over_frames="mean"
+    )
     write(parsed.out, "so_and_no_mean", compare_profiles(same_length, "so", "no").tests)
-    phones = frequency_profiles(aligned.results, alignments=aligned.alignments)
+    phones = frequency_profiles(aligned.results, keep_noise=True, alignments=aligned.alignments)
     write(
         parsed.out, "phones", compare_profiles(phones, "s", "m").tests,
         plot_profiles(phones, ["s", "S", "i:", "u:", "m", "n"]),
@@ -296,12 +300,14 @@ def _is_said(row, intact, kept, alignments):
 
 
 def previous_tokens(parsed, part):
-    found = position_analysis(load_results(parsed.folder / part / "spes-efficient"))
+    found = position_analysis(
+        load_results(parsed.folder / part / "spes-efficient"), keep_noise=True
+    )
     write(parsed.out, f"positions_{part}", found.tests, plot_positions(found))
     write(parsed.out, f"intermediate_{part}", intermediate_explanations(found))
     results = load_results(parsed.folder / part / "spes-efficient")
     for token, previous in PAIRS.get(part, ()):
-        pair = dependence(results, token, previous)
+        pair = dependence(results, token, previous, keep_noise=True)
         counts = {f"rank {r} of all": int((pair.table["rank"] == r).sum()) for r in (1, 2)}
         between = {
             f"rank {r} between": int((pair.table["rank_between"] == r).sum()) for r in (1, 2)

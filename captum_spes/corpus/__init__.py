@@ -1,12 +1,13 @@
-"""Many utterances: manifests."""
+"""Many utterances: manifests, and stores of explanations."""
 
 from importlib import import_module
 from typing import Any
 from warnings import warn
 
 from captum_spes.corpus.manifest import Utterance, read_manifest
+from captum_spes.corpus.store import ExplanationStore
 
-__all__ = ["Utterance", "read_manifest"]
+__all__ = ["ExplanationStore", "Utterance", "read_manifest"]
 
 # Where names went that were here in version 0.1, and what they are called there.
 _MOVED = {

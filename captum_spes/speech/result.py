@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import (
@@ -28,7 +29,14 @@ from captum_spes.speech.evidence import EvidenceReport
 from captum_spes.speech.listening import listened, salient_cells
 from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_columns
 from captum_spes.speech.reliability import Reliability
-from captum_spes.speech.result_file import ARRAYS, read_result, write_result
+from captum_spes.speech.result_file import (
+    ARRAYS,
+    Source,
+    read_fields,
+    read_result,
+    saved_text,
+    write_result,
+)
 from captum_spes.speech.result_plots import ResultPlots
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.word_certainty import word_certainty
@@ -637,11 +645,15 @@ class SpeechToTextAttributionResult(ResultPlots):
             >>> result.save("explanation.npz")
         """
         instance_of("path", path, (str, os.PathLike), "a path")
+        write_result(Path(path), *self._saved())
+
+    def _saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The arrays, and all else in JSON's types."""
         arrays = {name: value for name in ARRAYS if (value := getattr(self, name)) is not None}
         texts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ARRAYS}
         texts["words"] = [asdict(word) for word in self.words]
         texts["settings"] = self.settings.to_dict()
-        write_result(Path(path), arrays, texts)
+        return arrays, texts
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SpeechToTextAttributionResult:
@@ -664,7 +676,20 @@ class SpeechToTextAttributionResult(ResultPlots):
 
             >>> result = SpeechToTextAttributionResult.load("explanation.npz")
         """
-        found = read_result(path)
+        return cls._restored(read_result(path))
+
+    def _stored(self) -> tuple[dict[str, NDArray[Any]], str]:
+        """The arrays, and all else as one text, as files hold them."""
+        arrays, texts = self._saved()
+        return {name: own.detach().cpu().numpy() for name, own in arrays.items()}, saved_text(texts)
+
+    @classmethod
+    def _from_source(cls, source: Source) -> SpeechToTextAttributionResult:
+        """What was stored."""
+        return cls._restored(read_fields(source))
+
+    @classmethod
+    def _restored(cls, found: dict[str, Any]) -> SpeechToTextAttributionResult:
         return cls(**{**found, "words": [Word(**word) for word in found["words"]]})
 
 

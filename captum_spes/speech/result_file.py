@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError
-from captum_spes.io.arrays import Archive, open_archive
+from captum_spes.io.arrays import open_archive
 from captum_spes.io.files import whole_file
 from captum_spes.speech.settings import Settings
 
@@ -53,16 +53,29 @@ ARRAYS = {
 }
 
 
-def write_result(path: Path, arrays: Mapping[str, Tensor], texts: Mapping[str, Any]) -> None:
-    """Write a result's tensors, and its other fields in JSON's types."""
+class Source(Protocol):
+    """What a result's arrays and its text are read from."""
+
+    def __contains__(self, name: str) -> bool: ...
+    def header(self, name: str) -> Any: ...
+    def read(self, name: str) -> NDArray[Any]: ...
+    def text(self, name: str) -> str: ...
+
+
+def saved_text(texts: Mapping[str, Any]) -> str:
+    """All fields of a result that are no arrays, given in JSON's types, as one text."""
     metadata = json.dumps({"format": _FORMATS[-1], **texts}, ensure_ascii=False)
     # Halves of characters, from names of files that are no UTF-8: as JSON's escapes.
-    metadata = metadata.encode("utf-8", "backslashreplace").decode("utf-8")
+    return metadata.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_result(path: Path, arrays: Mapping[str, Tensor], texts: Mapping[str, Any]) -> None:
+    """Write a result's tensors, and its other fields in JSON's types."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder to save into: {path.parent}")
     contents: dict[str, Any] = {n: tensor.detach().cpu().numpy() for n, tensor in arrays.items()}
     with whole_file(path) as file:
-        np.savez_compressed(file, metadata=np.array(metadata), **contents)
+        np.savez_compressed(file, metadata=np.array(saved_text(texts)), **contents)
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -74,17 +87,21 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             message names the part.
     """
     with open_archive(path, _KIND) as archive:
-        metadata = json.loads(archive.text("metadata"))
-        _need(isinstance(metadata, dict), "metadata must be an object")
-        saved_format = metadata.get("format")
-        if saved_format not in _FORMATS:
-            raise ArgumentError(
-                f"it has the format {str(saved_format)[:60]!r}, which this version of captum_spes "
-                "cannot read"
-            )
-        texts = _texts(metadata)
-        arrays = _arrays(archive, _lengths(texts))
-    return {**arrays, **texts}
+        return read_fields(archive)
+
+
+def read_fields(source: Source) -> dict[str, Any]:
+    """The same from an open source."""
+    metadata = json.loads(source.text("metadata"))
+    _need(isinstance(metadata, dict), "metadata must be an object")
+    saved_format = metadata.get("format")
+    if saved_format not in _FORMATS:
+        raise ArgumentError(
+            f"it has the format {str(saved_format)[:60]!r}, which this version of captum_spes "
+            "cannot read"
+        )
+    texts = _texts(metadata)
+    return {**_arrays(source, _lengths(texts)), **texts}
 
 
 # Arrays ----------------------------------------------------------------------------------
@@ -106,20 +123,20 @@ def _n_probable(texts: Mapping[str, Any]) -> int:
     return len(texts["output_tokens"] if is_contrast else texts["output_ids"])
 
 
-def _arrays(archive: Archive, lengths: dict[str, int]) -> dict[str, Tensor | None]:
+def _arrays(source: Source, lengths: dict[str, int]) -> dict[str, Tensor | None]:
     """Read the arrays, all of whose shapes are checked before the first one is read."""
-    known = [name for name, array in ARRAYS.items() if name in archive or not array.is_optional]
+    known = [name for name, array in ARRAYS.items() if name in source or not array.is_optional]
     for name in known:
-        _check_shape(name, archive, lengths)
-    arrays = {name: archive.read(name) for name in known}
+        _check_shape(name, source, lengths)
+    arrays = {name: source.read(name) for name in known}
     for name, array in arrays.items():
         _check_values(name, array)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return {name: tensors.get(name) for name in ARRAYS}
 
 
-def _check_shape(name: str, archive: Archive, lengths: dict[str, int]) -> None:
-    wanted, header = ARRAYS[name], archive.header(name)
+def _check_shape(name: str, source: Source, lengths: dict[str, int]) -> None:
+    wanted, header = ARRAYS[name], source.header(name)
     # NumPy has kinds and widths that torch has not.
     widths = {"f": (2, 4, 8), "i": (1, 2, 4, 8)}[wanted.kind]
     if header.dtype.kind != wanted.kind or header.dtype.itemsize not in widths:

@@ -1,0 +1,258 @@
+"""Many explanations in one file: what is in it comes out again, and nothing else happens to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from captum_spes import SpeechToTextAttributionResult
+from captum_spes.corpus import ExplanationStore
+from captum_spes.errors import ArgumentError, ArgumentTypeError
+from tests.speech.test_result import make
+
+
+def numbered(number):
+    """An explanation that is told from others."""
+    generator = torch.Generator().manual_seed(number)
+    return replace(
+        make(text=f"utterance {number}"),
+        spectrogram_attr=torch.rand(3, 30, 80, generator=generator) - 0.5,
+    )
+
+
+def same(one, other):
+    (arrays, text), (others, other_text) = one._stored(), other._stored()
+    return text == other_text and all(arrays[n].tobytes() == others[n].tobytes() for n in arrays)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "maps.h5"
+
+
+@pytest.fixture
+def filled(path):
+    with ExplanationStore(path) as store:
+        for number in range(5):
+            store.add(f"id {number}", numbered(number))
+    return path
+
+
+class TestWhatIsInIt:
+    def test_everything_comes_back_bit_by_bit(self, filled, tmp_path):
+        store = ExplanationStore(filled)
+        assert store.ids() == list(store) == [f"id {number}" for number in range(5)]
+        assert len(store) == 5
+        assert "id 3" in store
+        assert "id 5" not in store
+        for number, (id_, result) in enumerate(store.items()):
+            assert id_ == f"id {number}"
+            assert same(result, numbered(number))
+        numbered(2).save(tmp_path / "one.npz")
+        assert same(store["id 2"], SpeechToTextAttributionResult.load(tmp_path / "one.npz"))
+        with pytest.raises(KeyError):
+            store["id 5"]
+
+    def test_one_token(self, filled):
+        store = ExplanationStore(filled)
+        assert torch.equal(store.token_map("id 4", 2), numbered(4).spectrogram_attr[2])
+        with pytest.raises(ArgumentError, match="token must be below 3"):
+            store.token_map("id 4", 3)
+        with pytest.raises(KeyError):
+            store.token_map("nobody", 0)
+
+    def test_more_than_fit_into_one_group(self, path):
+        result = numbered(0)
+        with ExplanationStore(path) as store:
+            for number in range(66):
+                store.add(str(number), result if number < 65 else numbered(65))
+            assert same(store["65"], numbered(65))
+        assert ExplanationStore(path).ids() == [str(number) for number in range(66)]
+
+    def test_half_precision(self, path):
+        """Off by 1/2048 of a value, or 6e-8 of its token's largest; all else is exact."""
+        result = numbered(1)
+        small = replace(result, spectrogram_attr=result.spectrogram_attr * 1e-9)
+        with ExplanationStore(path, precision="float16") as store:
+            store.add("small", small)
+            found = store["small"]
+            assert torch.equal(store.token_map("small", 1), found.spectrogram_attr[1])
+        values, error = small.spectrogram_attr, (found.spectrogram_attr - small.spectrogram_attr)
+        largest = values.abs().amax((1, 2), keepdim=True)
+        assert bool((error.abs() <= torch.maximum(values.abs() / 2048, largest * 6e-8)).all())
+        assert bool((error != 0).any())
+        assert same(replace(found, spectrogram_attr=values), small)
+
+    def test_ids_of_any_text(self, path):
+        ids = ["a/b", "..", "ü \n \U0001f600", "", "caf\udce9"]
+        with ExplanationStore(path) as store:
+            for id_ in ids:
+                store.add(id_, numbered(0))
+        assert ExplanationStore(path).ids() == ids
+
+    def test_merging(self, filled, tmp_path):
+        other, both = tmp_path / "other.h5", tmp_path / "both.h5"
+        with ExplanationStore(other) as store:
+            store.add("id 1", numbered(1))
+            store.add("id 9", numbered(9))
+        with ExplanationStore(both) as store:
+            store.merge([filled, other])
+            assert store.ids() == [*ExplanationStore(filled).ids(), "id 9"]
+            assert same(store["id 9"], numbered(9))
+        with ExplanationStore(other) as store:
+            store.add("id 2", numbered(7))
+        with (
+            ExplanationStore(both) as store,
+            pytest.raises(ArgumentError, match="different explanations 'id 2'"),
+        ):
+            store.merge([other])
+        with ExplanationStore(both) as store, pytest.raises(FileNotFoundError):
+            store.merge([tmp_path / "nowhere.h5"])
+
+    def test_what_is_refused(self, filled, tmp_path):
+        with ExplanationStore(filled) as store:
+            with pytest.raises(ArgumentError, match="has an explanation 'id 1' already"):
+                store.add("id 1", numbered(1))
+            with pytest.raises(ArgumentTypeError, match="id_ must be a text"):
+                store.add(3, numbered(1))
+            with pytest.raises(ArgumentTypeError, match="result must be an explanation"):
+                store.add("id", "text")
+        with pytest.raises(ArgumentError, match="precision must be"):
+            ExplanationStore(filled, precision="float64")
+        other = tmp_path / "text.h5"
+        other.write_text("no store")
+        with pytest.raises(ArgumentError, match="damaged, or no HDF5 file"):
+            ExplanationStore(other)
+
+
+class TestManyProcesses:
+    def test_the_second_writer_is_told_of_the_first(self, filled):
+        with ExplanationStore(filled) as first:
+            first.add("new", numbered(0))
+            with ExplanationStore(filled) as second:
+                assert len(second) == 6
+                with pytest.raises(ArgumentError, match=f"in use by process {os.getpid()}"):
+                    second.add("newer", numbered(0))
+            first.close()
+            with ExplanationStore(filled) as second:
+                second.add("newer", numbered(0))
+            assert "newer" in first
+
+    def test_reading_while_it_is_written(self, path):
+        """Every read finds whole explanations, and never fewer than before."""
+        done = threading.Event()
+
+        def write():
+            with ExplanationStore(path) as store:
+                for number in range(40):
+                    store.add(f"id {number}", numbered(number))
+            done.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        reader, counts = ExplanationStore(path), [0]
+        while not done.is_set():
+            ids = reader.ids()
+            counts.append(len(ids))
+            for id_ in ids[-2:]:
+                assert same(reader[id_], numbered(int(id_[3:])))
+        writer.join()
+        assert counts == sorted(counts)
+        assert any(0 < count < 40 for count in counts), "it was read while it was written"
+        assert reader.verify() == {}
+
+    @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+    def test_a_killed_writer_loses_nothing_that_it_said_was_done(self, path):
+        """Ten times at moments of its own: what it had named is there, whole, and it goes on."""
+        script = textwrap.dedent("""
+            import sys
+            from captum_spes.corpus import ExplanationStore
+            from tests.corpus.test_store import numbered
+
+            with ExplanationStore(sys.argv[1]) as store:
+                for number in range(1000):
+                    if f"id {number}" not in store:
+                        store.add(f"id {number}", numbered(number))
+                        print(number, flush=True)
+        """)
+        generator, done = np.random.default_rng(0), 0
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        for _ in range(10):
+            with subprocess.Popen(
+                [sys.executable, "-c", script, str(path)],
+                stdout=subprocess.PIPE, text=True, env=environment,
+            ) as process:  # fmt: skip
+                for _ in range(int(generator.integers(1, 4))):
+                    done = int(process.stdout.readline())
+                # A moment somewhere in the next explanation.
+                threading.Event().wait(float(generator.uniform(0, 0.02)))
+                process.send_signal(signal.SIGKILL)
+                done = max([done, *map(int, process.stdout.read().split())])
+            with ExplanationStore(path) as store:
+                assert store.ids()[: done + 1] == [f"id {number}" for number in range(done + 1)]
+                assert store.verify() == {}
+        for id_, result in ExplanationStore(path).items():
+            assert same(result, numbered(int(id_[3:])))
+
+
+class TestDamage:
+    def test_a_flipped_byte_is_told_by_name(self, filled):
+        """In the middle of one map: that explanation is named, all others can be read."""
+        content = bytearray(filled.read_bytes())
+        with ExplanationStore(filled) as store:
+            dataset = store._snapshots.read(
+                lambda file: file["explanations/00/00/02/spectrogram_attr"]
+            )
+            offset = dataset.id.get_chunk_info(1).byte_offset
+        content[offset + 100] ^= 1
+        filled.write_bytes(content)
+        store = ExplanationStore(filled)
+        assert list(store.verify()) == ["id 2"]
+        with pytest.raises(ArgumentError, match=r"'id 2' is damaged"):
+            store["id 2"]
+        for number in (0, 1, 3, 4):
+            assert same(store[f"id {number}"], numbered(number))
+
+    @pytest.mark.parametrize("share", [0.35, 0.6, 0.9])
+    def test_a_cut_off_file(self, filled, share):
+        """What stands before the cut can be read; the rest is named; nothing can be added."""
+        size = filled.stat().st_size
+        os.truncate(filled, int(share * size))
+        with pytest.warns(UserWarning, match="is cut off"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="the index of")
+            store = ExplanationStore(filled)
+        damaged, readable = store.verify(), 0
+        assert damaged or len(store) < 5
+        for number in range(5):
+            if f"id {number}" not in damaged and f"id {number}" in store:
+                assert same(store[f"id {number}"], numbered(number))
+                readable += 1
+        assert readable == {0.35: 0, 0.6: 2, 0.9: 4}[share]
+        with pytest.raises(ArgumentError, match="is cut off"):
+            store.add("new", numbered(0))
+        store.close()
+
+    def test_a_full_disk(self, filled, monkeypatch):
+        """Nothing changes, and the next one finds its place again."""
+        before = filled.read_bytes()
+        with ExplanationStore(filled) as store:
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "posix_fallocate", full_disk)
+                with pytest.raises(OSError, match="No space left"):
+                    store.add("new", numbered(8))
+            assert filled.read_bytes() == before
+            assert len(store) == 5
+            store.add("new", numbered(8))
+            assert same(store["new"], numbered(8))
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")

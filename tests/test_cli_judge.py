@@ -38,6 +38,22 @@ class TestJudge:
             assert found.text() in out
             assert found.explanation > found.random
 
+    def test_nothing_is_lost_where_it_cannot_be_measured(self, capsys, tmp_path, monkeypatch):
+        def full(*_, **__):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr("captum_spes.metrics.judge", full)
+        given = (*clips(1), "--model", "demo", *QUICK, "--judge", "--html", "--out", tmp_path)
+        status, out, err = run(capsys, "explain", *given)
+        assert status == 0
+        assert "the deletion score cannot be measured: RuntimeError: out of memory" in err
+        assert "mostly noise" in out
+        (file,) = tmp_path.rglob("explanation.npz")
+        parameters = SpeechToTextAttributionResult.load(file).parameters
+        assert "deletion" not in parameters
+        assert len(parameters["heard"]) == 1
+        assert file.with_suffix(".html").exists()
+
     def test_windows_of_a_long_recording_are_judged_each(self, capsys, tmp_path):
         """A word is asked for: its window is explained, and its text is forced."""
         (clip,) = clips(1)

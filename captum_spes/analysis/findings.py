@@ -69,6 +69,8 @@ def with_noise(test: Mapping[str, Any], *rows: DataFrame) -> dict[str, Any]:
     """A row of tests that says how much noise is in the rows that it was made on."""
     values = np.concatenate([_reliabilities(one) for one in rows])
     known = values[~np.isnan(values)]
+    if not len(values):
+        return {**test, "reliability": np.nan, "noise": "no rows left"}
     if not len(known):
         return {**test, "reliability": np.nan, "noise": "unknown"}
     mean = float(known.mean())

@@ -137,6 +137,8 @@ def add_explain(commands: Any) -> None:
 def _explain(parsed: argparse.Namespace) -> None:
     if parsed.html and parsed.out is None:
         raise ArgumentError("--html writes a page into the folder of --out: give --out DIR.")
+    if parsed.figure_format != "png" and parsed.out is None:
+        raise ArgumentError("--figure-format is of the figures in the folder of --out: give it.")
     _check_contrast(parsed)
     _check_errors(parsed)
     if parsed.judge and (parsed.contrast or parsed.errors):

@@ -8,15 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.options import print_report, print_text, print_written
-from captum_spes.cli.recordings import Recording, shown_clock
+from captum_spes.cli.options import print_report, print_text, print_written, tell
+from captum_spes.cli.recordings import Recording, shown_clock, what_happened
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import made_folder
 from captum_spes.io.names import FileNames
+from captum_spes.report.files import EXPLANATION, PAGE
 from captum_spes.text import visible
 
 # Recordings whose cost is asked for, until one tells.
 _TRIED = 3
+# Steps of a deletion score in one pass: little memory on any device.
+_BATCH = 8
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -174,28 +177,6 @@ class ExplainTask:
             seconds = sum(window.end - window.start for window in windows)
             self._tell_cost(samples[first:last], windows[0].sequence, len(windows), seconds)
 
-    def _measured(self, result: Any, samples: Any) -> Any:
-        """The explanation with what is measured of it: its deletion score where that is asked for,
-        and for a page what the model makes of its sound."""
-        from captum_spes.metrics import judge, sound_faithfulness
-
-        parsed = self._parsed
-        window = result.parameters.get("window")
-        if window is not None:
-            first, last = (round(window[end] * self._rate) for end in ("start", "end"))
-            samples = samples[first:last]
-        if parsed.judge:
-            found = judge(self._explainer, result, samples, seed=parsed.seed)
-            result = found.added_to(result)
-        if parsed.html:
-            given = {"audio": samples, "sampling_rate": self._rate}
-            try:
-                heard = sound_faithfulness(self._explainer, result, **given)
-                result = heard.added_to(result)
-            except (ImportError, ArgumentError) as error:  # the page is worth more than this line
-                _LOGGER.info(f"the page does not say what the model makes of its sound: {error}")
-        return result
-
     def _show(
         self,
         result: Any,
@@ -204,22 +185,55 @@ class ExplainTask:
         label: str,
         tokens: list[int] | None = None,
     ) -> None:
-        """Measure an explanation, write it into its folder, and print it."""
+        """Write an explanation into its folder, measure what is asked for, and print it."""
         from captum_spes.report import explanation_text, write_explanation
 
-        result, parsed = self._measured(result, samples), self._parsed
-        # Files first: what was computed must not be lost to a closed pipe.
+        # Files first: what was computed must not be lost to what follows, or to a closed pipe.
         written = []
         if folder is not None:
-            written = write_explanation(
-                result, folder, html=parsed.html, figure_format=parsed.figure_format
-            )
+            written = write_explanation(result, folder, figure_format=self._parsed.figure_format)
+        told = self._measured(result, samples)
+        if folder is not None and told is not result:
+            told.save(folder / EXPLANATION)
+        if folder is not None and self._parsed.html:
+            written.append(folder / PAGE)
+            told.save_html(written[-1])
         place = "with --out, in figures" if folder is None else f"figures in {visible(folder)}"
-        foil = _about_foil(result)
-        print_report(f"\n{label}\n{explanation_text(result, tokens)}{foil}", place)
+        foil = _about_foil(told)
+        print_report(f"\n{label}\n{explanation_text(told, tokens)}{foil}", place)
         if written:
             print_text("")
             print_written(written)
+
+    def _measured(self, result: Any, samples: Any) -> Any:
+        """The explanation with its deletion score where that is asked for, and, for a page, with
+        what the model makes of its sound. What cannot be measured is told."""
+        from captum_spes.metrics import judge, sound_faithfulness
+
+        window = result.parameters.get("window")
+        if window is not None:
+            first, last = (round(window[end] * self._rate) for end in ("start", "end"))
+            samples = samples[first:last]
+
+        def judged() -> Any:
+            return judge(
+                self._explainer, result, samples, seed=self._parsed.seed, batch_size=_BATCH
+            )
+
+        def heard() -> Any:
+            given = {"audio": samples, "sampling_rate": self._rate}
+            return sound_faithfulness(self._explainer, result, **given)
+
+        asked = {"the deletion score": judged} if self._parsed.judge else {}
+        if self._parsed.html:
+            asked["what the model makes of the sound"] = heard
+        told = result
+        for name, measure in asked.items():
+            try:
+                told = measure().added_to(told)
+            except Exception as error:  # the explanation is worth more than what is said of it
+                tell(f"{name} cannot be measured: {what_happened(error)}")
+        return told
 
 
 def _about_foil(result: Any) -> str:

@@ -147,6 +147,11 @@ def found_again(origin: Any) -> Excerpt:
     return excerpt
 
 
+def is_gone(origin: Any) -> bool:
+    """Whether the file that :func:`origin_of` described is not where it was."""
+    return not os.path.exists(str(_excerpt_of(origin).audio))
+
+
 def _excerpt_of(origin: Any) -> Excerpt:
     try:
         path = origin["path"]

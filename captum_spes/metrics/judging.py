@@ -19,11 +19,12 @@ from captum_spes.metrics.perturbation import (
     perturbed,
     text_curve,
 )
+from captum_spes.metrics.text import suitable_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.inputs import read_speech
-from captum_spes.speech.judgement import OF_TOKENS, OF_WORDS, Judgement
-from captum_spes.speech.models import SpeechModel, Transcribes
+from captum_spes.speech.judgement import OF_TOKENS, Judgement
+from captum_spes.speech.models import SpeechModel, writes_text
 
 if TYPE_CHECKING:
     from captum_spes.speech.inputs import Audio
@@ -88,7 +89,7 @@ def judge(
             speech.spectrogram,
             torch.rand(*shape, generator=generator, device="cpu"),
         ]
-        metric = OF_WORDS if _writes(adapter, result) else OF_TOKENS
+        metric = suitable_metric([result.text]) if _writes(adapter, result) else OF_TOKENS
 
         def area(saliency: Tensor) -> float:
             steps = perturbed(speech, saliency, result.removed, percentages)
@@ -100,7 +101,7 @@ def judge(
 def _writes(adapter: Any, result: SpeechToTextAttributionResult) -> bool:
     """Whether the model writes the explained text by itself, given the whole of the audio."""
     is_own = result.parameters.get("target") != "given" and "window" not in result.parameters
-    return is_own and isinstance(adapter, Transcribes) and bool(result.text.split())
+    return is_own and writes_text(adapter) and bool(result.text.split())
 
 
 def _area(

@@ -22,10 +22,10 @@ from captum_spes.metrics.perturbation import (
 from captum_spes.metrics.text import corpus_score, suitable_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch
-from captum_spes.speech.heard import Heard
+from captum_spes.speech.heard import Heard, heard_sounds
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.listening import listened, recording_of, salient_cells
-from captum_spes.speech.models import SpeechModel, Transcribes, can
+from captum_spes.speech.models import SpeechModel, writes_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,8 @@ class SoundFaithfulness:
 
         Returns:
             *SpeechToTextAttributionResult*: a new one, with one more entry of
-            ``parameters["heard"]``; the given one stays as it is.
+            ``parameters["heard"]``, or another one where the same was heard before; the given one
+            stays as it is. The error rate is kept where the model wrote the text by itself.
 
         Examples::
 
@@ -90,12 +91,17 @@ class SoundFaithfulness:
             >>> told.parameters["heard"][0]["keep"]
             0.2
         """
-        rate = None if np.isnan(self.error_rate) else float(self.error_rate)
+        # Of a text that the model did not write, errors say nothing of the sound.
+        is_own = result.parameters.get("target") != "given" and "contrast" not in result.parameters
+        has_rate = is_own and not np.isnan(self.error_rate)
+        rate = float(self.error_rate) if has_rate else None
         own = Heard(
             self.what, self.keep, self.complement, self.written, self.metric, rate, self.divergence
         )
-        known = result.parameters.get("heard", [])
-        return replace(result, parameters={**result.parameters, "heard": [*known, own._asdict()]})
+        asked = own[:3]
+        others = [heard for heard in heard_sounds(result.parameters) if heard[:3] != asked]
+        heard = [one._asdict() for one in (*others, own)]
+        return replace(result, parameters={**result.parameters, "heard": heard})
 
     def __str__(self) -> str:
         written = (
@@ -183,7 +189,7 @@ def sound_faithfulness(
         states = adapter.encode(heard, heard.spectrogram[None])
         hearing = Hearing.of_states(adapter, intact, [states])
         divergences = hearing.graded(explained_sequence(result))["kl"][0]
-        is_written = can(adapter, Transcribes)
+        is_written = writes_text(adapter)
         written = hearing.transcripts(gen_args, result.seed)[0].strip() if is_written else None
     in_sound = cells ^ given.complement
     correlation, difference = _closeness(intact.spectrogram, heard.spectrogram, in_sound)

@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const explanations = data.explanations;
 const $ = (id) => document.getElementById(id);
-const state = { unit: 0, cursor: null };
+const state = { unit: 0, isKept: false, cursor: null };
 const MOSTLY_NOISE = data.mostlyNoise;
 const KEPT_AS_SOUND = 20; // percent, until the slider says otherwise
 const isOn = (id) => $(id).checked;
@@ -12,13 +12,20 @@ const isOn = (id) => $(id).checked;
 
 const units = (explanation) => (isOn("by-token") ? explanation.byToken : explanation.words);
 
+const lettersOf = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+
 function unitOf(explanation) {
   const own = units(explanation);
-  if (explanation === explanations[0] || explanation.signed) {
+  const first = explanations[0];
+  if (explanation === first || explanation.signed) {
     return own[Math.min(state.unit, own.length - 1)];
   }
+  if (first.signed) {
+    const { word, occurrence } = first.contrast;
+    return own.filter((unit) => lettersOf(unit.text) === lettersOf(word))[occurrence - 1];
+  }
   // Other explanations of the same recording may have other words: the same one, counted.
-  const wanted = units(explanations[0]);
+  const wanted = units(first);
   const text = wanted[state.unit].text.trim();
   const before = wanted.slice(0, state.unit).filter((unit) => unit.text.trim() === text).length;
   return own.filter((unit) => unit.text.trim() === text)[before];
@@ -54,6 +61,28 @@ const isNoise = (reliability) => reliability !== null && reliability < MOSTLY_NO
 function choose(index) {
   const last = units(explanations[0]).length - 1;
   state.unit = Math.max(0, Math.min(last, index));
+  $("whole").checked = false;
+  refresh();
+}
+
+// Pointing chooses until a click keeps a word; another click, or Escape, lets it go.
+function point(index) {
+  if (!state.isKept && !isOn("whole")) choose(index);
+}
+
+function keepOrLetGo(index) {
+  state.isKept = !(state.isKept && state.unit === index);
+  choose(index);
+}
+
+// The same word, when words become tokens or tokens words.
+function changeUnits() {
+  const isByToken = isOn("by-token");
+  const { words, byToken } = explanations[0];
+  const rows = (isByToken ? words : byToken)[state.unit].tokens;
+  const found = isByToken ? rows[0] : words.findIndex((word) => word.tokens.includes(rows[0]));
+  state.unit = Math.max(0, found);
+  listUnits();
   refresh();
 }
 
@@ -86,7 +115,8 @@ function describe(explanation) {
   if (!rowsOf(explanation).length) {
     warning = "This explanation has no such word.";
   } else if (reliability !== null) {
-    const noise = Math.round(100 * (1 - reliability));
+    // So that what is mostly noise never shows half of it, nor the other way round.
+    const noise = Math[isNoise(reliability) ? "ceil" : "floor"](100 * (1 - reliability));
     if (isNoise(reliability)) {
       warning = `This map is mostly noise (${noise} %): it shows nothing to believe.`;
     } else {
@@ -107,6 +137,7 @@ function refresh() {
   elements().forEach((element, index) => {
     const isChosen = index === state.unit && !isOn("whole");
     element.classList.toggle("chosen", isChosen);
+    element.classList.toggle("kept", isChosen && state.isKept);
     element.setAttribute("aria-selected", String(isChosen));
     if (isChosen) $("transcript").setAttribute("aria-activedescendant", element.id);
     const weight = weights ? weights[index] : 0;
@@ -115,21 +146,26 @@ function refresh() {
     bar.style.width = `${Math.round(100 * weight)}%`;
   });
   $("status").textContent = isOn("whole") ? "The sentence: the mean of all maps." : about(chosen);
-  $("play-word").disabled = chosen.start === null;
+  $("play-word").disabled = isOn("whole") || chosen.start === null;
   explanations.forEach(draw);
 }
 
+// Kept apart from what stands around it, whichever way it is written.
+const quoted = (text) => `\u2068“${text.trim()}”\u2069`;
+
 function about(unit) {
-  const parts = [`“${unit.text.trim()}”`];
+  const parts = [quoted(unit.text)];
   if (unit.start !== null) {
     const verb = unit.isSpoken ? "spoken" : "strongest";
     parts.push(`${verb} from ${unit.start.toFixed(2)} to ${unit.end.toFixed(2)} s`);
   }
   if (isNoise(unit.reliability)) parts.push("its map is mostly noise");
-  if (!unit.restsOnAudio) parts.push("rests on nothing in the audio");
+  if (!unit.restsOnAudio) {
+    parts.push("the audio moves it by less than 1 % of what it moves the word that it moves most");
+  }
   if (unit.probability !== null) parts.push(`probability ${unit.probability.toFixed(2)}`);
   if (unit.rank !== null && unit.rank > 1) parts.push(`rank ${unit.rank}`);
-  if (unit.runnerUp) parts.push(`runner-up “${unit.runnerUp.trim()}”`);
+  if (unit.runnerUp) parts.push(`runner-up ${quoted(unit.runnerUp)}`);
   if (unit.share !== null) parts.push(`${Math.round(100 * unit.share)} % on the audio`);
   if (unit.verdict) parts.push(unit.verdict);
   return parts.join(", ");
@@ -168,8 +204,11 @@ function listUnits() {
     }
     element.classList.toggle("noise", isNoise(unit.reliability));
     element.classList.toggle("doubted", unit.verdict === data.notHeard);
-    element.addEventListener("pointerenter", () => choose(index));
-    element.addEventListener("click", () => { choose(index); list.focus(); });
+    element.addEventListener("pointerenter", () => point(index));
+    element.addEventListener("click", () => {
+      keepOrLetGo(index);
+      list.focus();
+    });
     list.append(element);
     if (!isByToken) list.append(" ");
   });
@@ -270,6 +309,7 @@ function addPanel(explanation) {
   explanation.warning = document.createElement("p");
   explanation.warning.className = "warning";
   figure.append(explanation.canvas, explanation.caption, explanation.warning);
+  if (explanation.signed) figure.append(signsOf(explanation.contrast));
   for (const line of explanation.notes) {
     const note = document.createElement("p");
     note.className = "note";
@@ -291,8 +331,8 @@ function tellFacts() {
   }
 }
 
-function tellSigns() {
-  const { before, word, after, foil } = data.contrast;
+// A contrast's word in its sentence, with how much each token before it speaks for it.
+function tellSentence({ before, word, after }) {
   const marked = document.createElement("mark");
   marked.textContent = word;
   const tokens = before.map(([text, weight]) => {
@@ -308,30 +348,43 @@ function tellSigns() {
   const blank = before.length && !/\s$/.test(before.at(-1)[0]) ? " " : "";
   $("sentence").append(...tokens, blank, marked, after);
   $("sentence").hidden = false;
-  const named = [["warm", word], ["cold", foil]];
-  for (const [ink, text] of named) {
+  document.querySelectorAll(".of-tokens").forEach((label) => { label.hidden = true; });
+}
+
+function signsOf({ word, foil }) {
+  const signs = document.createElement("p");
+  signs.className = "signs";
+  for (const [ink, text] of [["warm", word], ["cold", foil]]) {
     const swatch = document.createElement("span");
     swatch.className = `swatch ${ink}`;
-    $("legend-sign").append(swatch, ` speaks for “${text}” `);
+    signs.append(swatch, ` speaks for ${quoted(text)} `);
   }
-  document.querySelectorAll(".of-tokens").forEach((label) => { label.hidden = true; });
+  return signs;
 }
 
 function hideUnusedLegends() {
   const words = explanations[0].words;
   $("legend-share").hidden = words.every((unit) => unit.share === null);
-  $("legend-previous").hidden = Boolean(data.contrast) || words.every((unit) => unit.previous === null);
+  $("legend-previous").hidden = explanations[0].signed || words.every((unit) => unit.previous === null);
   $("legend-noise").hidden = !words.some((unit) => isNoise(unit.reliability));
   $("legend-check").hidden = words.every((unit) => unit.verdict === null);
-  $("legend-sign").hidden = !data.contrast;
+}
+
+function chooseInView(index) {
+  choose(index);
+  $(`unit-${state.unit}`).scrollIntoView({ block: "nearest" });
 }
 
 function onKey(event) {
   const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key in moves) choose(state.unit + moves[event.key]);
-  else if (event.key === "Home") choose(0);
-  else if (event.key === "End") choose(Infinity);
+  const isMirrored = getComputedStyle($("transcript")).direction === "rtl";
+  const isSideways = event.key === "ArrowLeft" || event.key === "ArrowRight";
+  const sign = isMirrored && isSideways ? -1 : 1;
+  if (event.key in moves) chooseInView(state.unit + sign * moves[event.key]);
+  else if (event.key === "Home") chooseInView(0);
+  else if (event.key === "End") chooseInView(Infinity);
+  else if (event.key === "Escape") { state.isKept = false; refresh(); }
   else if (data.sound && event.key === " ") play(recording, 0, Infinity);
   else if (data.sound && event.key === "Enter") playWord();
   else if (data.sound && event.key.toLowerCase() === "k") playCells(false);
@@ -343,10 +396,14 @@ function listen() {
   if (data.sound) {
     recording = new Audio(`data:${data.sound.type};base64,${data.sound.data}`);
     recording.preload = "auto";
+    // For tests and other scripts: what plays, and the samples of a part.
     window.captumSpesPlaying = recording;
     window.captumSpesSamples = cellsAsSamples.bind(null, explanations[0]);
   }
   $("players").hidden = !data.sound;
+  const sounds = ", space plays the recording, Enter the word, K the strongest part of the map";
+  $("transcript").setAttribute("aria-label",
+    `Transcript: arrow keys choose a word${data.sound ? sounds : ""}`);
   $("transcript").addEventListener("keydown", onKey);
   $("play").addEventListener("click", () => play(recording, 0, Infinity));
   $("play-word").addEventListener("click", playWord);
@@ -355,11 +412,7 @@ function listen() {
   for (const name of ["absolute", "spectrogram", "raw", "profiles", "whole"]) {
     $(name).addEventListener("change", refresh);
   }
-  $("by-token").addEventListener("change", () => {
-    state.unit = 0;
-    listUnits();
-    refresh();
-  });
+  $("by-token").addEventListener("change", changeUnits);
   $("kept").addEventListener("input", () => keep(Number($("kept").value)));
   addEventListener("resize", () => explanations.forEach(draw));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
@@ -367,7 +420,7 @@ function listen() {
 
 async function start() {
   tellFacts();
-  if (data.contrast) tellSigns();
+  if (explanations[0].signed) tellSentence(explanations[0].contrast);
   hideUnusedLegends();
   $("panels").classList.toggle("several", explanations.length > 1);
   for (const explanation of explanations) {

@@ -30,6 +30,8 @@ from captum_spes.plotting.words import write_words
 # Orange and blue of Okabe and Ito are told apart by all kinds of colour vision.
 _WORD, _FOIL = "#d55e00", "#0072b2"
 _COLOURS = LinearSegmentedColormap.from_list("foil to word", [_FOIL, "#f7f7f7", _WORD])
+# What is mostly noise speaks for neither.
+_NOISE_GREYS = LinearSegmentedColormap.from_list("noise", ["0.5", "0.97", "0.5"])
 # Shares of the cells: those below the first are not coloured, those above the second fully.
 _FAINT, _FULL = 80.0, 99.7
 _MOST_LETTERS = 20
@@ -65,16 +67,18 @@ def contrast_figure(
     where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        draw_spectrogram(axes, spectrogram, where)
+        if not drawn.is_noise:  # grey on grey would be read as the spectrogram
+            draw_spectrogram(axes, spectrogram, where)
         opacity = 0.95 * np.clip((strength - faint) / max(full - faint, 1e-12), 0, 1)
-    axes.imshow(values, cmap=_COLOURS, norm=norm, alpha=opacity, **where)
+    colours = _NOISE_GREYS if drawn.is_noise else _COLOURS
+    axes.imshow(values, cmap=colours, norm=norm, alpha=opacity, **where)
     label_frequencies(axes, mel_frequencies)
     axes.set(xlabel="time (s)", ylabel="frequency (Hz)")
     words_height = write_words(axes, drawn.words, WORD_SIZE)
     axes.set_title(drawn.shown_title(90), parse_math=False, pad=6.0 + words_height)
     # The colours themselves, not how they cover the spectrogram.
     bar = axes.figure.colorbar(
-        ScalarMappable(norm, _COLOURS), ax=axes, label=label, extend="both", extendfrac=0.04
+        ScalarMappable(norm, colours), ax=axes, label=label, extend="both", extendfrac=0.04
     )
     _name_ends(bar.ax, names, words_height)
     return finished(figure, axes, bar.ax)

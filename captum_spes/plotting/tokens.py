@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_spes.errors import instance_of
 from captum_spes.plotting.figure import finished, panel
 from captum_spes.plotting.figure import label as label_of
 from captum_spes.plotting.fonts import written
@@ -54,6 +55,7 @@ def most_names(ax: Axes | None) -> tuple[int, int]:
     """How many names have room below axes, and beside them; a new figure grows with its names."""
     if ax is None:
         return _MOST_NAMES, _MOST_NAMES
+    instance_of("ax", ax, Axes, "a matplotlib Axes or None")
     box, dpi = ax.get_window_extent(), ax.figure.dpi
     width, height = (
         int(min(_MOST_NAMES, max(2, pixels / dpi // _NAME_INCHES)))

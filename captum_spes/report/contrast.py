@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_spes.report.certainty import label
 from captum_spes.report.noise import noise_line
-from captum_spes.report.regions import MOSTLY_NOISE, span
+from captum_spes.report.regions import MOSTLY_NOISE_TEXT, span
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.noise import is_mostly_noise, reliability_of
 from captum_spes.speech.regions import strongest_region
@@ -58,7 +58,7 @@ def _region_cells(
     if not bool(part.any()):
         return "-", "-", "-"
     if is_mostly_noise(reliability_of(result, [0])):
-        return MOSTLY_NOISE, "-", "-"
+        return MOSTLY_NOISE_TEXT, "-", "-"
     time, band = strongest_region(result, part)
     if time is not None:
         part = part[(result.frame_times >= time.start) & (result.frame_times <= time.end)]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+EXPLANATION, PAGE = "explanation.npz", "explanation.html"
+
+
 def write_explanation(
     result: SpeechToTextAttributionResult,
     folder: str | PathLike[str],
@@ -56,14 +59,14 @@ def write_explanation(
     ending = figure_format_of(figure_format)
     target = made_folder(folder)
     # The explanation first: it took minutes, the figures can be drawn again from it.
-    explanation = target / "explanation.npz"
+    explanation = target / EXPLANATION
     result.save(explanation)
     written = [explanation]
     with one_warning():
         for name, figure in _figures(result):
             written.append(write_figure(target / f"{name}.{ending}", figure))
     if html:
-        written.append(target / "explanation.html")
+        written.append(target / PAGE)
         result.save_html(written[-1])
     return written
 

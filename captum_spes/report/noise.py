@@ -7,9 +7,9 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from captum_spes.report.regions import MOSTLY_NOISE, NOT_ON_AUDIO
-from captum_spes.speech.noise import MOSTLY_NOISE as NOISE_LIMIT
+from captum_spes.report.regions import MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT
 from captum_spes.speech.noise import (
+    MOSTLY_NOISE,
     RESTS_ON_NOTHING,
     is_mostly_noise,
     needed_samples,
@@ -24,7 +24,11 @@ _WANTED = (0.5, 0.8)
 
 def noise(reliability: float | None) -> str:
     """A cell of a table: the share of a map's variance that is noise, empty where unknown."""
-    return "" if reliability is None else f"{1 - reliability:.0%}"
+    if reliability is None:
+        return ""
+    percent = 100 * (1 - reliability)
+    # So that what is mostly noise never shows half of it, nor the other way round.
+    return f"{(math.ceil if is_mostly_noise(reliability) else math.floor)(percent)}%"
 
 
 def noise_line(result: SpeechToTextAttributionResult) -> list[str]:
@@ -58,7 +62,7 @@ def about_noisy_tokens(
         return []
     n_samples = result.parameters["n_samples_evaluated"]
     told = (
-        f"{MOSTLY_NOISE}: {len(noisy)} of {n_shown} tokens at {n_samples} samples, no "
+        f"{MOSTLY_NOISE_TEXT}: {len(noisy)} of {n_shown} tokens at {n_samples} samples, no "
         f"place is read off their maps. Take more samples (--samples){_needed(result, noisy)}."
     )
     return textwrap.wrap(told, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
@@ -69,9 +73,9 @@ def about_unheard_tokens(count: int, n_shown: int) -> list[str]:
     if not count:
         return []
     told = (
-        f"{NOT_ON_AUDIO}: {count} of {n_shown} tokens rest on nothing in the audio: removing some "
-        f"moves them by less than {RESTS_ON_NOTHING:.0%} of what it moves the token that it moves "
-        "most."
+        f"{NOT_ON_AUDIO_TEXT}: {count} of {n_shown} tokens rest on nothing in the audio: removing "
+        f"some moves them by less than {RESTS_ON_NOTHING:.0%} of what it moves the token that it "
+        "moves most."
     )
     return textwrap.wrap(told, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
@@ -95,7 +99,7 @@ def about_noisy_words(
         )
     count = sum(map(is_mostly_noise, known))
     unknown = len(of_words) - len(known)
-    told = f"{count} of {len(of_words)} words are mostly noise (reliability below {NOISE_LIMIT})"
+    told = f"{count} of {len(of_words)} words are mostly noise (reliability below {MOSTLY_NOISE})"
     if unknown:
         told += f"; of {unknown} it is not known"
     if count:

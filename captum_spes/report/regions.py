@@ -5,7 +5,7 @@ from __future__ import annotations
 from captum_spes.maps import Peak
 
 # In the place of a time.
-MOSTLY_NOISE, NOT_ON_AUDIO = "mostly noise", "not on audio"
+MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT = "mostly noise", "not on audio"
 
 
 def span(peak: Peak | None, number_format: str) -> str:

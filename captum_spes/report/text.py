@@ -18,9 +18,9 @@ from captum_spes.report.certainty import (
 from captum_spes.report.contrast import contrast_lines
 from captum_spes.report.deletion import deletion_lines
 from captum_spes.report.noise import about_noisy_tokens, about_unheard_tokens, noise, noise_line
-from captum_spes.report.regions import MOSTLY_NOISE, NOT_ON_AUDIO, span
+from captum_spes.report.regions import MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT, span
 from captum_spes.report.tables import aligned_lines
-from captum_spes.speech.methods import draws_samples
+from captum_spes.speech.methods import draws_samples, removes_patches
 from captum_spes.speech.noise import (
     believable_region,
     is_mostly_noise,
@@ -179,7 +179,7 @@ def _about_run(result: SpeechToTextAttributionResult) -> str:
         told.append(f"{result.parameters.get('n_samples_evaluated', asked)} samples")
     told.append(f"seed {result.seed}")
     levels = result.parameters.get("patches_per_level")
-    if not levels:
+    if not levels or not removes_patches(result.method):
         return ", ".join(told)
     distinct = result.parameters.get("distinct_levels")
     return f"{', '.join(told)}; patches per level: {_counts(levels)} ({distinct} distinct)"
@@ -230,8 +230,8 @@ def _cells(summary: TokenSummary) -> dict[str, str]:
 def _time(summary: TokenSummary) -> str:
     """Where, or why nowhere. More samples do not help what rests on nothing: that goes first."""
     if not summary.rests_on_audio:
-        return NOT_ON_AUDIO
-    return MOSTLY_NOISE if summary.is_mostly_noise else span(summary.time, ".2f")
+        return NOT_ON_AUDIO_TEXT
+    return MOSTLY_NOISE_TEXT if summary.is_mostly_noise else span(summary.time, ".2f")
 
 
 def _about_places(result: SpeechToTextAttributionResult, shown: list[TokenSummary]) -> list[str]:

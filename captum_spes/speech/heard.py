@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from captum_spes.errors import ArgumentError
 from captum_spes.text import visible
 
 
@@ -32,15 +34,37 @@ class Heard(NamedTuple):
     def __str__(self) -> str:
         part = f"the strongest {100 * self.keep:.4g} % of the map of {visible(self.what)}"
         given = f"all but {part}" if self.complement else f"only {part}"
-        said = "" if self.written is None else f" it writes “{visible(self.written)}”"
-        if self.error_rate is not None and not math.isnan(self.error_rate):
-            said += f" ({self.metric.upper()} {self.error_rate:.0f} %), and"
-        return (
-            f"Played back to the model as sound, {given}:{said} its expectation moves by "
-            f"{self.divergence:.2f} nats per token."
-        )
+        told = []
+        if self.written is not None:
+            told.append(f"it writes “{visible(self.written)}”")
+            if self.error_rate is not None:
+                told[0] += f" ({self.metric.upper()} {self.error_rate:.0f} %)"
+        told.append(f"its expectation moves by {self.divergence:.2f} nats per token")
+        return f"Played back to the model as sound, {given}: {', and '.join(told)}."
 
 
-def heard_sounds(parameters: Any) -> list[Heard]:
-    """All that an explanation knows of."""
-    return [Heard(**own) for own in parameters.get("heard", [])]
+def heard_sounds(parameters: Mapping[str, Any]) -> list[Heard]:
+    """All that an explanation knows of.
+
+    Raises:
+        ArgumentError: what is saved is something else.
+    """
+    try:
+        return [_heard(own) for own in parameters.get("heard", [])]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ArgumentError(
+            "what a model made of the explanation's sound, which is saved with it, is damaged."
+        ) from error
+
+
+def _heard(saved: Mapping[str, Any]) -> Heard:
+    written, rate = saved["written"], saved["error_rate"]
+    return Heard(
+        str(saved["what"]),
+        float(saved["keep"]),
+        bool(saved["complement"]),
+        None if written is None else str(written),
+        str(saved["metric"]),
+        None if rate is None or math.isnan(rate) else float(rate),
+        float(saved["divergence"]),
+    )

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from captum_spes.errors import ArgumentError
+
 if TYPE_CHECKING:
     from captum_spes.speech.result import SpeechToTextAttributionResult
 
-# What is measured: the words that are written anew, or tokens that are forced.
-OF_WORDS, OF_TOKENS = "wer_capped", "kl"
+# What is measured where tokens are forced; else the error rate of what is written anew.
+OF_TOKENS = "kl"
 _SHOWN = {
-    OF_WORDS: "area under the word error rate, in percent,",
+    "wer_capped": "area under the word error rate, in percent,",
+    "cer_capped": "area under the character error rate, in percent,",
     OF_TOKENS: "area under the divergence of the output, in nats,",
 }
 
@@ -23,8 +27,9 @@ class Judgement:
     """Deletion scores of one explanation and of two controls, each the higher the better.
 
     Attributes:
-        metric: "wer_capped", the word error rate of what the model writes anew, in percent; or
-            "kl", the mean divergence of the tokens of the output that was explained, in nats.
+        metric: "wer_capped" or, in scripts without spaces, "cer_capped": the error rate of what the
+            model writes anew, in percent; or "kl", the mean divergence of the tokens of the output
+            that was explained, in nats.
         explanation: the area under the metric while the most salient 0 to 100 % are removed.
         loudest: the same where the loudest cells go first.
         random: where the order is random.
@@ -36,9 +41,9 @@ class Judgement:
     random: float
 
     @property
-    def beats_loudness(self) -> bool:
-        """Whether the map removes what matters sooner than loudness does."""
-        return self.explanation > self.loudest
+    def beats_controls(self) -> bool:
+        """Whether the map removes what matters sooner than loudness and chance do."""
+        return self.explanation > max(self.loudest, self.random)
 
     def text(self) -> str:
         r"""
@@ -53,7 +58,7 @@ class Judgement:
             deletion (area under ...): this map 1.00, loudest cells 2.00, random 0.50
             on this clip the map finds what matters no better than loudness does
         """
-        digits = 1 if self.metric == OF_WORDS else 2
+        digits = 2 if self.metric == OF_TOKENS else 1
         scores = {
             "this map": self.explanation, "loudest cells": self.loudest, "random": self.random
         }  # fmt: skip
@@ -62,7 +67,7 @@ class Judgement:
             f"deletion ({_SHOWN[self.metric]} while 0 to 100 % of the cells are removed,\n"
             f"  the most salient first; higher is better): {told}"
         )
-        if self.beats_loudness:
+        if any(map(math.isnan, scores.values())) or self.beats_controls:
             return line
         control = "chance" if self.explanation <= self.random else "loudness"
         return f"{line}\non this clip the map finds what matters no better than {control} does"
@@ -92,5 +97,15 @@ class Judgement:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Judgement:
-        """What :meth:`to_dict` gave."""
-        return cls(**saved)
+        """What :meth:`to_dict` gave.
+
+        Raises:
+            ArgumentError: it is something else.
+        """
+        try:
+            scores = [float(saved[name]) for name in ("explanation", "loudest", "random")]
+            if saved["metric"] in _SHOWN:
+                return cls(saved["metric"], *scores)
+        except (LookupError, TypeError, ValueError):
+            pass
+        raise ArgumentError("the deletion score that is saved with the explanation is damaged.")

@@ -384,6 +384,12 @@ def draws_samples(name: str) -> bool:
     return all(method.is_sampling for method in METHODS.values() if _is_named(method.kind, name))
 
 
+def removes_patches(name: str) -> bool:
+    """Whether a method looks at patches, likewise."""
+    costs = [method.passes for method in METHODS.values() if _is_named(method.kind, name)]
+    return all(cost in (_of_samples, _of_ablation) for cost in costs)
+
+
 def _is_named(kind: type[Any] | None, name: str) -> bool:
     if kind is None:
         return False

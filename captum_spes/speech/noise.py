@@ -1,4 +1,4 @@
-"""What of an explanation is noise, and what of it can be believed: the one place that says so."""
+"""What of an explanation is noise, and what of it can be believed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ RESTS_ON_NOTHING = 0.01
 # not: they vanish where the model is sure.
 _IMPACTS = ("SPES", "Bubble Noise")
 
-_impacts_of: WeakKeyDictionary[SpeechToTextAttributionResult, Tensor] = WeakKeyDictionary()
+_impacts_of: WeakKeyDictionary[SpeechToTextAttributionResult, tuple[int | None, Tensor]] = (
+    WeakKeyDictionary()
+)
 
 
 def token_reliabilities(result: SpeechToTextAttributionResult) -> list[float | None]:
@@ -86,7 +88,7 @@ def rests_on_audio(result: SpeechToTextAttributionResult, rows: Sequence[int]) -
     if not tells_impacts(result):
         return True
     own = float(_map_of(result, rows).double().abs().mean())
-    return own >= RESTS_ON_NOTHING * float(_impacts(result).max())
+    return own > 0 and own >= RESTS_ON_NOTHING * float(_impacts(result).max())
 
 
 def tells_impacts(result: SpeechToTextAttributionResult) -> bool:
@@ -148,9 +150,10 @@ def _map_of(result: SpeechToTextAttributionResult, rows: Sequence[int]) -> Tenso
 
 def _impacts(result: SpeechToTextAttributionResult) -> Tensor:
     """``(K,)``: mean magnitude of each token's map, kept as tables ask for it token by token."""
-    found = _impacts_of.get(result)
-    if found is None:
-        maps = result.spectrogram_attr
+    maps = result.spectrogram_attr
+    version = None if maps.is_inference() else maps._version
+    known, found = _impacts_of.get(result, (None, None))
+    if found is None or known != version:  # maps can be changed in place
         found = torch.stack([values.double().abs().mean() for values in maps])
-        _impacts_of[result] = found
+        _impacts_of[result] = version, found
     return found

@@ -9,17 +9,15 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from captum_spes.errors import ArgumentError, optional_library
-from captum_spes.io.samples import Recording
+from captum_spes.errors import ArgumentError, optional_library, warn_caller
+from captum_spes.io.samples import Recording, is_gone
 from captum_spes.pages import page_html
 from captum_spes.speech.evidence import VERDICTS, EvidenceReport
 from captum_spes.speech.listening import recording_of, window_of
 from captum_spes.speech.noise import MOSTLY_NOISE
 from captum_spes.speech.page_maps import explanation_payload
-from captum_spes.speech.phrases import occurrence
 
 if TYPE_CHECKING:
     from captum_spes.speech.result import SpeechToTextAttributionResult
@@ -41,18 +39,15 @@ def page_of(
     Args:
         results: of one recording, at least one.
         names: of each, shown below its map.
-        title: of the page; None for the text of the first explanation.
+        title: of the page, and its heading; None for the text of the first explanation, headed by
+            method, model and recording, or by the question of a contrast.
         audio: the recording; None for the file that was explained, where it is known.
         sampling_rate: of samples without a rate.
         checked: which words of the first explanation the model heard.
     """
     first = results[0]
     for result in results[1:]:
-        if abs(result.seconds - first.seconds) > 0.1:
-            raise ArgumentError(
-                f"a page shows explanations of one recording: one lasts {first.seconds:.2f} s, "
-                f"another {result.seconds:.2f} s."
-            )
+        _check_same_recording(first, result)
     explanations = [explanation_payload(*pair) for pair in zip(results, names, strict=True)]
     if checked is not None:
         verdicts = verdicts_of([word.word for word in first.words], checked)
@@ -60,7 +55,6 @@ def page_of(
             word["verdict"] = verdict
     payload = {
         "explanations": explanations,
-        "contrast": _contrast(first),
         "mostlyNoise": MOSTLY_NOISE,
         "notHeard": VERDICTS[False],
         "sound": _sound(first, audio, sampling_rate),
@@ -68,6 +62,25 @@ def page_of(
         "facts": [fact for pair in zip(results, names, strict=True) for fact in _facts(*pair)],
     }
     return page_html(payload, title or first.text or first.method, title or _heading(results))
+
+
+def _check_same_recording(
+    one: SpeechToTextAttributionResult, other: SpeechToTextAttributionResult
+) -> None:
+    if abs(one.seconds - other.seconds) > 0.1:
+        raise ArgumentError(
+            f"a page shows explanations of one recording: one lasts {one.seconds:.2f} s, another "
+            f"{other.seconds:.2f} s."
+        )
+    digests = {
+        origin["sha256"]
+        for result in (one, other)
+        if isinstance(origin := result.parameters.get("audio"), Mapping) and "sha256" in origin
+    }
+    if len(digests) > 1 or window_of(one.parameters) != window_of(other.parameters):
+        raise ArgumentError(
+            "a page shows explanations of one recording, or of one part of it; these are of two."
+        )
 
 
 def name_of(result: SpeechToTextAttributionResult) -> str:
@@ -124,27 +137,6 @@ def _heading(results: Sequence[SpeechToTextAttributionResult]) -> str:
     return ", ".join([*common, *([PurePath(path).name] if path else [])]) or result.text
 
 
-def _contrast(result: SpeechToTextAttributionResult) -> dict[str, Any] | None:
-    """Word and foil, and what stands before and after the word: before it tokens with how much they
-    speak for the word, of the most, where they were explained."""
-    contrast = result.parameters.get("contrast")
-    if contrast is None:
-        return None
-    text = contrast["text"]
-    start, end = occurrence(text, contrast["word"], contrast["occurrence"])
-    attr = result.contrast_attr().token_attr
-    before: list[tuple[str, float]] = [(text[:start].lstrip(), 0.0)]
-    if attr is not None and len(attr):
-        weights = attr / attr.abs().max().clamp(min=torch.finfo(attr.dtype).tiny)
-        before = list(zip(result.previous_tokens, weights.tolist(), strict=True))
-    return {
-        "before": [[token, round(weight, 3)] for token, weight in before],
-        "word": text[start:end],
-        "after": text[end:],
-        "foil": contrast["foil"],
-    }
-
-
 def _facts(result: SpeechToTextAttributionResult, name: str) -> list[tuple[str, str]]:
     settings = str(result.settings) or "the paper's"
     return [
@@ -164,6 +156,12 @@ def _sound(
 ) -> dict[str, Any] | None:
     """The recording as one compressed stream that browsers play; None where it is not known."""
     if audio is None and "audio" not in result.parameters:
+        return None
+    if audio is None and is_gone(result.parameters["audio"]):
+        warn_caller(
+            f"the page has no sound: {result.parameters['audio']['path']} is not there; "
+            "audio=... says where it is."
+        )
         return None
     samples, rate = recording_of(result.parameters, result.seconds, audio, sampling_rate)
     stream, rate = _mp3(samples, rate)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from captum_spes.pages import encoded_image, frames_per_column
@@ -17,6 +18,7 @@ from captum_spes.speech.noise import (
     token_reliabilities,
     word_reliabilities,
 )
+from captum_spes.speech.phrases import occurrence
 
 if TYPE_CHECKING:
     from captum_spes.speech.certainty import Certainty
@@ -51,6 +53,7 @@ def explanation_payload(result: SpeechToTextAttributionResult, name: str) -> dic
         "frequencies": [round(float(f), 1) for f in result.mel_frequencies],
         "spectrogram": encoded_image(result.spectrogram.numpy()),
         "signed": is_contrast,
+        "contrast": _contrast(result),
         "reliability": None if is_contrast else _of_sentence(result),
         "notes": _notes(result),
         "byToken": [{**own, **map_} for own, map_ in zip(tokens, pictures, strict=True)],
@@ -70,6 +73,28 @@ def units_of(result: SpeechToTextAttributionResult) -> list[dict[str, Any]]:
     if "contrast" in result.parameters:
         return [_contrast_unit(result)]
     return _words(result) if result.words else _tokens(result)
+
+
+def _contrast(result: SpeechToTextAttributionResult) -> dict[str, Any] | None:
+    """Word and foil, and what stands before and after the word: before it tokens with how much they
+    speak for the word, of the most, where they were explained."""
+    contrast = result.parameters.get("contrast")
+    if contrast is None:
+        return None
+    text = contrast["text"]
+    start, end = occurrence(text, contrast["word"], contrast["occurrence"])
+    attr = result.contrast_attr().token_attr
+    before: list[tuple[str, float]] = [(text[:start].lstrip(), 0.0)]
+    if attr is not None and len(attr):
+        weights = attr / attr.abs().max().clamp(min=torch.finfo(attr.dtype).tiny)
+        before = list(zip(result.previous_tokens, weights.tolist(), strict=True))
+    return {
+        "before": [[token, round(weight, 3)] for token, weight in before],
+        "word": text[start:end],
+        "after": text[end:],
+        "foil": contrast["foil"],
+        "occurrence": contrast["occurrence"],
+    }
 
 
 # Units ----------------------------------------------------------------------------------

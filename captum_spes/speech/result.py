@@ -557,7 +557,8 @@ class SpeechToTextAttributionResult(ResultPlots):
             checked (EvidenceReport, optional): What ``explainer.check`` found of the recording;
                         words that were not heard are marked.
                         Default: None
-            title (str, optional): Default: None, the text
+            title (str, optional): Of the page, and its heading.
+                        Default: None, the text, headed by method, model and recording
 
         Raises:
             ArgumentError: ``audio`` is another recording, the file that was explained is no

@@ -123,7 +123,8 @@ class ResultPlots(ResultSheets):
         Returns:
             *matplotlib.figure.Figure*, not shown: :meth:`contrast_attr` with seconds and Hz on the
             axes, and a colour bar with word and foil at its ends. Its colours are full for the
-            strongest 0.3 % of the cells.
+            strongest 0.3 % of the cells. A map that is mostly sampling noise (:meth:`reliability`
+            below 0.5) is grey, and its title says so.
 
         Raises:
             ArgumentError: the result is no contrast.
@@ -145,6 +146,7 @@ class ResultPlots(ResultSheets):
             self.contrast_attr().spectrogram_attr,
             self._question() if title is None else title,
             self._spoken([0]) if truth("words", words) else (),
+            self._noise("tokens", 1)[0],
         )
         return contrast_figure(
             drawn,

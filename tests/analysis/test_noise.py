@@ -80,6 +80,7 @@ class TestEachAnalysis:
         assert len(found.table) == 8
         assert (found.tests["n"] == 0).all()
         assert found.tests["p"].isna().all()
+        assert (found.tests["noise"] == "no rows left").all()
 
     def test_unknown_noise_is_unknown_and_leaves_nothing_out(self, analyse):
         found = analyse(two(NOISE, parameters={}))

@@ -32,7 +32,7 @@ def test_the_map_of_the_bundled_model_beats_both_controls(clip):
     found = judge(explainer, result, audio, step=0.1)
     assert found.metric == "wer_capped"
     assert found.explanation > found.loudest > found.random
-    assert found.beats_loudness
+    assert found.beats_controls
     assert "no better" not in found.text()
 
 
@@ -88,12 +88,24 @@ def test_it_stands_below_the_explanation_and_is_kept_with_it(clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("scores", "control"), [((2.0, 2.0, 1.0), "loudness"), ((1.0, 2.0, 1.0), "chance")]
+    ("scores", "control"),
+    [((2.0, 2.0, 1.0), "loudness"), ((1.0, 2.0, 1.0), "chance"), ((1.0, 0.5, 2.0), "chance")],
 )
 def test_a_tie_is_no_win(scores, control):
-    found = Judgement("kl", *scores)
-    assert not found.beats_loudness
-    assert found.text().endswith(f"no better than {control} does")
+    assert Judgement("kl", *scores).text().endswith(f"no better than {control} does")
+
+
+def test_what_was_not_measured_is_not_judged():
+    assert "no better" not in Judgement("kl", float("nan"), 0.5, 2.0).text()
+    assert "no better" not in Judgement("kl", 3.0, 0.5, 2.0).text()
+
+
+def test_scripts_without_spaces_are_judged_by_characters(clip, monkeypatch):
+    """Of one word without blanks each step would be 0 or 100."""
+    explainer, result, audio = clip
+    found = judge(explainer, replace(result, text="今天天气很好我们去公园"), audio, step=0.5)
+    assert found.metric == "cer_capped"
+    assert "character error rate" in found.text()
 
 
 def test_contrasts_and_other_recordings_are_refused(clip):

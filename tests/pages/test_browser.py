@@ -105,9 +105,46 @@ def test_controls_change_the_map(results, opened, control):
         page.click("#absolute")
     before = drawn(page)
     page.click(f"#{control}")
-    assert drawn(page) != before
-    if control == "by-token":
+    if control == "by-token":  # of one token, as the word
         assert page.locator(".unit").count() == len(results[0].output_tokens)
+        assert results[0].words[4].word.strip() in page.text_content("#status")
+    else:
+        assert drawn(page) != before
+
+
+def test_a_click_keeps_a_word(results, opened):
+    """Others are pointed at on the way to a button; another click, or Escape, lets it go."""
+    page = opened(results[0])
+    kept = page.text_content
+    page.click("#unit-2")
+    page.hover("#unit-4")
+    assert results[0].words[2].word in kept("#status")
+    page.click("#unit-4")
+    page.hover("#unit-1")
+    assert results[0].words[4].word in kept("#status")
+    page.keyboard.press("Escape")
+    page.hover("#unit-2")
+    assert results[0].words[2].word in kept("#status")
+    page.click("#whole")
+    page.hover("#unit-4")
+    assert "The sentence" in kept("#status")
+    assert page.is_disabled("#play-word")
+    page.focus("#transcript")
+    page.keyboard.press("ArrowRight")
+    assert not page.is_checked("#whole")
+    assert results[0].words[3].word in kept("#status")
+
+
+def test_text_from_right_to_left(results, opened):
+    """The first word stands on the right, and the left arrow leads to the next one."""
+    hebrew = ["שלום", "לכל", "העולם"]
+    words = [replace(own, word=text) for own, text in zip(results[0].words, hebrew, strict=False)]
+    page = opened(replace(results[0], text=" ".join(hebrew), words=words))
+    first, second = (page.locator(f"#unit-{i}").bounding_box()["x"] for i in (0, 1))
+    assert first > second
+    page.focus("#transcript")
+    page.keyboard.press("ArrowLeft")
+    assert hebrew[1] in page.text_content("#status")
 
 
 def test_only_the_strongest(results, opened):
@@ -215,8 +252,15 @@ def test_a_contrast(results, opened, explainer):
     assert result.previous_tokens[largest] == " black"
     token = page.locator("#sentence span").nth(largest)
     assert token.evaluate("e => e.style.backgroundColor") == "rgba(var(--rest), 0.600)"
-    assert "“door”" in page.text_content("#legend-sign")
+    assert "“door”" in page.text_content(".signs")
     assert not page.is_visible("#whole")
+    # Beside it, the plain map of the same word; and the other way round, the colours are told, too.
+    page = opened(result, results[0])
+    assert "no such word" not in page.locator(".warning").nth(1).text_content()
+    assert "drawer" in page.locator("canvas").nth(1).get_attribute("aria-label")
+    page = opened(results[0], result)
+    assert "“door”" in page.text_content(".signs")
+    assert page.is_visible("#whole")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

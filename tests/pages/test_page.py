@@ -179,6 +179,11 @@ class TestWhatItHolds:
         assert payload_of(tmp_path / "page.html")[0]["sound"] is None
         unknown.save_html(tmp_path / "page.html", audio=example.path)
         assert payload_of(tmp_path / "page.html")[0]["sound"]["type"] == "audio/mpeg"
+        moved = {**result.parameters["audio"], "path": str(tmp_path / "moved.flac")}
+        gone = replace(result, parameters={**result.parameters, "audio": moved})
+        with pytest.warns(UserWarning, match=r"no sound: .*moved.flac is not there"):
+            gone.save_html(tmp_path / "page.html")
+        assert payload_of(tmp_path / "page.html")[0]["sound"] is None
 
 
 class TestNotebook:
@@ -352,9 +357,24 @@ def test_what_is_refused(explained, tmp_path):
         save(["a"], page)
     with pytest.raises(ArgumentError, match="of one recording"):
         save([result, replace(result, seconds=9.0)], page)
+    other = {**result.parameters, "audio": {**result.parameters["audio"], "sha256": "0" * 64}}
+    window = {**result.parameters, "window": {"start": 30.0, "end": 33.2}}
+    for parameters in (other, window):
+        with pytest.raises(ArgumentError, match="these are of two"):
+            save([result, replace(result, parameters=parameters)], page)
     with pytest.raises(ArgumentError, match="another recording"):
         result.save_html(page, audio=np.zeros(8000, dtype=np.float32))
     assert not page.exists()
+
+
+@pytest.mark.parametrize("name", ["deletion", "heard"])
+@pytest.mark.parametrize("damaged", [3, [3], {}, [{}], {"metric": "no"}, None])
+def test_damaged_notes_are_told(explained, tmp_path, name, damaged):
+    if (name == "deletion" and damaged is None) or (name == "heard" and damaged == {}):
+        pytest.skip("nothing was measured")
+    result = replace(explained[0], parameters={**explained[0].parameters, name: damaged})
+    with pytest.raises(ArgumentError, match="is damaged"):
+        result.save_html(tmp_path / "page.html")
 
 
 def test_the_command(tmp_path, capsys):

@@ -54,14 +54,14 @@ class TestConstantMaps:
     def test_only_methods_that_sample_tell_samples(self, tiny_whisper, audio):
         model, processor = tiny_whisper
         model.set_attn_implementation("eager")
-        given = {"target": "ab", "n_samples": 4, "n_token_samples": 3, "patches_per_second": 10}
+        given = {"target": "ab", "n_samples": 30, "n_token_samples": 9, "patches_per_second": 10}
         lines = {
             method: explanation_text(
-                SpeechToTextAttribution(method(model), processor).attribute(audio, **given)
+                SpeechToTextAttribution(method(model), processor).attribute(audio, seed=0, **given)
             )
             for method in (SPES, CrossAttention, Saliency)
         }
-        assert "4 samples, seed" in lines[SPES]
+        assert "30 samples, seed 0" in lines[SPES]
         assert "mean impact of removed audio" in lines[SPES]
         for method in (CrossAttention, Saliency):
             assert "samples" not in lines[method].splitlines()[1]

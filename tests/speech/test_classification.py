@@ -13,7 +13,7 @@ from captum_spes import (
 )
 from captum_spes.cli import main
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.metrics import deletion_curve
+from captum_spes.metrics import deletion_curve, judge, sound_faithfulness
 from captum_spes.speech.models import load_model
 from captum_spes.stability import ClassifierConfig, SpeechClassifier
 from tests.speech.frame_families import CLASSIFIERS, make_classifier
@@ -106,6 +106,9 @@ def test_deletion(classifier, audio):
     graded = deletion_curve(explainer, [example], step=0.5, metric="kl")
     assert graded.y[0] == pytest.approx(0, abs=1e-6)
     assert graded.y[-1] > 0
+    # A class is no text, of which words could be wrong.
+    assert judge(explainer, result, audio, step=0.5).metric == "kl"
+    assert sound_faithfulness(explainer, result, audio=audio).written is None
 
 
 def test_names_and_numbers(classifier, audio):

@@ -26,6 +26,7 @@ from captum_spes.speech.models.capabilities import (
     can,
     require,
 )
+from captum_spes.speech.models.classifiers import writes_text
 from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
 from captum_spes.speech.models.loading import load_model
 from captum_spes.speech.models.registry import FAMILIES, AdapterFactory, adapt
@@ -60,4 +61,5 @@ __all__ = [
     "can",
     "load_model",
     "require",
+    "writes_text",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence
+from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence, Transcribes
 from captum_spes.speech.models.compatibility import plain
 from captum_spes.speech.models.filterbanks import FilterbankFeatures
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, as_ids, mel_bin_centers
@@ -253,3 +253,8 @@ def adapt_classifier(model: Any, extractor: Any) -> Any:
             f"AutoFeatureExtractor.from_pretrained(...), got {type(extractor).__name__}."
         )
     return CLASSIFIERS[family](model, extractor)
+
+
+def writes_text(adapter: object) -> bool:
+    """Whether a model writes by itself what is said; one that tells a class writes nothing."""
+    return isinstance(adapter, Transcribes) and not isinstance(adapter, ClassifierModel)

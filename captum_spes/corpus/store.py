@@ -131,7 +131,9 @@ class ExplanationStore:
 
         Examples::
 
-            >>> store.token_map("speech", 0).shape == result.spectrogram.shape
+            >>> with ExplanationStore("maps.h5") as store:
+            ...     store.add("speech", result)
+            ...     store.token_map("speech", 0).shape == result.spectrogram.shape
             True
         """
         whole_number("token", token, 0)
@@ -155,7 +157,9 @@ class ExplanationStore:
 
         Examples::
 
-            >>> store.verify()
+            >>> with ExplanationStore("maps.h5") as store:
+            ...     store.add("speech", result)
+            ...     store.verify()
             {}
         """
         damaged = {}
@@ -219,8 +223,9 @@ class ExplanationStore:
 
         Examples::
 
-            >>> store.add("another", result)
-            >>> "another" in store
+            >>> with ExplanationStore("maps.h5") as store:
+            ...     store.add("speech", result)
+            ...     "speech" in store
             True
         """
         instance_of("id_", id_, str, "a text")
@@ -245,9 +250,12 @@ class ExplanationStore:
 
         Examples::
 
-            >>> store.merge(["others.h5"])
-            >>> sorted(store)[:2]
-            ['another', 'one more']
+            >>> with ExplanationStore("others.h5") as others:
+            ...     others.add("speech", result)
+            >>> with ExplanationStore("all.h5") as store:
+            ...     store.merge(["others.h5"])
+            ...     list(store)
+            ['speech']
         """
         for path in paths:
             with ExplanationStore(path) as other:

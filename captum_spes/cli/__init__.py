@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from captum_spes.cli.align import add_align
 from captum_spes.cli.analyse import add_analyse
 from captum_spes.cli.check import add_check
+from captum_spes.cli.corpus import add_corpus
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
 from captum_spes.cli.listen import add_listen
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     add_explain(commands)
     add_check(commands)
     add_listen(commands)
+    add_corpus(commands)
     add_evaluate(commands)
     add_align(commands)
     add_analyse(commands)

@@ -6,9 +6,18 @@ from warnings import warn
 
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.official import read_official, write_official
+from captum_spes.corpus.runner import CorpusRun, explain_corpus
 from captum_spes.corpus.store import ExplanationStore
 
-__all__ = ["ExplanationStore", "Utterance", "read_manifest", "read_official", "write_official"]
+__all__ = [
+    "CorpusRun",
+    "ExplanationStore",
+    "Utterance",
+    "explain_corpus",
+    "read_manifest",
+    "read_official",
+    "write_official",
+]
 
 # Where names went that were here in version 0.1, and what they are called there.
 _MOVED = {

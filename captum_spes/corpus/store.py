@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from captum_spes.corpus import store_layout as layout
@@ -228,10 +230,12 @@ class ExplanationStore:
             ...     "speech" in store
             True
         """
-        instance_of("id_", id_, str, "a text")
         instance_of("result", result, SpeechToTextAttributionResult, "an explanation")
-        arrays, text = result._stored()
-        self._begin_writing()
+        self._add_stored(id_, *result._stored())
+
+    def _add_stored(self, id_: str, arrays: dict[str, NDArray[Any]], text: str) -> None:
+        instance_of("id_", id_, str, "a text")
+        self.hold()
         if id_ in self:
             raise ArgumentError(f"{self._path} has an explanation {id_!r} already.")
         self._change(lambda file: layout.append(file, id_, arrays, text))
@@ -269,7 +273,85 @@ class ExplanationStore:
                             f"{self._path} and {path} have different explanations {id_!r}."
                         )
 
-    def _begin_writing(self) -> None:
+    def bind(self, run: Mapping[str, Any]) -> None:
+        r"""
+        Say what makes the explanations, so that none of other settings get among them.
+
+        Args:
+
+            run (dict): In JSON's types: settings, model, seed.
+
+        Raises:
+            ArgumentError: another process writes, or the store is of another run; the message names
+                what differs.
+
+        Examples::
+
+            >>> with ExplanationStore("maps.h5") as store:
+            ...     store.bind({"samples": 500})
+        """
+        self.hold()
+        self.check_run(run)
+        wanted = json.loads(json.dumps(dict(run)))
+        if self._run() != wanted:
+            self._change(lambda file: layout.set_text(file, "run", wanted))
+
+    def check_run(self, run: Mapping[str, Any]) -> None:
+        """Raise where the store is of another run than :meth:`bind` would be told, as far as that
+        is known.
+
+        Args:
+            run: as for :meth:`bind`, or a part of it.
+
+        Raises:
+            ArgumentError: something differs, or explanations were added without any run.
+        """
+        wanted, known = json.loads(json.dumps(dict(run))), self._run()
+        if known is None and len(self):
+            raise ArgumentError(
+                f"{self._path} holds explanations that were added one by one: take another store."
+            )
+        if known is not None:
+            differing = _difference({name: known.get(name) for name in wanted}, wanted)
+            if differing:
+                raise ArgumentError(
+                    f"{self._path} was made with other settings: {differing}. Take another store, "
+                    "or the same settings."
+                )
+
+    def _run(self) -> dict[str, Any] | None:
+        if self._snapshots.state() is None:
+            return None
+        found: dict[str, Any] | None = self._snapshots.read(
+            lambda file: layout.text_of(file, "run")
+        )
+        return found
+
+    def failures(self) -> dict[str, str]:
+        """What could not be explained, and why, by id."""
+        if self._snapshots.state() is None:
+            return {}
+        found = self._snapshots.read(lambda file: layout.text_of(file, "failures"))
+        return found or {}
+
+    def note_failures(self, failures: Mapping[str, str]) -> None:
+        """Keep what could not be explained in the place of what was kept before."""
+        self.hold()
+        if dict(failures) != self.failures():
+            self._change(lambda file: layout.set_text(file, "failures", dict(failures)))
+
+    def hold(self) -> None:
+        r"""
+        Keep other processes from writing until :meth:`close`; whatever writes does so, too.
+
+        Raises:
+            ArgumentError: another process writes, which is named, or the file is cut off.
+
+        Examples::
+
+            >>> with ExplanationStore("maps.h5") as store:
+            ...     store.hold()
+        """
         if self._lock is not None:
             return
         lock = only_writer_of(self._path)
@@ -298,6 +380,18 @@ class ExplanationStore:
             changed.commit()
         finally:
             changed.close()
+
+
+def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The values that differ, the innermost names alone."""
+    parts = []
+    for name in sorted({*known, *wanted}):
+        old, new = known.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict) and old != new:
+            parts.append(_difference(old, new))
+        elif old != new:
+            parts.append(f"{name} {shown(old)}, now {shown(new)}")
+    return ", ".join(parts)
 
 
 def _are_equal(one: SpeechToTextAttributionResult, other: SpeechToTextAttributionResult) -> bool:

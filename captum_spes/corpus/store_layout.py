@@ -188,6 +188,18 @@ def _digest(group: Any) -> bytes:
     return digest.digest()
 
 
+def set_text(file: Any, name: str, content: Any) -> None:
+    """Keep something in JSON's types beside the explanations."""
+    if name in file:
+        del file[name]
+    _write_bytes(file, name, json.dumps(content).encode("utf-8"))
+
+
+def text_of(file: Any, name: str) -> Any:
+    """What :func:`set_text` kept; None where there is nothing."""
+    return json.loads(bytes(file[name][()])) if name in file else None
+
+
 # Reading --------------------------------------------------------------------------------
 
 

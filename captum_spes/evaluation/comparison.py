@@ -22,7 +22,6 @@ from tqdm.auto import tqdm
 from captum_spes.corpus.manifest import TEXT, Utterance
 from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.evaluation.cost import Cost, measured_cost
-from captum_spes.evaluation.identity import model_digest
 from captum_spes.evaluation.references import check_reference
 from captum_spes.io.files import keep_settings, made_folder, regular_file, write_whole
 from captum_spes.io.locks import only_process_in
@@ -44,6 +43,7 @@ from captum_spes.speech import (
     SpeechToTextAttribution,
     SpeechToTextAttributionResult,
 )
+from captum_spes.speech.identity import model_digest
 from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.models import adapt
 from captum_spes.text import shortened, visible

@@ -17,9 +17,9 @@ from captum_spes.cli import main
 from captum_spes.corpus import Utterance
 from captum_spes.errors import ArgumentError
 from captum_spes.evaluation import EvaluationSettings, compare_methods
-from captum_spes.evaluation.identity import model_digest
 from captum_spes.report import comparison_table, write_comparison
 from captum_spes.speech import named_methods
+from captum_spes.speech.identity import model_digest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SETTINGS = EvaluationSettings(

@@ -96,9 +96,15 @@ def explain_corpus(  # noqa: PLR0913
 
     Examples::
 
+        >>> from pathlib import Path
         >>> utterances = [Utterance("a", Path("speech.flac"), "")]
-        >>> with ExplanationStore("corpus.h5") as store:  # doctest: +SKIP
-        ...     run = explain_corpus(utterances, store, model="openai/whisper-tiny.en", workers=2)
+        >>> with ExplanationStore("corpus.h5") as store:
+        ...     run = explain_corpus(
+        ...         utterances, store, model="openai/whisper-tiny.en",
+        ...         settings=Settings.efficient(n_samples=30), show_progress=False,
+        ...     )
+        >>> run.failures, run.explained
+        ({}, ['a'])
     """
     instance_of("store", store, ExplanationStore, "an ExplanationStore")
     utterances = _utterances(manifest)

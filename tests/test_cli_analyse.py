@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from captum_spes.alignment import Alignment, Interval, read_alignments
+from captum_spes.analysis import load_results
 from captum_spes.cli import main
+from captum_spes.corpus import ExplanationStore
 from captum_spes.demo import MANIFEST, load_examples
 from tests.analysis.planted import noise, planted_result
 
@@ -74,6 +76,19 @@ class TestAnalyse:
         assert "word_evidence.csv" in names
         assert "word_times.csv" not in names
         assert "Kurtosis" in printed
+
+    def test_a_store_is_read_as_a_folder_is(self, capsys, explained, tmp_path):
+        store = tmp_path / "maps.h5"
+        with ExplanationStore(store) as opened:
+            for name, result in load_results(explained).items():
+                opened.add(name, result)
+        for place, out in ((store, tmp_path / "of store"), (explained, tmp_path / "of folder")):
+            assert run(capsys, "analyse", place, "--out", out)[0] == 0
+        tables = [file.name for file in (tmp_path / "of folder").glob("*.csv")]
+        assert "token_evidence.csv" in tables
+        for name in tables:
+            first, second = (tmp_path / folder / name for folder in ("of store", "of folder"))
+            assert first.read_bytes() == second.read_bytes()
 
     def test_utterances_without_times_are_named(self, capsys, explained, tmp_path):
         lines = MANIFEST.read_text().splitlines()[:2]

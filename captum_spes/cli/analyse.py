@@ -11,6 +11,9 @@ from captum_spes.errors import ArgumentError
 from captum_spes.io.files import check_folder
 from captum_spes.text import visible
 
+# Files of captum-spes corpus.
+_STORES = (".h5", ".hdf5")
+
 
 def add_analyse(commands: Any) -> None:
     analyse = commands.add_parser(
@@ -25,7 +28,8 @@ def add_analyse(commands: Any) -> None:
         "results",
         type=Path,
         metavar="RESULTS",
-        help="a saved explanation, or a folder that holds some, as explain --out writes",
+        help="a saved explanation, a folder that holds some, as explain --out writes, or the file "
+        "(.h5) of captum-spes corpus",
     )
     add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
     add(
@@ -78,7 +82,7 @@ def add_analyse(commands: Any) -> None:
 
 def _analyse(parsed: argparse.Namespace) -> None:
     from captum_spes.alignment import read_alignments
-    from captum_spes.analysis import load_results, read_groups
+    from captum_spes.analysis import read_groups
     from captum_spes.report import write_analysis
 
     needs_times = {"--group-by": parsed.group_by, "--compare": parsed.compare}
@@ -90,7 +94,7 @@ def _analyse(parsed: argparse.Namespace) -> None:
     check_folder(parsed.out)
     alignments = None if parsed.alignments is None else read_alignments(parsed.alignments)
     groups = None if parsed.group_by is None else read_groups(parsed.manifest, parsed.group_by)
-    results = load_results(parsed.results)
+    results = _explanations(parsed.results)
     written = write_analysis(
         results,
         parsed.out,
@@ -104,3 +108,14 @@ def _analyse(parsed: argparse.Namespace) -> None:
     summary = parsed.out / "summary.md"
     print_report(summary.read_text(encoding="utf-8"), visible(summary))
     print_written(written)
+
+
+def _explanations(place: Path) -> Any:
+    """Those of a store, a folder or a file, by name."""
+    from captum_spes.analysis import load_results
+    from captum_spes.corpus import ExplanationStore
+
+    if place.suffix not in _STORES or not place.is_file():
+        return load_results(place)
+    with ExplanationStore(place) as store:
+        return dict(store.items())

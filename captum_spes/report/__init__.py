@@ -8,6 +8,7 @@ from captum_spes.report.comparison import comparison_rows, comparison_table, wri
 from captum_spes.report.files import write_explanation
 from captum_spes.report.stability import write_stability
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
+from captum_spes.report.units import unit_table
 from captum_spes.stability import plot_cost, plot_stability
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "plot_cost",
     "plot_stability",
     "summarize_tokens",
+    "unit_table",
     "write_analysis",
     "write_comparison",
     "write_explanation",

@@ -12,7 +12,9 @@ from typing import Any
 from captum_spes.pages.templates import filled, part
 
 # In their order: each needs only those before it.
-_SCRIPTS = ("planes.js", "drawing.js", "sound.js", "page.js")
+_SCRIPTS = (
+    "planes.js", "drawing.js", "sound.js", "choosing.js", "showing.js", "playing.js", "page.js",
+)  # fmt: skip
 
 
 def page_html(payload: Mapping[str, Any], title: str, heading: str) -> str:

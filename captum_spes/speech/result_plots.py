@@ -61,7 +61,7 @@ class ResultPlots(ResultSheets):
             title (str, optional): Default: None, the token or the text
             words (bool, optional): Whether to write what is spoken above the map.
                         Default: True
-            ax (matplotlib Axes, optional): What to draw into; the colour bar stands beside it.
+            ax (matplotlib Axes, optional): Empty ones, to draw into; the colour bar is beside.
                         Default: None, a new figure
 
         Returns:

@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+# No test needs a hub, and asking for one takes a minute a name where there is none. Before
+# transformers is imported, which reads it once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 GOLDEN = Path(__file__).parent / "golden" / "data"
 
 

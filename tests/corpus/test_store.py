@@ -1,11 +1,10 @@
 """Many explanations in one file: what is in it comes out again, and nothing else happens to it."""
 
+import contextlib
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
+import time
 import warnings
 from dataclasses import replace
 
@@ -172,35 +171,44 @@ class TestManyProcesses:
     @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
     def test_a_killed_writer_loses_nothing_that_it_said_was_done(self, path):
         """Ten times at moments of its own: what it had named is there, whole, and it goes on."""
-        script = textwrap.dedent("""
-            import sys
-            from captum_spes.corpus import ExplanationStore
-            from tests.corpus.test_store import numbered
-
-            with ExplanationStore(sys.argv[1]) as store:
-                for number in range(1000):
-                    if f"id {number}" not in store:
-                        store.add(f"id {number}", numbered(number))
-                        print(number, flush=True)
-        """)
         generator, done = np.random.default_rng(0), 0
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.corpus.test_store"])
         for _ in range(10):
-            with subprocess.Popen(
-                [sys.executable, "-c", script, str(path)],
-                stdout=subprocess.PIPE, text=True, env=environment,
-            ) as process:  # fmt: skip
-                for _ in range(int(generator.integers(1, 4))):
-                    done = int(process.stdout.readline())
-                # A moment somewhere in the next explanation.
-                threading.Event().wait(float(generator.uniform(0, 0.02)))
-                process.send_signal(signal.SIGKILL)
-                done = max([done, *map(int, process.stdout.read().split())])
+            told, end = context.Pipe(duplex=False)
+            process = context.Process(target=write_until_killed, args=(path, end))
+            process.start()
+            end.close()
+            for _ in range(int(generator.integers(1, 4))):
+                done = told.recv()
+            # A moment somewhere in the next explanation.
+            time.sleep(float(generator.uniform(0, 0.02)))
+            process.kill()
+            process.join()
+            done = max([done, *rest_of(told)])
             with ExplanationStore(path) as store:
                 assert store.ids()[: done + 1] == [f"id {number}" for number in range(done + 1)]
                 assert store.verify() == {}
         for id_, result in ExplanationStore(path).items():
             assert same(result, numbered(int(id_[3:])))
+
+
+def write_until_killed(path, told):
+    """Add one explanation after the other, and tell its number when it is there."""
+    with ExplanationStore(path) as store:
+        for number in range(1000):
+            if f"id {number}" not in store:
+                store.add(f"id {number}", numbered(number))
+                told.send(number)
+
+
+def rest_of(told):
+    """What a process had told when it was killed."""
+    found = []
+    with told, contextlib.suppress(EOFError, OSError):
+        while True:
+            found.append(told.recv())
+    return found
 
 
 class TestDamage:

@@ -25,7 +25,7 @@ def explainer(whisper):
 def two_seeds(whisper, speech_clips):
     clip = speech_clips["so-022440139"]
     explain = explainer(whisper).attribute
-    return clip, [explain(clip["path"], n_samples=120, seed=s, **SETTINGS) for s in (0, 1)]
+    return clip, [explain(clip["path"], n_samples=60, seed=s, **SETTINGS) for s in (0, 1)]
 
 
 def test_words_are_explained_by_the_time_at_which_they_are_spoken(two_seeds):

@@ -12,9 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.store import ExplanationStore
-from captum_spes.corpus.worker import Job, describe, explain, identity
+from captum_spes.corpus.worker import Job, begin, describe, explain, identity
 from captum_spes.errors import ArgumentError, instance_of, optional_library, truth, whole_number
 from captum_spes.io.audio import audio_seconds
 from captum_spes.speech import Settings, named_methods
@@ -110,7 +111,7 @@ def explain_corpus(  # noqa: PLR0913
     utterances = _utterances(manifest)
     settings = Settings.efficient() if settings is None else settings
     instance_of("settings", settings, Settings, "Settings")
-    if settings.perturbations_per_eval == "auto":
+    if settings.perturbations_per_eval == AUTO:
         settings = settings.replace(perturbations_per_eval=_BATCH)
     named_methods([method])
     job = Job(model, method, settings)
@@ -175,7 +176,7 @@ class _Pool:
         # No thread or lock of this process goes over into the others.
         context = multiprocessing.get_context("spawn")
         self._pool = pebble.ProcessPool(
-            max_workers=workers, context=context, initializer=_begin, initargs=(job,)
+            max_workers=workers, context=context, initializer=begin, initargs=(job,)
         )
 
     def __enter__(self) -> _Pool:
@@ -220,9 +221,3 @@ class _Pool:
                         yield id_, RuntimeError(f"its worker died {tries} times ({error})")
                 except Exception as error:
                     yield id_, error
-
-
-def _begin(job: Job) -> None:
-    from captum_spes.corpus import worker
-
-    worker.begin(job)

@@ -249,6 +249,26 @@ class TestDamage:
             store.add("new", numbered(0))
         store.close()
 
+    def test_a_commit_that_was_cut_off_is_finished(self, filled, monkeypatch):
+        """Killed between the journal and the file: the explanation is there; within the journal: it
+        is not, and all else is."""
+        journal = filled.with_name(f".{filled.name}.journal")
+        for cut in (False, True):
+            name, before = f"cut {cut}", filled.read_bytes()
+            with ExplanationStore(filled) as store, monkeypatch.context() as patched:
+                patched.setattr("captum_spes.io.transactions._apply", killed)
+                with pytest.raises(KeyboardInterrupt):
+                    store.add(name, numbered(8))
+            assert filled.read_bytes()[: len(before)] == before
+            if cut:
+                os.truncate(journal, journal.stat().st_size // 2)
+            with ExplanationStore(filled) as store:
+                assert (name in store) is not cut
+                assert store.verify() == {}
+                assert same(store["id 4"], numbered(4))
+            assert not journal.exists()
+        assert same(ExplanationStore(filled)["cut False"], numbered(8))
+
     def test_a_full_disk(self, filled, monkeypatch):
         """Nothing changes, and the next one finds its place again."""
         before = filled.read_bytes()
@@ -261,6 +281,10 @@ class TestDamage:
             assert len(store) == 5
             store.add("new", numbered(8))
             assert same(store["new"], numbered(8))
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 def full_disk(*_):

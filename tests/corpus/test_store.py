@@ -287,5 +287,7 @@ def killed(*_):
     raise KeyboardInterrupt
 
 
-def full_disk(*_):
+def full_disk(descriptor, start, length):
+    """It is full when half of what is wanted is there."""
+    os.ftruncate(descriptor, start + length // 2)
     raise OSError(28, "No space left on device")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, instance_of, optional_library
-from captum_spes.io.files import whole_file
+from captum_spes.io.files import regular_file, whole_file
 from captum_spes.maps import group_words
 from captum_spes.speech import Settings, SpeechToTextAttributionResult, Word
 from captum_spes.speech.models.huggingface import mel_bin_centers
@@ -63,7 +63,10 @@ def read_official(
     for one in (path, *others):
         instance_of("path", one, (str, os.PathLike), "a path")
         try:
-            with h5py.File(one, "r") as file:
+            with (
+                regular_file(one, "a file of the paper's code") as raw,
+                h5py.File(raw, "r") as file,
+            ):
                 for name in file:
                     _join(groups.setdefault(name, {}), file[name], f"{one}, {name}")
         except FileNotFoundError:

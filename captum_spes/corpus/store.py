@@ -68,6 +68,8 @@ class ExplanationStore:
             )
         self._h5py = optional_library("h5py", "a store of explanations", "store")
         self._path, self._precision = Path(path), precision
+        if self._path.exists() and not self._path.is_file():
+            raise ArgumentError(f"a store is a file, and {self._path} is something else.")
         self._lock: Any = None
         self._snapshots = Snapshots(self._path, self._h5py)
         self._numbers: dict[str, int] = {}
@@ -354,6 +356,8 @@ class ExplanationStore:
         """
         if self._lock is not None:
             return
+        if not self._path.parent.is_dir():  # the lock would make it
+            raise FileNotFoundError(f"no such folder to write into: {self._path.parent}")
         lock = only_writer_of(self._path)
         lock.__enter__()
         try:

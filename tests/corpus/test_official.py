@@ -1,5 +1,6 @@
 """Files of the paper's code: read as explanations, and written as that code writes them."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,5 +99,8 @@ def test_what_is_refused(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ArgumentError, match="no HDF5 file"):
         read_official(path)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(ArgumentError, match=r"pipe.h5"):
+        read_official(tmp_path / "pipe.h5")
     with pytest.raises(FileNotFoundError):
         read_official(tmp_path / "nowhere.h5")

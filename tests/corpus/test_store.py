@@ -126,6 +126,13 @@ class TestWhatIsInIt:
                 store.add("id", "text")
         with pytest.raises(ArgumentError, match="precision must be"):
             ExplanationStore(filled, precision="float64")
+        os.mkfifo(tmp_path / "pipe.h5")
+        for place in (tmp_path, tmp_path / "pipe.h5"):
+            with pytest.raises(ArgumentError, match="is something else"):
+                ExplanationStore(place)
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            ExplanationStore(tmp_path / "nowhere" / "maps.h5").add("id", numbered(0))
+        assert not (tmp_path / "nowhere").exists()
         other = tmp_path / "text.h5"
         other.write_text("no store")
         with pytest.raises(ArgumentError, match="damaged, or no HDF5 file"):

@@ -41,9 +41,15 @@ def add_corpus(commands: Any) -> None:
     add(
         "--workers",
         type=positive,
-        default=1,
         metavar="N",
-        help="processes, each with one thread and the model (default: %(default)s)",
+        help="processes, each with one thread and the model (default: 1; with --ray one for each "
+        "CPU, or GPU with --device cuda)",
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="let the workers be on a cluster of Ray's: local starts Ray on this machine, auto "
+        "joins the one that it is part of, host:port another",
     )
     add("--limit", type=positive, metavar="N", help="the first N lines of the manifest alone")
     add(
@@ -55,6 +61,14 @@ def add_corpus(commands: Any) -> None:
     add_settings_options(corpus)
     add_model_options(corpus)
     corpus.set_defaults(run=_corpus)
+
+
+def _workers(parsed: argparse.Namespace) -> Any:
+    from captum_spes.corpus import RayWorkers
+
+    if parsed.ray is None:
+        return parsed.workers or 1
+    return RayWorkers(parsed.ray, parsed.workers, parsed.device)
 
 
 def _corpus(parsed: argparse.Namespace) -> int:
@@ -69,7 +83,8 @@ def _corpus(parsed: argparse.Namespace) -> int:
             method=parsed.method,
             settings=settings_of(parsed),
             seed=parsed.seed,
-            workers=parsed.workers,
+            workers=_workers(parsed),
+            device=parsed.device,
             resume=parsed.resume,
             show_progress=not parsed.quiet,
         )

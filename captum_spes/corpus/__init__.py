@@ -4,15 +4,21 @@ from importlib import import_module
 from typing import Any
 from warnings import warn
 
+from captum_spes.corpus.cluster import RayWorkers
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.official import read_official, write_official
 from captum_spes.corpus.runner import CorpusRun, explain_corpus
 from captum_spes.corpus.store import ExplanationStore
+from captum_spes.corpus.workers import LocalWorkers, ThisProcess, Workers
 
 __all__ = [
     "CorpusRun",
     "ExplanationStore",
+    "LocalWorkers",
+    "RayWorkers",
+    "ThisProcess",
     "Utterance",
+    "Workers",
     "explain_corpus",
     "read_manifest",
     "read_official",

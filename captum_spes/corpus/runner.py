@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.store import ExplanationStore
-from captum_spes.corpus.worker import Job, begin, describe, explain, identity
-from captum_spes.errors import ArgumentError, instance_of, optional_library, truth, whole_number
+from captum_spes.corpus.team import Team
+from captum_spes.corpus.worker import Explain, Job
+from captum_spes.corpus.workers import MakeWork, Workers, workers_of
+from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
 from captum_spes.io.audio import audio_seconds
+from captum_spes.io.samples import read_ahead
 from captum_spes.speech import Settings, named_methods
 
 Loader = Callable[[], tuple[Any, Any]]
-# An utterance whose worker died is tried so often.
-_TRIES = 3
 # In the place of "auto": a batch size that is found anew changes the last bits of maps.
 _BATCH = 16
-# Utterances that wait at each worker: it never stands still, and few are in memory.
-_WAITING = 2
+# Seconds of audio, which no more than one digit of is of interest.
+_BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s "
+    "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def explain_corpus(  # noqa: PLR0913
     method: str = "spes",
     settings: Settings | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: int | str | Workers = 1,
+    device: str | None = None,
     resume: bool = True,
     show_progress: bool = True,
 ) -> CorpusRun:
@@ -60,9 +65,10 @@ def explain_corpus(  # noqa: PLR0913
     Explain all utterances of a corpus, in several processes, into a store.
 
     Each worker loads the model once; the longest recordings are handed out first. This process
-    writes each explanation as it comes, so that a run that is killed goes on where it was. The seed
-    of an utterance is made of ``seed`` and its id: results do not depend on workers, on the order
-    or on how often a run was continued.
+    reads the recordings ahead of their turn and writes each explanation as it comes, so that a run
+    that is killed goes on where it was. The seed of an utterance is made of ``seed`` and its id:
+    results do not depend on workers, on the order or on how often a run was continued. A worker
+    that dies is replaced, and its utterance tried three times.
 
     Args:
 
@@ -78,9 +84,15 @@ def explain_corpus(  # noqa: PLR0913
                     batches that are found anew would change the last bits of maps.
                     Default: None, those of the efficient scheme
         seed (int, optional): Default: 0
-        workers (int, optional): Processes, each of which computes with one thread: with several,
-                    sums would be added up in another order, which changes the last bits of maps.
+        workers (int, str or Workers, optional): A number of processes of this machine
+                    (:class:`LocalWorkers`); "ray" for Ray on this machine, or the address of a
+                    cluster, with as many workers as it has room for (:class:`RayWorkers`). Each has
+                    one thread.
                     Default: 1
+        device (str, optional): Where models run: "cpu", "cuda", "cuda:1" or "mps". With "cuda" each
+                    worker has a GPU of its own, as far as there are any. A function ``model``
+                    puts its model there itself.
+                    Default: None, the CPU
         resume (bool, optional): Whether to go on with a store that holds explanations.
                     Default: True
         show_progress (bool, optional): Default: True
@@ -93,7 +105,7 @@ def explain_corpus(  # noqa: PLR0913
         ArgumentError: the store was made with other settings, another model or another seed, or
             holds explanations and ``resume`` is False; another process writes it; the model cannot
             be loaded.
-        ImportError: h5py or pebble is not installed.
+        ImportError: h5py is not installed, or pebble, or Ray where it is asked for.
 
     Examples::
 
@@ -114,28 +126,40 @@ def explain_corpus(  # noqa: PLR0913
     if settings.perturbations_per_eval == AUTO:
         settings = settings.replace(perturbations_per_eval=_BATCH)
     named_methods([method])
-    job = Job(model, method, settings)
-    workers, seed = whole_number("workers", workers, 1), whole_number("seed", seed, 0)
+    job, places = Job(model, method, settings, device), workers_of(workers, device)
+    seed = whole_number("seed", seed, 0)
     if not truth("resume", resume) and len(store):
         raise ArgumentError(f"the store holds {len(store)} explanations: take another one.")
-    described = {**describe(job), "seed": seed}
+    described = {**job.to_dict(), "seed": seed}
     store.hold()
     store.check_run(described)  # before a model is loaded
-    with _Pool(job, workers) as pool:
-        store.bind({**described, "model": pool.identity()})
+    with team_of(places, partial(Explain, job)) as team:
+        known = team.identity()
+        store.bind({**described, "model": {"digest": known["digest"]}})
         run = CorpusRun(known=[own.id for own in utterances if own.id in store])
-        asked = _longest_first([own for own in utterances if own.id not in store])
-        progress = tqdm(total=len(asked), desc="explanations", disable=not show_progress)
-        with progress:
-            for id_, found in pool.explained([(own.id, own.audio) for own in asked], seed):
+        asked = longest_first([own for own in utterances if own.id not in store])
+
+        def prepare(utterance: Utterance) -> tuple[Any, int]:
+            audio = read_ahead(utterance.audio, known["sampling_rate"], known["max_seconds"])
+            return audio, seed_of(seed, utterance.id)
+
+        with _Progress(asked, show_progress) as progress:
+            for id_, found in team.results([(own.id, own) for own, _ in asked], prepare):
                 if isinstance(found, Exception):
                     run.failures[id_] = f"{type(found).__name__}: {found}"
                 else:
                     store._add_stored(id_, *found)
                     run.explained.append(id_)
-                progress.update()
+                progress.update(id_, len(run.failures))
     store.note_failures(run.failures)
     return run
+
+
+@contextmanager
+def team_of(workers: Workers, make: MakeWork) -> Iterator[Team]:
+    """Workers that have begun, and are ended."""
+    with workers.opened(make) as lanes:
+        yield Team(lanes)
 
 
 def seed_of(seed: int, id_: str) -> int:
@@ -155,69 +179,43 @@ def _utterances(manifest: str | os.PathLike[str] | Sequence[Utterance]) -> list[
     return utterances
 
 
-def _longest_first(utterances: list[Utterance]) -> list[Utterance]:
-    """So that no worker gets the longest when the others have nothing left."""
+def longest_first(utterances: Sequence[Utterance]) -> list[tuple[Utterance, float]]:
+    """Utterances with their seconds, so that no worker gets the longest when the others have
+    nothing left."""
 
     def seconds(utterance: Utterance) -> float:
         with suppress(Exception):  # what is wrong with it is told when its turn comes
             return float(audio_seconds(utterance.audio) or 0.0)
         return 0.0
 
-    return sorted(utterances, key=seconds, reverse=True)
+    return sorted(((own, seconds(own)) for own in utterances), key=lambda own: -own[1])
 
 
-class _Pool:
-    """Processes that each hold the model."""
+class _Progress:
+    """A bar of the seconds of audio that are explained: long recordings come first, and what is
+    left would look longer than it is in a bar of recordings."""
 
-    def __init__(self, job: Job, workers: int) -> None:
-        pebble = optional_library("pebble", "explaining a corpus", "store")
-        self._expired = pebble.ProcessExpired
-        self._workers = workers
-        # No thread or lock of this process goes over into the others.
-        context = multiprocessing.get_context("spawn")
-        self._pool = pebble.ProcessPool(
-            max_workers=workers, context=context, initializer=begin, initargs=(job,)
+    def __init__(self, asked: Sequence[tuple[Utterance, float]], is_shown: bool) -> None:
+        self._seconds = {own.id: seconds for own, seconds in asked}
+        self._count = 0
+        self._bar = tqdm(
+            total=sum(self._seconds.values()),
+            desc="explain",
+            unit=" s of audio",
+            bar_format=_BAR,
+            disable=not is_shown,
         )
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> _Progress:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._pool.close()
-        else:
-            self._pool.stop()
-        self._pool.join()
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
-    def identity(self) -> Mapping[str, Any]:
-        """What a worker says of its model."""
-        try:
-            found: Mapping[str, Any] = self._pool.schedule(identity).result()
-        except self._expired as error:
-            raise ArgumentError(f"the model cannot be loaded: {error}") from error
-        return found
-
-    def explained(
-        self, utterances: Sequence[tuple[str, Any]], seed: int
-    ) -> Iterator[tuple[str, Any]]:
-        """Ids with what was found, or with what went wrong, as they come."""
-        from concurrent.futures import FIRST_COMPLETED, wait
-
-        left = list(reversed([(id_, audio, 1) for id_, audio in utterances]))
-        waiting: dict[Any, tuple[str, Any, int]] = {}
-        while left or waiting:
-            while left and len(waiting) < _WAITING * self._workers:
-                own = left.pop()
-                future = self._pool.schedule(explain, args=[own[1], seed_of(seed, own[0])])
-                waiting[future] = own
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                id_, audio, tries = waiting.pop(future)
-                try:
-                    yield id_, future.result()
-                except self._expired as error:
-                    if tries < _TRIES:
-                        left.append((id_, audio, tries + 1))
-                    else:
-                        yield id_, RuntimeError(f"its worker died {tries} times ({error})")
-                except Exception as error:
-                    yield id_, error
+    def update(self, id_: str, n_failed: int) -> None:
+        self._count += 1
+        done = f"{self._count}/{len(self._seconds)} recordings"
+        self._bar.set_postfix_str(f"{done}, {n_failed} failed" if n_failed else done, refresh=False)
+        left = self._bar.total - self._bar.n
+        is_last = self._count == len(self._seconds)
+        self._bar.update(left if is_last else min(left, self._seconds[id_]))

@@ -1,10 +1,8 @@
-"""What runs in each process that explains a corpus."""
+"""What a worker does that explains a corpus."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -21,52 +19,49 @@ class Job(NamedTuple):
         model: name or folder, or a function that returns ``(model, processor)``.
         method: a key of ``METHODS``.
         settings: as asked for.
+        device: where a model that is named is put.
     """
 
     model: str | Callable[[], tuple[Any, Any]]
     method: str
     settings: Settings
+    device: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What of it decides the explanations, in JSON's types."""
+        (method,) = named_methods([self.method])
+        return {"method": self.method, "settings": method.settings(self.settings).to_dict()}
+
+    def load(self) -> tuple[Any, Any]:
+        """The model and its processor."""
+        if isinstance(self.model, str):
+            return load_model(self.model, self.device)
+        return self.model()
 
 
-_job: Job | None = None
+class Explain:
+    """A model that explains."""
 
+    def __init__(self, job: Job) -> None:
+        model, processor = job.load()
+        (method,) = named_methods([job.method])
+        self._digest = model_digest(model, processor)
+        self._explainer = SpeechToTextAttribution(method.make(model), processor)
+        self._settings = method.settings(job.settings)
 
-def begin(job: Job) -> None:
-    """Called once in each process; the model is loaded when it is first needed, where what goes
-    wrong can be told."""
-    global _job
-    import torch
+    def identity(self) -> dict[str, Any]:
+        """What makes the model the same as another one, and what it takes."""
+        adapter = self._explainer.adapter
+        return {
+            "digest": self._digest,
+            "sampling_rate": adapter.sampling_rate,
+            "max_seconds": adapter.max_seconds,
+        }
 
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # each would be told for each utterance and worker
-    _job = job
-
-
-def describe(job: Job) -> dict[str, Any]:
-    """What of a job decides the explanations, in JSON's types."""
-    (method,) = named_methods([job.method])
-    return {"method": job.method, "settings": method.settings(job.settings).to_dict()}
-
-
-def identity() -> dict[str, str]:
-    """What makes the model that is loaded here the same as another one."""
-    _, model, processor, _ = _loaded()
-    return {"digest": model_digest(model, processor)}
-
-
-def explain(audio: Any, seed: int) -> tuple[dict[str, NDArray[Any]], str]:
-    """The arrays and the text of an explanation, which a store keeps as they are."""
-    explainer, _, _, settings = _loaded()
-    return explainer.attribute(audio, settings=settings, seed=seed, show_progress=False)._stored()
-
-
-@cache
-def _loaded() -> tuple[SpeechToTextAttribution, Any, Any, Settings]:
-    assert _job is not None
-    if isinstance(_job.model, str):
-        model, processor = load_model(_job.model)
-    else:
-        model, processor = _job.model()
-    (method,) = named_methods([_job.method])
-    explainer = SpeechToTextAttribution(method.make(model), processor)
-    return explainer, model, processor, method.settings(_job.settings)
+    def __call__(self, task: tuple[Any, int]) -> tuple[dict[str, NDArray[Any]], str]:
+        """Explain a recording with a seed: the arrays and the text of the explanation, which a
+        store keeps as they are."""
+        audio, seed = task
+        return self._explainer.attribute(
+            audio, settings=self._settings, seed=seed, show_progress=False
+        )._stored()

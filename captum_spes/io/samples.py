@@ -106,8 +106,10 @@ def origin_of(audio: Any) -> dict[str, Any] | None:
 
     Args:
         audio: see ``SpeechToTextAttribution.attribute``; a dictionary with samples can name their
-            file as "path", as datasets do.
+            file as "path", as datasets do. Of what was read by :func:`read_ahead` it is known.
     """
+    if isinstance(audio, _ReadAhead):
+        return audio.origin
     part: dict[str, Any] = {}
     if isinstance(audio, Excerpt):
         names = ("start", "duration", "channel")
@@ -124,6 +126,18 @@ def origin_of(audio: Any) -> dict[str, Any] | None:
     except OSError:  # whoever reads the recording will be told
         return None
     return {"path": path, "sha256": digest, **part}
+
+
+def read_ahead(audio: Recording, wanted: int, max_seconds: float | None = None) -> Any:
+    """Read a recording now, and perhaps elsewhere, for ``attribute`` to explain it later just as it
+    would explain the recording itself.
+
+    Args:
+        audio: see ``SpeechToTextAttribution.attribute``; no bare array.
+        wanted: the model's rate.
+        max_seconds: what the model takes at most.
+    """
+    return _ReadAhead(read_samples(audio, wanted, wanted, max_seconds), wanted, origin_of(audio))
 
 
 def found_again(origin: Any) -> Excerpt:
@@ -216,6 +230,14 @@ class _Rated:
         soxr = optional_library("soxr", "resampling audio", "transformers")
         converted: NDArray[np.float32] = soxr.resample(samples, self.rate, rate)
         return converted
+
+
+class _ReadAhead(_Rated):
+    """Samples that know which recording they are of."""
+
+    def __init__(self, samples: Any, rate: int, origin: dict[str, Any] | None) -> None:
+        super().__init__(samples, rate)
+        self.origin = origin
 
 
 def _unpacked(audio: Any) -> Any:

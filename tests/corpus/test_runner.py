@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from captum_spes import SPES, Settings, SpeechToTextAttribution
 from captum_spes.cli import main
-from captum_spes.corpus import ExplanationStore, Utterance, explain_corpus
+from captum_spes.corpus import ExplanationStore, ThisProcess, Utterance, explain_corpus
 from captum_spes.corpus.runner import seed_of
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
@@ -59,9 +60,14 @@ def stored_bytes(result):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    path = tmp_path_factory.mktemp("undisturbed") / "maps.h5"
-    with ExplanationStore(path) as store:
-        run = explain_corpus(utterances(), store, model=demo, **GIVEN)
+    """What this process gives by itself, with one thread, as each worker has."""
+    path, threads = tmp_path_factory.mktemp("undisturbed") / "maps.h5", torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ExplanationStore(path) as store:
+            run = explain_corpus(utterances(), store, model=demo, workers=ThisProcess(), **GIVEN)
+    finally:
+        torch.set_num_threads(threads)
     assert sorted(run.explained) == sorted(own.id for own in utterances())
     return contents(path)
 

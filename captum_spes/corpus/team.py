@@ -1,0 +1,206 @@
+"""Handing out work: whoever has time gets the next task, and the task of a dead worker another."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from captum_spes.corpus.workers import Lane
+from captum_spes.errors import ArgumentError
+
+# A task whose worker died is tried so often, and so is a worker that dies before it answers.
+TRIES = 3
+# Recordings are decoded meanwhile, where that lets other threads run.
+_DECODERS = 2
+
+
+@dataclass
+class _Task:
+    """Something to be done.
+
+    Attributes:
+        key: whose result it is.
+        value: what the worker gets, when it is there.
+        tries: how many workers died of it.
+    """
+
+    key: str
+    value: Future[Any]
+    tries: int = 0
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One worker.
+
+    Attributes:
+        lane: the way to it.
+        sent: what waits at it, the first being what it does.
+        innocent: what waited at it when it died, and is lost with it.
+        deaths: how often it died without an answer.
+        is_lost: whether that was too often.
+    """
+
+    lane: Lane
+    sent: dict[Future[Any], _Task] = field(default_factory=dict)
+    innocent: set[Future[Any]] = field(default_factory=set)
+    deaths: int = 0
+    is_lost: bool = False
+
+
+class Team:
+    """Workers that are handed tasks.
+
+    Args:
+        lanes: the ways to them.
+
+    Raises:
+        ArgumentError: (of each method) none of them can begin, or they have different models.
+    """
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._workers = [_Worker(lane) for lane in lanes]
+        # Who has been asked for the identity. Only who has answered gets tasks: on a cluster that
+        # is full a worker may wait for its place for hours.
+        self._asked = {own.lane.identity(): own for own in self._workers}
+        self._identity: Any = None
+
+    def identity(self) -> Any:
+        """What the work of all of them is; waits for the first of them."""
+        while self._identity is None:
+            self._hear(wait(self._asked, return_when=FIRST_COMPLETED).done)
+        return self._identity
+
+    def results(
+        self,
+        tasks: Iterable[tuple[str, Any]],
+        prepare: Callable[[Any], Any] = lambda task: task,
+    ) -> Iterator[tuple[str, Any]]:
+        """Do all tasks.
+
+        Args:
+            tasks: keys and what workers are sent.
+            prepare: what is made of a task first, in threads of this process, ahead of its turn.
+
+        Yields:
+            Keys with what was found, or with the exception that there was, as they come.
+        """
+        with ThreadPoolExecutor(_DECODERS, "prepare") as threads:
+            left = _Left(tasks, lambda task: threads.submit(prepare, task))
+            while True:
+                yield from self._hand_out(left)
+                sent = {future: own for own in self._workers for future in own.sent}
+                if not sent and not left:
+                    return
+                done = wait([*sent, *self._asked], return_when=FIRST_COMPLETED).done
+                for future in [future for future in sent if future in done]:
+                    found = self._outcome(sent[future], future, left)
+                    if found is None:
+                        continue
+                    if not sent[future].lane.is_here:  # it works while this one is written
+                        yield from self._hand_out(left)
+                    yield found
+                self._hear({future for future in self._asked if future in done})
+
+    def _hand_out(self, left: _Left) -> Iterator[tuple[str, Any]]:
+        """Send tasks, the least busy worker first; yields those that could not be prepared."""
+        while True:
+            ready = [own for own in self._workers if own not in self._asked.values()]
+            free = [own for own in ready if not own.is_lost and len(own.sent) < own.lane.depth]
+            left.prepare(len(self._workers) + 1)
+            if not free or not left:
+                return
+            task = left.take()
+            try:
+                value = task.value.result()
+            except Exception as error:
+                yield task.key, error
+                continue
+            worker = min(free, key=lambda own: len(own.sent))
+            worker.sent[worker.lane.send(value)] = task
+
+    def _outcome(self, worker: _Worker, future: Future[Any], left: _Left) -> tuple[str, Any] | None:
+        """What came of a task; None where it is to be tried again."""
+        error = future.exception()
+        if error is None or not worker.lane.is_death(error):
+            return worker.sent.pop(future).key, future.result() if error is None else error
+        if future not in worker.innocent:
+            self._note_death(worker)
+        task = worker.sent.pop(future)
+        if future in worker.innocent:
+            worker.innocent.remove(future)
+        else:
+            task.tries += 1
+        if task.tries >= TRIES:
+            return task.key, RuntimeError(f"its worker died {task.tries} times ({_line(error)})")
+        left.put_back(task)
+        return None
+
+    def _note_death(self, worker: _Worker) -> None:
+        """Send nothing to a worker that died until it answers; what waited at it may be lost, and
+        is not what it died of."""
+        if worker.lane.loses_tasks:
+            worker.innocent = set(list(worker.sent)[1:])
+        self._asked[worker.lane.identity()] = worker
+
+    def _hear(self, answers: Iterable[Future[Any]]) -> None:
+        for answer in answers:
+            worker, error = self._asked.pop(answer), answer.exception()
+            if error is None:
+                self._check_identity(answer.result())
+                worker.deaths = 0
+                continue
+            if not worker.lane.is_death(error):
+                raise error
+            worker.deaths += 1
+            if worker.deaths < TRIES:
+                self._asked[worker.lane.identity()] = worker
+                continue
+            worker.is_lost = True
+            if all(own.is_lost for own in self._workers):
+                what = "the model cannot be loaded" if self._identity is None else "no worker lives"
+                raise ArgumentError(f"{what}: {_line(error)}") from error
+
+    def _check_identity(self, found: Any) -> None:
+        if self._identity is None:
+            self._identity = found
+        if found != self._identity:
+            raise ArgumentError(
+                f"workers have different models, {self._identity} and {found}: let all of them "
+                "load the same one."
+            )
+
+
+class _Left:
+    """Tasks in their order, the next of them prepared."""
+
+    def __init__(
+        self, tasks: Iterable[tuple[str, Any]], prepare: Callable[[Any], Future[Any]]
+    ) -> None:
+        self._rest, self._prepare = iter(tasks), prepare
+        self._next: deque[_Task] = deque()
+
+    def __bool__(self) -> bool:
+        self.prepare(1)
+        return bool(self._next)
+
+    def prepare(self, count: int) -> None:
+        """Let so many tasks be prepared."""
+        while len(self._next) < count:
+            found = next(self._rest, None)
+            if found is None:
+                return
+            self._next.append(_Task(found[0], self._prepare(found[1])))
+
+    def take(self) -> _Task:
+        return self._next.popleft()
+
+    def put_back(self, task: _Task) -> None:
+        self._next.appendleft(task)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

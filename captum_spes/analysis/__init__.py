@@ -9,7 +9,13 @@ from captum_spes.analysis.evidence import (
 )
 from captum_spes.analysis.findings import Findings, mean_test, rank_test, roc_auc
 from captum_spes.analysis.frequency import Profiles, compare_profiles, frequency_profiles
-from captum_spes.analysis.inputs import AlignedResults, align_results, load_results, read_groups
+from captum_spes.analysis.inputs import (
+    AlignedResults,
+    align_results,
+    load_results,
+    read_groups,
+    read_results,
+)
 from captum_spes.analysis.previous_tokens import (
     dependence,
     intermediate_explanations,
@@ -45,6 +51,7 @@ __all__ = [
     "position_analysis",
     "rank_test",
     "read_groups",
+    "read_results",
     "roc_auc",
     "time_analysis",
     "token_evidence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -59,29 +59,69 @@ def load_results(
         >>> list(load_results("explanation.npz"))
         ['explanation']
     """
+    return dict(read_results(path))
+
+
+def read_results(
+    path: str | PathLike[str],
+) -> Iterator[tuple[str, SpeechToTextAttributionResult]]:
+    r"""
+    Read saved explanations one by one, where all of them are too many for the memory.
+
+    Args:
+
+        path (str or path): As for :func:`load_results`.
+
+    Returns:
+        *iterator* of pairs: the name of the utterance and its explanation, in the order of the
+        files' names.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ArgumentError: as for :func:`load_results`; what is damaged is known when it is read.
+
+    Examples::
+
+        >>> for name, result in read_results("explanation.npz"):
+        ...     print(name, result.text)
+        explanation the cat
+    """
     place = Path(path)
     if not place.exists():
         raise FileNotFoundError(f"no such explanation: {place}")
     files = [place] if place.is_file() else sorted(place.rglob("*.npz"))
     if not files:
         raise ArgumentError(f"{place} holds no saved explanation (.npz).")
-    results: dict[str, SpeechToTextAttributionResult] = {}
-    damaged: list[ArgumentError] = []
+    named: dict[str, Path] = {}
     for file in files:
         # The folder is named after the recording; a file that stands alone has its own name.
         is_in_own_folder = file.stem == "explanation" and file.parent.name
         name = text_of_file_name(file.parent.name if is_in_own_folder else file.stem)
-        if name in results:
+        if name in named:
             raise ArgumentError(f"{file}: there is an explanation of {name!r} already.")
+        named[name] = file
+    return readable(named, lambda name: SpeechToTextAttributionResult.load(named[name]))
+
+
+def readable(
+    names: Iterable[str], read: Callable[[str], SpeechToTextAttributionResult]
+) -> Iterator[tuple[str, SpeechToTextAttributionResult]]:
+    """Explanations by name, one by one; a damaged one is left out with a warning, as it must not
+    end the work on the others, and the first one is raised where all are damaged."""
+    damaged: list[ArgumentError] = []
+    found_any = False
+    for name in names:
         try:
-            results[name] = SpeechToTextAttributionResult.load(file)
-        except ArgumentError as error:  # one bad file must not end the analysis of the others
+            result = read(name)
+        except ArgumentError as error:
             damaged.append(error)
-    if not results:
+            continue
+        found_any = True
+        yield name, result
+    if damaged and not found_any:
         raise damaged[0]
     for problem in damaged:
         warn_caller(f"left out: {problem}")
-    return results
 
 
 def align_results(

@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from captum_spes.cli.explanations import explanations_in
 from captum_spes.cli.options import print_report, print_written
 from captum_spes.errors import ArgumentError
 from captum_spes.io.files import check_folder
 from captum_spes.text import visible
-
-# Files of captum-spes corpus.
-_STORES = (".h5", ".hdf5")
 
 
 def add_analyse(commands: Any) -> None:
@@ -94,7 +92,7 @@ def _analyse(parsed: argparse.Namespace) -> None:
     check_folder(parsed.out)
     alignments = None if parsed.alignments is None else read_alignments(parsed.alignments)
     groups = None if parsed.group_by is None else read_groups(parsed.manifest, parsed.group_by)
-    results = _explanations(parsed.results)
+    results = dict(explanations_in([parsed.results]))
     written = write_analysis(
         results,
         parsed.out,
@@ -108,14 +106,3 @@ def _analyse(parsed: argparse.Namespace) -> None:
     summary = parsed.out / "summary.md"
     print_report(summary.read_text(encoding="utf-8"), visible(summary))
     print_written(written)
-
-
-def _explanations(place: Path) -> Any:
-    """Those of a store, a folder or a file, by name."""
-    from captum_spes.analysis import load_results
-    from captum_spes.corpus import ExplanationStore
-
-    if place.suffix not in _STORES or not place.is_file():
-        return load_results(place)
-    with ExplanationStore(place) as store:
-        return dict(store.items())

@@ -9,12 +9,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.io.files import write_whole
 from captum_spes.io.provenance import versions
+from captum_spes.speech.textgrids import LEAST_SECONDS, textgrid_text
 from captum_spes.text import for_csv, visible
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ COLUMNS = ("word", "start", "end", "evidence", "probability", "heard")
 # What is read in one glance.
 _LETTERS_PER_SUBTITLE = 84
 _SECONDS_PER_SUBTITLE = 7.0
-_LEAST_SECONDS = 0.01
 
 
 def write_report(report: EvidenceReport, path: Path) -> None:
@@ -65,23 +64,20 @@ def as_csv(report: EvidenceReport) -> str:
 
 def as_textgrid(report: EvidenceReport) -> str:
     """Three tiers with an interval per word."""
-    textgrid = optional_library("praatio.textgrid", "writing TextGrids", "check")
-    grid = textgrid.Textgrid()
     tiers: dict[str, Callable[[WordEvidence], str]] = {
         "words": lambda word: visible(word.word),
         "evidence": lambda word: f"{word.evidence:.3f}",
         "verdict": lambda word: word.verdict,
     }
     places = _places(report.words)
-    end = max([report.seconds, _LEAST_SECONDS, *(end for _, end in places)])
-    for name, label in tiers.items():
-        entries = [
+    intervals = {
+        name: [
             (start, end, label(word))
             for (start, end), word in zip(places, report.words, strict=True)
         ]
-        # praatio takes no tier without an entry, unless it is told how long it lasts.
-        grid.addTier(textgrid.IntervalTier(name, entries, minT=0.0, maxT=end))
-    return _written(lambda file: grid.save(str(file), "long_textgrid", includeBlankSpaces=True))
+        for name, label in tiers.items()
+    }
+    return textgrid_text(intervals, {}, report.seconds)
 
 
 def as_subtitles(report: EvidenceReport, kind: str) -> str:
@@ -89,7 +85,7 @@ def as_subtitles(report: EvidenceReport, kind: str) -> str:
     pysubs2 = optional_library("pysubs2", "writing subtitles", "check")
     file = pysubs2.SSAFile()
     for words in _cues(report):
-        start, end = words[0].start, max(words[-1].end, words[0].start + _LEAST_SECONDS)
+        start, end = words[0].start, max(words[-1].end, words[0].start + LEAST_SECONDS)
         event = pysubs2.SSAEvent(start=pysubs2.make_time(s=start), end=pysubs2.make_time(s=end))
         event.plaintext = _for_subtitles("".join(map(_marked, words)).strip(), kind)
         file.append(event)
@@ -125,7 +121,7 @@ def _places(words: list[WordEvidence]) -> list[tuple[float, float]]:
     places, earliest = [], 0.0
     for word in words:
         start = max(word.start, earliest)
-        earliest = max(word.end, start + _LEAST_SECONDS)
+        earliest = max(word.end, start + LEAST_SECONDS)
         places.append((start, earliest))
     return places
 
@@ -142,11 +138,3 @@ def _marked(word: WordEvidence) -> str:
         return word.written
     sign = "" if word.heard is False else "?"
     return word.written.replace(word.word, f"[{word.word}{sign}]", 1)
-
-
-def _written(write: Callable[[Path], Any]) -> str:
-    """What a library writes into a file, as a text."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "report"
-        write(file)
-        return file.read_text(encoding="utf-8")

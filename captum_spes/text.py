@@ -16,6 +16,7 @@ _ESCAPED = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 _MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 _MARKDOWN_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d{1,9})([.)]))")
+_HALVES = re.compile("[\ud800-\udfff]")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -59,6 +60,12 @@ def for_csv(value: object) -> object:
     shown = visible(value)
     is_formula = shown.lstrip().startswith(_FORMULA) and not _is_number(shown)
     return f"'{shown}" if is_formula else shown
+
+
+def for_utf8(text: str) -> str:
+    """A text that UTF-8 can hold: halves of characters, and bytes of file names that are no UTF-8,
+    become the escapes of :func:`visible`; all else is as it was."""
+    return _HALVES.sub(lambda found: _visible_character(found[0]), text)
 
 
 def shortened(text: str, length: int) -> str:

@@ -18,6 +18,7 @@ from captum_spes.cli.check import add_check
 from captum_spes.cli.corpus import add_corpus
 from captum_spes.cli.evaluate import add_evaluate
 from captum_spes.cli.explain import add_explain
+from captum_spes.cli.export import add_export
 from captum_spes.cli.listen import add_listen
 from captum_spes.cli.models import add_models
 from captum_spes.cli.options import tell
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_align(commands)
     add_analyse(commands)
+    add_export(commands)
     add_reliability(commands)
     add_models(commands)
     return parser

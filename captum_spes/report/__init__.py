@@ -5,6 +5,7 @@ from warnings import warn
 
 from captum_spes.report.analysis import write_analysis
 from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
+from captum_spes.report.exports import write_netcdf, write_textgrid, write_units
 from captum_spes.report.files import write_explanation
 from captum_spes.report.stability import write_stability
 from captum_spes.report.text import TokenSummary, explanation_text, summarize_tokens
@@ -23,7 +24,10 @@ __all__ = [
     "write_analysis",
     "write_comparison",
     "write_explanation",
+    "write_netcdf",
     "write_stability",
+    "write_textgrid",
+    "write_units",
 ]
 
 # As captum_spes.reliability does: what they show is agreement across training seeds.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ from captum_spes.speech.result_file import (
 from captum_spes.speech.result_plots import ResultPlots
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.word_certainty import word_certainty
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 
 @dataclass(frozen=True)
@@ -626,6 +629,48 @@ class SpeechToTextAttributionResult(ResultPlots):
         write_whole(Path(path), page_of(given, called, title, audio, sampling_rate, checked))
 
     # Files -----------------------------------------------------------------------------
+
+    def to_xarray(self, of: str = "tokens") -> Dataset:
+        r"""
+        The maps as arrays with named axes, for xarray and the tools that build on it.
+
+        Args:
+
+            of (str, optional): "tokens", or "words": means over the tokens of each word.
+                        Default: "tokens"
+
+        Returns:
+            *xarray.Dataset* with the variables, all raw and copied,
+
+            - ``spectrogram_attr`` ``(token, time, frequency)``; ``token_attr``
+              ``(token, previous_token)``, NaN where a token is not before the explained one (of
+              words: not before its first token); ``instruction_attr``
+              ``(token, instruction_token)``;
+            - ``reliability``, ``probability``, ``rank``, ``runner_up`` ``(token,)``;
+            - ``spectrogram``, ``removed`` ``(time, frequency)`` and ``feature_masks``
+              ``(level, time, frequency)``;
+
+            and the coordinates ``time`` in seconds, ``frequency`` in Hz (the middles of frames and
+            mel bins), and ``token_text``, ``previous_token_text``, ``instruction_token_text``. Of
+            words the first axis is ``word``, with ``word_text``, ``word_start`` and ``word_end``.
+            What the result does not have is left out. Text, method, model, seed, settings and
+            words stand in ``attrs``, as texts, so that ``to_netcdf`` and ``to_zarr`` can write it;
+            ``settings``, ``parameters``, ``words`` and ``versions`` are JSON.
+
+        Raises:
+            ArgumentError: ``of`` is neither, or the output has no words.
+            ImportError: xarray is not installed.
+
+        Examples::
+
+            >>> maps = result.to_xarray()
+            >>> strongest = maps["spectrogram_attr"].sel(time=slice(0.2, 0.4)).max("time")
+            >>> strongest.dims
+            ('token', 'frequency')
+        """
+        from captum_spes.speech.dataset import dataset_of
+
+        return dataset_of(self, of)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         r"""

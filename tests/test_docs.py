@@ -90,6 +90,9 @@ def check_guide(names):
     assert names["found"].table["word"].tolist() == ["so", "no"] * 2
     assert names["table"]["agreement"].tolist() == [1.0]
     assert names["words"].adapter.model_id == "four words"
+    assert names["maps"]["spectrogram_attr"].dims == ("token", "time", "frequency")
+    for file in ("words.csv", "speech.nc", "speech.TextGrid"):
+        assert Path(file).exists()
     assert type(names["robust"].attr_method.estimator).__name__ == "Median"
 
 

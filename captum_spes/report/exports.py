@@ -208,7 +208,9 @@ def _spoken_tiers(rows: Sequence[_Row], of: str) -> _Tiers:
 def _salient_tiers(rows: Sequence[_Row]) -> _Tiers:
     """The strongest stretch of time of each word, with its band."""
     salient = [row for row in rows if row["salient_start"] is not None]
-    places = lanes([Span(row["salient_start"], row["salient_end"]) for row in salient])
+    places = lanes(
+        [Span(_shown(row["salient_start"]), _shown(row["salient_end"])) for row in salient]
+    )
     return {
         _numbered("salient", number): [(*span, _with_band(salient[index])) for index, span in lane]
         for number, lane in enumerate(places or [[]], 1)
@@ -222,8 +224,13 @@ def _peaks(rows: Sequence[_Row]) -> list[tuple[float, str]]:
         if row["salient_peak"] is not None:
             strongest = row["strongest"]
             label = visible(row["text"]) + ("" if strongest is None else f" {strongest:.0f} Hz")
-            found.setdefault(row["salient_peak"], []).append(label)
+            found.setdefault(_shown(row["salient_peak"]), []).append(label)
     return [(time, ", ".join(labels)) for time, labels in sorted(found.items())]
+
+
+def _shown(time: float) -> float:
+    """Frames have times in single precision, whose last digits mean nothing."""
+    return round(time, 6)
 
 
 def _with_band(row: _Row) -> str:

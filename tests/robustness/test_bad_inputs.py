@@ -291,7 +291,7 @@ def test_broken_models(capsys, place, model_folder, tmp_path, kind):
     assert not list(tmp_path.rglob("*.npz"))
 
 
-@pytest.mark.parametrize("command", ["explain", "evaluate", "align", "analyse"])
+@pytest.mark.parametrize("command", ["explain", "evaluate", "align", "analyse", "export"])
 @pytest.mark.parametrize("out", ["file", "file/below", "/dev/null/x", "/proc/nothing/x"])
 def test_places_that_cannot_be_written(capsys, place, tmp_path, model_folder, command, out):
     (tmp_path / "file").write_text("in the way")
@@ -304,6 +304,7 @@ def test_places_that_cannot_be_written(capsys, place, tmp_path, model_folder, co
         "evaluate": [tmp_path / "m.jsonl", "--model", model_folder, "--methods", "energy", *QUIET],
         "align": [tmp_path / "none.jsonl"],
         "analyse": [tmp_path / "none"],
+        "export": [tmp_path / "none", "--format", "netcdf"],
     }[command]
     fails(capsys, [command, *given, "--out", target])
     assert (tmp_path / "file").read_text() == "in the way"
@@ -357,12 +358,13 @@ def test_manifests(capsys, place, tmp_path, command, content):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate", "align", "analyse"])
+@pytest.mark.parametrize("command", ["evaluate", "align", "analyse", "export"])
 @pytest.mark.parametrize("name", ["missing", "missing.jsonl", "/dev/null", "/proc/self/mem", "."])
 def test_places_without_a_manifest(capsys, tmp_path, command, name):
     given = name if name.startswith("/") else tmp_path / name
-    more = ["--model", "demo", *QUIET] if command == "evaluate" else []
-    fails(capsys, [command, given, *more, "--out", tmp_path / "out"])
+    more = {"evaluate": ["--model", "demo", *QUIET], "export": ["--format", "netcdf"]}
+    fails(capsys, [command, given, *more.get(command, []), "--out", tmp_path / "out"])
+    assert not (tmp_path / "out").exists()
 
 
 ALIGNMENTS = {
@@ -437,7 +439,7 @@ def test_saved_explanations(capsys, explained, tmp_path, kind):
     "arguments",
     [
         [], ["explan"], ["--version-of"], ["explain", "--nothing"], ["evaluate"], ["align"],
-        ["analyse"], ["reliability"], ["evaluate", "m.jsonl"], ["align", "m.jsonl"],
+        ["analyse"], ["export"], ["reliability"], ["evaluate", "m.jsonl"], ["align", "m.jsonl"],
         ["explain", "--model"], ["explain", "a.wav"], ["evaluate", "--out"],
     ],
     ids=" ".join,

@@ -123,6 +123,8 @@ class TestOutputs:
         ["\x1b[31m"],
         ["evaluate", "\x1b[31m", "--out", "x"],
         ["analyse", "\x1b[31m", "--out", "x"],
+        ["export", "\x1b[31m", "--out", "x.csv"],
+        ["export", "a", "--out", "\x1b[31m"],
     ],
 )
 def test_errors_are_one_line_without_escape_sequences(arguments, capsys, tmp_path, monkeypatch):

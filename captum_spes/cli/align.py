@@ -41,7 +41,7 @@ def _align(parsed: argparse.Namespace) -> None:
     try:
         for utterance in tqdm(utterances, desc="align", unit="recording", disable=parsed.quiet):
             try:
-                alignments[utterance.id] = force_align(utterance.audio, utterance.text)
+                alignments[utterance.id] = force_align(utterance.file, utterance.text)
             except ImportError:
                 raise
             except Exception as error:  # one bad recording must not end the run

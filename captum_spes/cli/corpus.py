@@ -30,7 +30,13 @@ def add_corpus(commands: Any) -> None:
         "was. What cannot be explained is named, and the rest goes on.",
     )
     add = corpus.add_argument
-    add("manifest", type=Path, metavar="MANIFEST", help="JSONL, as captum-spes evaluate takes it")
+    add(
+        "manifest",
+        type=Path,
+        metavar="MANIFEST",
+        help="JSONL, as captum-spes evaluate takes it, or the folder of a dataset that was saved "
+        "by save_to_disk of Hugging Face's datasets",
+    )
     add("--store", type=Path, required=True, metavar="FILE.h5", help="the file")
     add(
         "--method",
@@ -51,7 +57,7 @@ def add_corpus(commands: Any) -> None:
         help="let the workers be on a cluster of Ray's: local starts Ray on this machine, auto "
         "joins the one that it is part of, host:port another",
     )
-    add("--limit", type=positive, metavar="N", help="the first N lines of the manifest alone")
+    add("--limit", type=positive, metavar="N", help="the first N recordings alone")
     add(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -72,9 +78,10 @@ def _workers(parsed: argparse.Namespace) -> Any:
 
 
 def _corpus(parsed: argparse.Namespace) -> int:
-    from captum_spes.corpus import ExplanationStore, explain_corpus, read_manifest
+    from captum_spes.corpus import ExplanationStore, explain_corpus
+    from captum_spes.corpus.runner import utterances_in
 
-    utterances = read_manifest(parsed.manifest)[: parsed.limit]
+    utterances = utterances_in(parsed.manifest)[: parsed.limit]
     with ExplanationStore(parsed.store) as store:
         run = explain_corpus(
             utterances,

@@ -5,6 +5,7 @@ from typing import Any
 from warnings import warn
 
 from captum_spes.corpus.cluster import RayWorkers
+from captum_spes.corpus.dataset import utterances_of
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.official import read_official, write_official
 from captum_spes.corpus.runner import CorpusRun, explain_corpus
@@ -22,6 +23,7 @@ __all__ = [
     "explain_corpus",
     "read_manifest",
     "read_official",
+    "utterances_of",
     "write_official",
 ]
 

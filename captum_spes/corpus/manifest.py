@@ -31,14 +31,15 @@ class Utterance:
 
     Attributes:
         id: unique name.
-        audio: the recording, or the part of one that the line is about.
+        audio: the recording, or the part of one that the line is about; that of a dataset is a
+            mapping of ``bytes``, or ``path`` where these are None.
         text: what is said.
         translations: language code to reference translation.
         labels: name of a classification task to the right class.
     """
 
     id: str
-    audio: Path | Excerpt
+    audio: Path | Excerpt | Mapping[str, Any]
     text: str
     translations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -50,16 +51,31 @@ class Utterance:
             return self.text
         return self.translations[language]
 
+    @property
+    def file(self) -> Any:
+        """The recording as functions take it that read audio: a path, bytes, or a part."""
+        if not isinstance(self.audio, Mapping):
+            return self.audio
+        content = self.audio["bytes"]
+        return Path(self.audio["path"]) if content is None else content
+
     def recording_digest(self) -> str:
         """A short text that differs where the recording does, or the part of it.
 
         Raises:
             OSError: the recording cannot be read.
         """
+        if isinstance(self.audio, Mapping):
+            file = self.file
+            return _digest(file) if isinstance(file, Path) else _digest_of_bytes(file)
         if not isinstance(self.audio, Excerpt):
             return _digest(self.audio)
         part = self.audio.start, self.audio.duration, self.audio.channel
         return f"{_digest(Path(str(self.audio.audio)))} {part}"
+
+
+def _digest_of_bytes(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _digest(file: Path) -> str:

@@ -8,22 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from tqdm.auto import tqdm
 
 from captum_spes.attr.loop import AUTO
+from captum_spes.corpus.dataset import is_dataset, saved_dataset, utterances_of
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.store import ExplanationStore
 from captum_spes.corpus.team import Team
 from captum_spes.corpus.worker import Explain, Job
 from captum_spes.corpus.workers import MakeWork, Workers, workers_of
-from captum_spes.errors import ArgumentError, instance_of, truth, whole_number
+from captum_spes.errors import ArgumentError, instance_of, several, truth, whole_number
 from captum_spes.io.audio import audio_seconds
 from captum_spes.io.samples import read_ahead
 from captum_spes.speech import Settings, named_methods
 
 Loader = Callable[[], tuple[Any, Any]]
+# A file, its lines, or a datasets.Dataset.
+Manifest: TypeAlias = str | os.PathLike[str] | Sequence[Utterance] | Any
 # In the place of "auto": a batch size that is found anew changes the last bits of maps.
 _BATCH = 16
 # Seconds of audio, which no more than one digit of is of interest.
@@ -49,7 +53,7 @@ class CorpusRun:
 
 
 def explain_corpus(  # noqa: PLR0913
-    manifest: str | os.PathLike[str] | Sequence[Utterance],
+    manifest: Manifest,
     store: ExplanationStore,
     *,
     model: str | Loader,
@@ -72,8 +76,10 @@ def explain_corpus(  # noqa: PLR0913
 
     Args:
 
-        manifest (path or sequence of Utterance): A JSONL manifest
-                    (:func:`captum_spes.corpus.read_manifest`), or its lines.
+        manifest (path, sequence of Utterance or datasets.Dataset): A JSONL manifest
+                    (:func:`captum_spes.corpus.read_manifest`), or its lines; a dataset of Hugging
+                    Face's (:func:`captum_spes.corpus.utterances_of`), or the folder that
+                    its ``save_to_disk`` wrote.
         store (ExplanationStore): Where explanations are written, and which other processes cannot
                     write meanwhile.
         model (str or Callable): Name on the hub, or a folder; or a function that can be pickled
@@ -120,7 +126,7 @@ def explain_corpus(  # noqa: PLR0913
         ({}, ['a'])
     """
     instance_of("store", store, ExplanationStore, "an ExplanationStore")
-    utterances = _utterances(manifest)
+    utterances = utterances_in(manifest)
     settings = Settings.efficient() if settings is None else settings
     instance_of("settings", settings, Settings, "Settings")
     if settings.perturbations_per_eval == AUTO:
@@ -168,10 +174,15 @@ def seed_of(seed: int, id_: str) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def _utterances(manifest: str | os.PathLike[str] | Sequence[Utterance]) -> list[Utterance]:
+def utterances_in(manifest: Manifest) -> list[Utterance]:
+    """The utterances of a manifest, a sequence of them, a dataset, or the folder of one."""
     if isinstance(manifest, str | os.PathLike):
-        return read_manifest(manifest)
-    utterances = list(manifest)
+        if not Path(manifest).is_dir():
+            return read_manifest(manifest)
+        manifest = saved_dataset(Path(manifest))
+    if is_dataset(manifest):
+        return utterances_of(manifest)
+    utterances = several("manifest", manifest, "a path, a dataset or a sequence of Utterance")
     for number, utterance in enumerate(utterances):
         instance_of(f"manifest[{number}]", utterance, Utterance, "an Utterance")
     if len({own.id for own in utterances}) < len(utterances):
@@ -185,7 +196,7 @@ def longest_first(utterances: Sequence[Utterance]) -> list[tuple[Utterance, floa
 
     def seconds(utterance: Utterance) -> float:
         with suppress(Exception):  # what is wrong with it is told when its turn comes
-            return float(audio_seconds(utterance.audio) or 0.0)
+            return float(audio_seconds(utterance.file) or 0.0)
         return 0.0
 
     return sorted(((own, seconds(own)) for own in utterances), key=lambda own: -own[1])

@@ -82,7 +82,7 @@ class ClassifierModel:
         self.tasks = tuple(stages.classes)
 
     def view(self, utterance: Utterance, stage: str) -> View:
-        samples = load_audio(utterance.audio, self._stages.sampling_rate)
+        samples = load_audio(utterance.file, self._stages.sampling_rate)
         check_audio(samples, self._stages.sampling_rate, None)
         waveform = torch.from_numpy(samples)
         with torch.no_grad():

@@ -108,7 +108,7 @@ def read_labelled_speech(
 
 
 def _waveform(utterance: Utterance, sampling_rate: int) -> Tensor:
-    samples = load_audio(utterance.audio, sampling_rate)
+    samples = load_audio(utterance.file, sampling_rate)
     try:
         check_audio(samples, sampling_rate, None)
         if np.ptp(samples) < _SILENCE:  # nothing can be learnt from it

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from captum_spes.corpus.workers import Lane
@@ -40,15 +41,19 @@ class _Worker:
         lane: the way to it.
         sent: what waits at it, the first being what it does.
         innocent: what waited at it when it died, and is lost with it.
-        deaths: how often it died without an answer.
-        is_lost: whether that was too often.
+        deaths: how often it died without an answer; when that was too often nothing is sent to it.
+        is_ready: whether it has answered since it began, or died.
     """
 
     lane: Lane
     sent: dict[Future[Any], _Task] = field(default_factory=dict)
     innocent: set[Future[Any]] = field(default_factory=set)
     deaths: int = 0
-    is_lost: bool = False
+    is_ready: bool = False
+
+    def is_free(self) -> bool:
+        """Whether it can be sent a task."""
+        return self.is_ready and len(self.sent) < self.lane.depth
 
 
 class Team:
@@ -63,15 +68,17 @@ class Team:
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._workers = [_Worker(lane) for lane in lanes]
-        # Who has been asked for the identity. Only who has answered gets tasks: on a cluster that
-        # is full a worker may wait for its place for hours.
-        self._asked = {own.lane.identity(): own for own in self._workers}
+        self._sent: dict[Future[Any], _Worker] = {}
+        self._asked: dict[Future[Any], _Worker] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._identity: Any = None
+        for worker in self._workers:
+            self._ask(worker)
 
     def identity(self) -> Any:
         """What the work of all of them is; waits for the first of them."""
         while self._identity is None:
-            self._hear(wait(self._asked, return_when=FIRST_COMPLETED).done)
+            self._hear(self._done.get())
         return self._identity
 
     def results(
@@ -92,24 +99,24 @@ class Team:
             left = _Left(tasks, lambda task: threads.submit(prepare, task))
             while True:
                 yield from self._hand_out(left)
-                sent = {future: own for own in self._workers for future in own.sent}
-                if not sent and not left:
+                if not self._sent and not left:
                     return
-                done = wait([*sent, *self._asked], return_when=FIRST_COMPLETED).done
-                for future in [future for future in sent if future in done]:
-                    found = self._outcome(sent[future], future, left)
-                    if found is None:
-                        continue
-                    if not sent[future].lane.is_here:  # it works while this one is written
-                        yield from self._hand_out(left)
-                    yield found
-                self._hear({future for future in self._asked if future in done})
+                future = self._done.get()
+                if future in self._asked:
+                    self._hear(future)
+                    continue
+                worker = self._sent.pop(future)
+                found = self._outcome(worker, future, left)
+                if found is None:
+                    continue
+                if not worker.lane.is_here:  # it works while this one is written
+                    yield from self._hand_out(left)
+                yield found
 
     def _hand_out(self, left: _Left) -> Iterator[tuple[str, Any]]:
         """Send tasks, the least busy worker first; yields those that could not be prepared."""
         while True:
-            ready = [own for own in self._workers if own not in self._asked.values()]
-            free = [own for own in ready if not own.is_lost and len(own.sent) < own.lane.depth]
+            free = [own for own in self._workers if own.is_free()]
             left.prepare(len(self._workers) + 1)
             if not free or not left:
                 return
@@ -120,7 +127,9 @@ class Team:
                 yield task.key, error
                 continue
             worker = min(free, key=lambda own: len(own.sent))
-            worker.sent[worker.lane.send(value)] = task
+            future = worker.lane.send(value)
+            worker.sent[future], self._sent[future] = task, worker
+            future.add_done_callback(self._done.put)
 
     def _outcome(self, worker: _Worker, future: Future[Any], left: _Left) -> tuple[str, Any] | None:
         """What came of a task; None where it is to be tried again."""
@@ -140,29 +149,35 @@ class Team:
         return None
 
     def _note_death(self, worker: _Worker) -> None:
-        """Send nothing to a worker that died until it answers; what waited at it may be lost, and
-        is not what it died of."""
+        """Send nothing to a worker that died until it answers. What waited at it may be lost, and
+        is not what it died of: that is the first, whichever is heard of first."""
         if worker.lane.loses_tasks:
-            worker.innocent = set(list(worker.sent)[1:])
-        self._asked[worker.lane.identity()] = worker
+            worker.innocent |= set(list(worker.sent)[1:])
+        if worker.is_ready:
+            self._ask(worker)
 
-    def _hear(self, answers: Iterable[Future[Any]]) -> None:
-        for answer in answers:
-            worker, error = self._asked.pop(answer), answer.exception()
-            if error is None:
-                self._check_identity(answer.result())
-                worker.deaths = 0
-                continue
-            if not worker.lane.is_death(error):
-                raise error
-            worker.deaths += 1
-            if worker.deaths < TRIES:
-                self._asked[worker.lane.identity()] = worker
-                continue
-            worker.is_lost = True
-            if all(own.is_lost for own in self._workers):
-                what = "the model cannot be loaded" if self._identity is None else "no worker lives"
-                raise ArgumentError(f"{what}: {_line(error)}") from error
+    def _ask(self, worker: _Worker) -> None:
+        """Only who has answered gets tasks: on a cluster that is full a worker may wait for its
+        place for hours."""
+        worker.is_ready = False
+        future = worker.lane.identity()
+        self._asked[future] = worker
+        future.add_done_callback(self._done.put)
+
+    def _hear(self, answer: Future[Any]) -> None:
+        worker, error = self._asked.pop(answer), answer.exception()
+        if error is None:
+            self._check_identity(answer.result())
+            worker.deaths, worker.is_ready = 0, True
+            return
+        if not worker.lane.is_death(error):
+            raise error
+        worker.deaths += 1
+        if worker.deaths < TRIES:
+            self._ask(worker)
+        elif not self._asked and not any(own.is_ready for own in self._workers):
+            what = "the model cannot be loaded" if self._identity is None else "no worker lives"
+            raise ArgumentError(f"{what}: {_line(error)}") from error
 
     def _check_identity(self, found: Any) -> None:
         if self._identity is None:

@@ -46,9 +46,9 @@ def written(arguments):
     memory = []
 
     class Watched(ExplanationStore):
-        def _add_stored(self, *stored):
-            super()._add_stored(*stored)
-            if len(self) % 100 == 0:
+        def _add_packed(self, explanations):
+            super()._add_packed(explanations)
+            if len(self) // 100 > len(memory):
                 memory.append([len(self), resident()])
 
     examples = load_examples()

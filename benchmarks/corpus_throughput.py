@@ -78,9 +78,9 @@ def rate(utterances, settings, workers):
     times = []
 
     class Timed(ExplanationStore):
-        def _add_stored(self, *stored):
-            super()._add_stored(*stored)
-            times.append(time.perf_counter())
+        def _add_packed(self, explanations):
+            super()._add_packed(explanations)
+            times.extend([time.perf_counter()] * len(explanations))
 
     first = 1 if workers == 1 else 2
     with tempfile.TemporaryDirectory() as folder, Timed(Path(folder) / "maps.h5") as store:

@@ -30,6 +30,8 @@ Loader = Callable[[], tuple[Any, Any]]
 Manifest: TypeAlias = str | os.PathLike[str] | Sequence[Utterance] | Any
 # In the place of "auto": a batch size that is found anew changes the last bits of maps.
 _BATCH = 16
+# Of explanations that are written in one commit.
+_MOST_BYTES = 32_000_000
 # Seconds of audio, which no more than one digit of is of interest.
 _BAR = (
     "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s "
@@ -132,7 +134,7 @@ def explain_corpus(  # noqa: PLR0913
     if settings.perturbations_per_eval == AUTO:
         settings = settings.replace(perturbations_per_eval=_BATCH)
     named_methods([method])
-    job, places = Job(model, method, settings, device), workers_of(workers, device)
+    job, places = Job(model, method, settings, store.precision, device), workers_of(workers, device)
     seed = whole_number("seed", seed, 0)
     if not truth("resume", resume) and len(store):
         raise ArgumentError(f"the store holds {len(store)} explanations: take another one.")
@@ -145,18 +147,15 @@ def explain_corpus(  # noqa: PLR0913
         run = CorpusRun(known=[own.id for own in utterances if own.id in store])
         asked = longest_first([own for own in utterances if own.id not in store])
 
-        def prepare(utterance: Utterance) -> tuple[Any, int]:
+        def prepare(utterance: Utterance) -> tuple[str, Any, int]:
             audio = read_ahead(utterance.audio, known["sampling_rate"], known["max_seconds"])
-            return audio, seed_of(seed, utterance.id)
+            return utterance.id, audio, seed_of(seed, utterance.id)
 
         with _Progress(asked, show_progress) as progress:
+            writing = _Writing(store, run, progress)
             for id_, found in team.results([(own.id, own) for own, _ in asked], prepare):
-                if isinstance(found, Exception):
-                    run.failures[id_] = f"{type(found).__name__}: {found}"
-                else:
-                    store._add_stored(id_, *found)
-                    run.explained.append(id_)
-                progress.update(id_, len(run.failures))
+                writing.take(id_, found, is_last=not team.has_more())
+            writing.flush()
     store.note_failures(run.failures)
     return run
 
@@ -200,6 +199,34 @@ def longest_first(utterances: Sequence[Utterance]) -> list[tuple[Utterance, floa
         return 0.0
 
     return sorted(((own, seconds(own)) for own in utterances), key=lambda own: -own[1])
+
+
+class _Writing:
+    """Writes explanations as they come: those that wait at the same moment in one commit, which
+    takes as long for several as for one."""
+
+    def __init__(self, store: ExplanationStore, run: CorpusRun, progress: _Progress) -> None:
+        self._store, self._run, self._progress = store, run, progress
+        self._waiting: list[tuple[str, bytes]] = []
+
+    def take(self, id_: str, found: bytes | Exception, *, is_last: bool) -> None:
+        """Write an explanation, at the latest with the last of those that wait."""
+        if isinstance(found, Exception):
+            self._run.failures[id_] = f"{type(found).__name__}: {found}"
+            self._progress.update(id_, len(self._run.failures))
+        else:
+            self._waiting.append((id_, found))
+        if is_last or sum(len(image) for _, image in self._waiting) > _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        self._store._add_packed(self._waiting)
+        for id_, _ in self._waiting:
+            self._run.explained.append(id_)
+            self._progress.update(id_, len(self._run.failures))
+        self._waiting = []
 
 
 class _Progress:

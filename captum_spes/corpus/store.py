@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from captum_spes.corpus import store_layout as layout
@@ -105,6 +104,13 @@ class ExplanationStore:
     def __contains__(self, id_: object) -> bool:
         self._refresh()
         return id_ in self._numbers
+
+    @property
+    def precision(self) -> str:
+        """Of the maps: that of the file, or what a new one will have."""
+        if self._snapshots.state() is None:
+            return self._precision
+        return str(self._snapshots.read(layout.precision_of))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids())
@@ -233,14 +239,22 @@ class ExplanationStore:
             True
         """
         instance_of("result", result, SpeechToTextAttributionResult, "an explanation")
-        self._add_stored(id_, *result._stored())
-
-    def _add_stored(self, id_: str, arrays: dict[str, NDArray[Any]], text: str) -> None:
         instance_of("id_", id_, str, "a text")
+        arrays, text = result._stored()
+        self._add_packed([(id_, layout.packed(self._h5py, id_, arrays, text, self.precision))])
+
+    def _add_packed(self, explanations: Sequence[tuple[str, bytes]]) -> None:
+        """Add what was packed by whoever explained it, all or nothing."""
         self.hold()
-        if id_ in self:
-            raise ArgumentError(f"{self._path} has an explanation {id_!r} already.")
-        self._change(lambda file: layout.append(file, id_, arrays, text))
+        self._refresh()
+        for id_, _ in explanations:
+            if id_ in self._numbers:
+                raise ArgumentError(f"{self._path} has an explanation {id_!r} already.")
+        first = len(self._numbers)
+        self._change(lambda file: layout.append(self._h5py, file, first, explanations))
+        # Nobody else writes: to read all ids again would take longer with each explanation.
+        self._numbers.update((id_, first + n) for n, (id_, _) in enumerate(explanations))
+        self._known = self._snapshots.state()
 
     def merge(self, paths: Iterable[str | os.PathLike[str]]) -> None:
         r"""

@@ -9,8 +9,9 @@ no group need be opened to know them; each group knows its own, too.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,22 +112,46 @@ def begin(file: Any, precision: str) -> None:
     _make_children(file.create_group("explanations"))
 
 
-def append(file: Any, id_: str, arrays: Mapping[str, NDArray[Any]], text: str) -> None:
-    """Write one more explanation."""
-    number = len(read_index(file))
-    if number >= _MOST:
+def packed(
+    h5py: Any, id_: str, arrays: Mapping[str, NDArray[Any]], text: str, precision: str
+) -> bytes:
+    """One explanation as an HDF5 file of its own: compressing it takes longer than writing it, and
+    can be done by whoever explained it."""
+    options = {"driver": "core", "backing_store": False, "libver": "latest"}
+    with h5py.File("in memory", "w", **options) as file:
+        for name, values in arrays.items():
+            _write_array(file, name, values, precision)
+        _write_bytes(file, TEXT, text.encode("utf-8"))
+        file.attrs["id"] = np.frombuffer(id_.encode("utf-8", "surrogateescape"), np.uint8)
+        file.attrs["sha256"] = np.frombuffer(_digest(file), np.uint8)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def append(h5py: Any, file: Any, first: int, explanations: Sequence[tuple[str, bytes]]) -> None:
+    """Write more explanations.
+
+    Args:
+        h5py: the library.
+        file: a store.
+        first: how many it holds.
+        explanations: ids, and what :func:`packed` made of each.
+    """
+    if first + len(explanations) > _MOST:
         raise ArgumentError(f"a store holds {_MOST} explanations: begin another one.")
-    group = _place(file, number)
-    for name, values in arrays.items():
-        _write_array(group, name, values, precision_of(file))
-    _write_bytes(group, TEXT, text.encode("utf-8"))
-    group.attrs["id"] = np.frombuffer(id_.encode("utf-8", "surrogateescape"), np.uint8)
-    group.attrs["sha256"] = np.frombuffer(_digest(group), np.uint8)
-    line = np.frombuffer(f"{json.dumps(id_)}\n".encode(), np.uint8)
-    index = file["index"]
+    for number, (_, image) in enumerate(explanations, first):
+        group = _place(file, number)
+        with h5py.File(io.BytesIO(image), "r") as source:
+            for name in source:
+                source.copy(name, group)  # as it is compressed
+            for name, value in source.attrs.items():
+                group.attrs[name] = value
+    lines = "".join(f"{json.dumps(id_)}\n" for id_, _ in explanations)
+    index, added = file["index"], np.frombuffer(lines.encode(), np.uint8)
     old = index.shape[0]
-    index.resize((old + len(line),))
-    index[old:] = line
+    index.resize((old + len(added),))
+    index[old:] = added
 
 
 def _place(file: Any, number: int) -> Any:

@@ -81,6 +81,10 @@ class Team:
             self._hear(self._done.get())
         return self._identity
 
+    def has_more(self) -> bool:
+        """Whether something else has been found, which :meth:`results` is about to yield."""
+        return not self._done.empty()
+
     def results(
         self,
         tasks: Iterable[tuple[str, Any]],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from numpy.typing import NDArray
-
+from captum_spes.corpus.store_layout import packed
+from captum_spes.errors import optional_library
 from captum_spes.speech import Settings, SpeechToTextAttribution, named_methods
 from captum_spes.speech.identity import model_digest
 from captum_spes.speech.models import load_model
@@ -19,12 +19,14 @@ class Job(NamedTuple):
         model: name or folder, or a function that returns ``(model, processor)``.
         method: a key of ``METHODS``.
         settings: as asked for.
+        precision: of the maps in the store.
         device: where a model that is named is put.
     """
 
     model: str | Callable[[], tuple[Any, Any]]
     method: str
     settings: Settings
+    precision: str
     device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,6 +47,8 @@ class Explain:
     def __init__(self, job: Job) -> None:
         model, processor = job.load()
         (method,) = named_methods([job.method])
+        self._h5py = optional_library("h5py", "a store of explanations", "store")
+        self._precision = job.precision
         self._digest = model_digest(model, processor)
         self._explainer = SpeechToTextAttribution(method.make(model), processor)
         self._settings = method.settings(job.settings)
@@ -58,10 +62,10 @@ class Explain:
             "max_seconds": adapter.max_seconds,
         }
 
-    def __call__(self, task: tuple[Any, int]) -> tuple[dict[str, NDArray[Any]], str]:
-        """Explain a recording with a seed: the arrays and the text of the explanation, which a
-        store keeps as they are."""
-        audio, seed = task
-        return self._explainer.attribute(
+    def __call__(self, task: tuple[str, Any, int]) -> bytes:
+        """Explain a recording: its id, the audio and the seed; returns what a store takes."""
+        id_, audio, seed = task
+        result = self._explainer.attribute(
             audio, settings=self._settings, seed=seed, show_progress=False
-        )._stored()
+        )
+        return packed(self._h5py, id_, *result._stored(), self._precision)

@@ -3,17 +3,20 @@
 import contextlib
 import multiprocessing
 import os
+import subprocess
 import threading
 import time
 import warnings
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from captum_spes import SpeechToTextAttributionResult
 from captum_spes.corpus import ExplanationStore
+from captum_spes.corpus.store_layout import packed
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from tests.speech.test_result import make
 
@@ -75,6 +78,25 @@ class TestWhatIsInIt:
                 store.add(str(number), result if number < 65 else numbered(65))
             assert same(store["65"], numbered(65))
         assert ExplanationStore(path).ids() == [str(number) for number in range(66)]
+
+    def test_several_in_one_commit(self, path):
+        """All of them or none, as where an id is there already; others that read see them."""
+        images = [(f"id {n}", packed(h5py, f"id {n}", *numbered(n)._stored(), "float32"))
+                  for n in range(70)]  # fmt: skip
+        with ExplanationStore(path) as store, ExplanationStore(path) as reader:
+            store.add("first", numbered(100))
+            assert reader.ids() == ["first"]
+            store._add_packed(images)
+            assert store.ids() == reader.ids() == ["first", *(id_ for id_, _ in images)]
+            with pytest.raises(ArgumentError, match="an explanation 'id 69' already"):
+                store._add_packed([("new", images[0][1]), images[69]])
+            assert "new" not in store
+            store.add("last", numbered(101))
+            assert all(same(store[f"id {number}"], numbered(number)) for number in range(70))
+            assert same(store["last"], numbered(101))
+            assert store.verify() == {}
+        with ExplanationStore(path) as again:
+            assert again.ids() == ["first", *(id_ for id_, _ in images), "last"]
 
     def test_half_precision(self, path):
         """Off by 1/2048 of a value, or 6e-8 of its token's largest; all else is exact."""
@@ -288,6 +310,40 @@ class TestDamage:
             assert len(store) == 5
             store.add("new", numbered(8))
             assert same(store["new"], numbered(8))
+
+    def test_a_full_file_system(self, small_disk):
+        """Explanations are added until it is full; what was added is there, and when there is
+        space again the store goes on."""
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(1_000_000))
+        count = 0
+        with ExplanationStore(small_disk / "maps.h5") as store:
+            with pytest.raises(OSError, match="No space left"):
+                while True:
+                    store.add(str(count), numbered(count))
+                    count += 1
+            assert count > 3
+            assert store.ids() == [str(number) for number in range(count)]
+            assert store.verify() == {}
+            ballast.unlink()
+            store.add("more", numbered(3))
+        with ExplanationStore(small_disk / "maps.h5") as store:
+            assert len(store) == count + 1
+            assert all(same(store[str(number)], numbered(number)) for number in range(count))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB, where one can be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system may be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def killed(*_):

@@ -30,8 +30,10 @@ MODELS = {
     "bundled model, a CPU thread, 500 samples": (0.0, 0.57, 9.0),
     "Whisper tiny.en, H200, 500 samples": (0.9, 0.0, 15.0),
 }
-# Seconds of the process that hands out: to read a recording, and to write an explanation.
-READING, WRITING = 0.003, 0.06
+# Seconds of the process that hands out: to read a recording; to commit, and for each explanation
+# that is in the commit, as many as wait.
+READING, COMMIT, WRITING = 0.003, 0.018, 0.009
+MOST_IN_COMMIT = 32
 
 
 def main():
@@ -51,7 +53,8 @@ def main():
                              **simulated(drawn, times, workers, **changes)})  # fmt: skip
                 print(json.dumps(rows[-1]), flush=True)
     found = {"utterances": arguments.utterances, "mean seconds": round(float(drawn.mean()), 2),
-             "reading": READING, "writing": WRITING, "deaths": DEATHS, "rows": rows}  # fmt: skip
+             "reading": READING, "commit": COMMIT, "writing": WRITING, "deaths": DEATHS,
+             "rows": rows}  # fmt: skip
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -124,16 +127,18 @@ class Run:
         for _ in range(2):
             for inbox in inboxes:
                 yield from self.send(inbox)
-        done = 0
+        done = waiting = 0
         while done < self.count:
             inbox, length, is_there = yield self.results.get()
             if not is_there:
                 self.left.appendleft(length)
             yield from self.send(inbox)
-            if is_there:
-                self.writing += WRITING
-                yield self.environment.timeout(WRITING)
-                done += 1
+            waiting += is_there
+            if waiting and (waiting == MOST_IN_COMMIT or not self.results.items):
+                seconds = COMMIT + WRITING * waiting
+                self.writing += seconds
+                yield self.environment.timeout(seconds)
+                done, waiting = done + waiting, 0
 
     def send(self, inbox):
         if self.left:

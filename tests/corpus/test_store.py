@@ -1,6 +1,7 @@
 """Many explanations in one file: what is in it comes out again, and nothing else happens to it."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -316,12 +317,10 @@ class TestDamage:
         space again the store goes on."""
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(1_000_000))
-        count = 0
         with ExplanationStore(small_disk / "maps.h5") as store:
             with pytest.raises(OSError, match="No space left"):
-                while True:
-                    store.add(str(count), numbered(count))
-                    count += 1
+                fill(store)
+            count = len(store)
             assert count > 3
             assert store.ids() == [str(number) for number in range(count)]
             assert store.verify() == {}
@@ -330,6 +329,12 @@ class TestDamage:
         with ExplanationStore(small_disk / "maps.h5") as store:
             assert len(store) == count + 1
             assert all(same(store[str(number)], numbered(number)) for number in range(count))
+
+
+def fill(store):
+    for number in itertools.count():
+        store.add(str(number), numbered(number))
+        assert len(store) == number + 1
 
 
 @pytest.fixture

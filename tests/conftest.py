@@ -101,11 +101,20 @@ def _tiny_whisper_parts():
 
 
 @pytest.fixture
-def tiny_whisper(_tiny_whisper_parts):
+def tiny_whisper(make_tiny_whisper):
     """A random Whisper of one layer, 259 tokens (bytes), 2 s: model and processor."""
+    return make_tiny_whisper()
+
+
+@pytest.fixture(scope="session")
+def make_tiny_whisper(_tiny_whisper_parts):
+    """For what more than one test shares."""
+    return lambda: _tiny_whisper(*_tiny_whisper_parts)
+
+
+def _tiny_whisper(tokenizer, extractor):
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-    tokenizer, extractor = _tiny_whisper_parts
     end, start, no_timestamps = 256, 257, 258
     config = WhisperConfig(
         vocab_size=259 + 100,

@@ -3,9 +3,11 @@
 Hub names are answered with the small random models of the tests; nothing else is replaced.
 """
 
+import copy
 import doctest
 import importlib
 import pkgutil
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,20 +42,34 @@ def examples():
                 yield test
 
 
-@pytest.fixture
-def names(tiny_whisper, audio, tmp_path, monkeypatch):
-    """What a reader of an example has at hand: imports, a model and a recording."""
-    model, processor = tiny_whisper
-    monkeypatch.chdir(tmp_path)
-    soundfile.write("speech.flac", audio, 16_000)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder as a reader of an example has it: a recording, its explanation and a model."""
+    return tmp_path_factory.mktemp("reader")
+
+
+@pytest.fixture(scope="module")
+def made(make_tiny_whisper, audio, place):
+    """A model and what it explains, once for all examples; each is given copies."""
+    model, processor = make_tiny_whisper()
+    soundfile.write(place / "speech.flac", audio, 16_000)
     explainer = SpeechToTextAttribution(SPES(model), processor)
     result = explainer.attribute(
         audio, target="the cat", n_samples=30, n_token_samples=30, patches_per_second=40, seed=0
     )
-    result.save("explanation.npz")
+    result.save(place / "explanation.npz")
     # Where an example loads a model by its name on the hub.
     for part in (model, processor.feature_extractor, processor.tokenizer):
-        part.save_pretrained("openai/whisper-tiny.en")
+        part.save_pretrained(place / "openai/whisper-tiny.en")
+    return model, processor, explainer, result
+
+
+@pytest.fixture
+def names(made, place, tmp_path, monkeypatch):
+    """What a reader of an example has at hand: imports, a model and a recording."""
+    model, processor, explainer, result = copy.deepcopy(made)
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     names = {
         "np": np,
         "torch": torch,

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,26 +135,37 @@ def test_former_names_are_still_there(package):
         assert getattr(module, name) is not None
 
 
-@pytest.mark.parametrize(
-    ("line", "now"),
-    [
-        ("from captum_spes.reliability import ReliabilityStudy", "captum_spes.stability"),
-        ("from captum_spes.reliability.units import View", "captum_spes.stability"),
-        ("from captum_spes.corpus import compare_methods", "captum_spes.evaluation"),
-        ("from captum_spes.corpus import named_methods", "captum_spes.speech"),
-        ("from captum_spes.corpus import Settings", "EvaluationSettings"),
-        ("from captum_spes.report import write_reliability", "write_stability"),
-    ],
+MOVED = [
+    ("from captum_spes.reliability import ReliabilityStudy", "captum_spes.stability"),
+    ("from captum_spes.reliability.units import View", "captum_spes.stability"),
+    ("from captum_spes.corpus import compare_methods", "captum_spes.evaluation"),
+    ("from captum_spes.corpus import named_methods", "captum_spes.speech"),
+    ("from captum_spes.corpus import Settings", "EvaluationSettings"),
+    ("from captum_spes.report import write_reliability", "write_stability"),
+]
+
+
+# As in a process that has not imported the former package: it tells of itself once.
+FORGOTTEN = (
+    "import sys; former = [n for n in sys.modules if n.startswith('captum_spes.reliability')]; "
+    "[sys.modules.pop(name) for name in former]"
 )
-def test_former_names_say_where_they_went(line, now):
-    """In a process of its own, as a module is imported once only."""
-    warned = _python("-W", "default::DeprecationWarning", line)
-    assert warned.returncode == 0
-    told = [text for text in warned.stderr.splitlines() if "DeprecationWarning" in text]
-    assert told
-    for text in told:
-        assert now in text
-        assert text.startswith("<string>:1:")  # the user's line, not ours
+
+
+def test_former_names_say_where_they_went():
+    """Each line is told by its number; in a process of its own, with nothing imported before."""
+    program = "\n".join(f"{line}\n{FORGOTTEN}" for line, _ in MOVED)
+    warned = _python("-W", "default::DeprecationWarning", program)
+    assert warned.returncode == 0, warned.stderr
+    told = {1 + 2 * index: [] for index in range(len(MOVED))}
+    for text in warned.stderr.splitlines():
+        if "DeprecationWarning" in text:
+            found = re.match(r"<string>:(\d+):", text)  # the user's line, not ours
+            assert found, text
+            told[int(found.group(1))].append(text)
+    for (line, now), texts in zip(MOVED, told.values(), strict=True):
+        assert texts, line
+        assert all(now in text for text in texts), texts
 
 
 def test_names_of_today_do_not_warn():

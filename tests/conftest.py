@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +182,10 @@ def _tiny_speech2text_processor(tmp_path_factory):
 @pytest.fixture
 def tiny_speech2text(_tiny_speech2text_processor):
     """A random Speech2Text of one layer with a real sentencepiece tokenizer."""
+    return _tiny_speech2text(_tiny_speech2text_processor)
+
+
+def _tiny_speech2text(processor):
     from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
 
     config = Speech2TextConfig(
@@ -205,7 +210,7 @@ def tiny_speech2text(_tiny_speech2text_processor):
         torch.manual_seed(0)
         model = Speech2TextForConditionalGeneration(config).eval()
     model.generation_config.max_length = 12
-    return model, _tiny_speech2text_processor
+    return model, processor
 
 
 @pytest.fixture(scope="session")
@@ -261,14 +266,18 @@ def tiny_canary(_tiny_canary_processor):
     return model, _tiny_canary_processor
 
 
-@pytest.fixture
-def model_folder(tiny_speech2text, tmp_path):
-    """A random Speech2Text as a folder, as users have models."""
-    model, processor = tiny_speech2text
-    folder = tmp_path / "model"
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+@pytest.fixture(scope="session")
+def _model_files(_tiny_speech2text_processor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech2text")
+    for part in _tiny_speech2text(_tiny_speech2text_processor):
+        part.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def model_folder(_model_files, tmp_path):
+    """A random Speech2Text as a folder, as users have models; each test's own to break."""
+    return shutil.copytree(_model_files, tmp_path / "model")
 
 
 @pytest.fixture(params=["tiny_whisper", "tiny_speech2text", "tiny_canary"])

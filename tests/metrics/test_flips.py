@@ -11,7 +11,7 @@ from captum_spes.forward import Contrast
 from captum_spes.io.samples import read_samples
 from captum_spes.metrics import FlipExample, deletion_masks, flip_curves
 
-SETTINGS = {"n_samples": 150, "n_token_samples": 60, "patches_per_second": 30, "seed": 0}
+SETTINGS = {"n_samples": 60, "n_token_samples": 20, "patches_per_second": 30, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_the_ratio_is_that_of_the_two_words_in_what_is_left(demo, contrast):
         facts = explainer.attribute(
             explainer.adapter.model_features(speech, left[None]), target=contrast.text,
             contrast=Contrast("five", "nine"),
-            **{**SETTINGS, "n_samples": 20, "n_token_samples": 0},
+            **{**SETTINGS, "n_samples": 2, "n_token_samples": 0},
         ).parameters["contrast"]  # fmt: skip
         expected = np.log(facts["probability"] / facts["foil_probability"])
         assert ratio == pytest.approx(expected, abs=1e-3)
@@ -76,7 +76,7 @@ def test_coverage_is_what_the_model_would_write(demo):
         text = contrast.text.replace("drawer", word)
         found = explainer.attribute(
             explainer.adapter.model_features(speech, left[None]), target=text,
-            **{**SETTINGS, "n_samples": 40, "n_token_samples": 0},
+            **{**SETTINGS, "n_samples": 2, "n_token_samples": 0},
         )  # fmt: skip
         (rows,) = (own.token_indices for own in found.words if own.word == word)
         assert covered == 100 * all(found.ranks[list(rows)] == 1)
@@ -149,7 +149,7 @@ def test_other_kinds_of_models(load):
 def test_what_is_refused(demo, contrast):
     explainer, examples = demo
     path = examples[0].path
-    plain = explainer.attribute(path, **SETTINGS)
+    plain = explainer.attribute(path, **{**SETTINGS, "n_samples": 2, "n_token_samples": 0})
     with pytest.raises(ArgumentError, match="an explanation is no contrast"):
         flip_curves(explainer, [(path, plain)])
     with pytest.raises(ArgumentTypeError, match="contrast must be an explanation, got str"):

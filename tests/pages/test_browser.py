@@ -47,16 +47,26 @@ def browser():
         launched.close()
 
 
+@pytest.fixture(scope="module")
+def pages():
+    """Pages that were made before, with the results that they show."""
+    return {}
+
+
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(browser, pages, tmp_path):
     """Opens a page of results; afterwards nothing was asked for, and nothing went wrong."""
     wrong = []
 
     def opened(*results, audio=None, sampling_rate=16_000, **context):
         path = tmp_path / "page.html"
-        SpeechToTextAttributionResult.save_html_many(
-            results, path, audio=audio, sampling_rate=sampling_rate
-        )
+        key = (*map(id, results), id(audio))
+        if key not in pages:
+            SpeechToTextAttributionResult.save_html_many(
+                results, path, audio=audio, sampling_rate=sampling_rate
+            )
+            pages[key] = (path.read_bytes(), results, audio)  # kept, as are their ids
+        path.write_bytes(pages[key][0])
         page = browser.new_page(**context)
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))

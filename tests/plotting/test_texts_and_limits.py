@@ -114,8 +114,9 @@ def test_text_is_data_in_every_figure(text, kind):
         plotting.token_figure(torch.rand(2, 2), [text, "b"], ["a", text], label="saliency"),
         plotting.plot_curves({text: curve}, title=text),
     ]
-    result = make(output_tokens=[text, "b", "c"], text=text, words=[])
-    figures += [result.plot_spectrogram_attr(), result.plot_spectrogram_attr(0)]
+    if kind == "png":  # how the other kinds write these texts is told by the figures above
+        result = make(output_tokens=[text, "b", "c"], text=text, words=[])
+        figures += [result.plot_spectrogram_attr(), result.plot_spectrogram_attr(0)]
     for figure in figures:
         content = io.BytesIO()
         figure.savefig(content, format=kind, dpi=20)

@@ -37,7 +37,7 @@ from tests.speech.frame_families import (
     make_frame_family,
 )
 
-QUICK = {"n_samples": 60, "n_token_samples": 30, "patches_per_second": 40, "seed": 0}
+QUICK = {"n_samples": 16, "n_token_samples": 20, "patches_per_second": 40, "seed": 0}
 TEXT = "the cat speech the cat"
 OF_FRAMES = ["wav2vec2", "parakeet_ctc", *TRANSDUCERS]
 # One of each kind, and those that read texts in a way of their own.

@@ -26,9 +26,9 @@ from tests.speech.families import ENCODER_DECODERS, SPEECH_LLMS, make_family
 FAMILIES = [*SPEECH_LLMS, *ENCODER_DECODERS]
 INSTRUCTION = "the cat speech"
 QUICK = {
-    "n_samples": 40,
-    "n_token_samples": 30,
-    "patches_per_second": 40,
+    "n_samples": 16,
+    "n_token_samples": 12,
+    "patches_per_second": 20,
     "target": "the cat",
     "seed": 0,
 }
@@ -437,7 +437,7 @@ class TestExplanations:
             assert (result.instruction_attr.amax(1) > 0).all()
             # Each token rests on the instruction in its own way.
             assert not torch.allclose(result.instruction_attr[0], result.instruction_attr[-1])
-            assert result.parameters["n_instruction_samples_evaluated"] == 30
+            assert result.parameters["n_instruction_samples_evaluated"] == QUICK["n_token_samples"]
             assert torch.isnan(result.token_attr[0]).all()
             assert (shares[:, 2] > 0).all()
             assert result.speech_share()[0] == 1
@@ -484,7 +484,7 @@ class TestExplanations:
     def test_batch_sizes_do_not_matter(self, family, audio):
         maps = [
             self.explain(family, audio, perturbations_per_eval=size).spectrogram_attr
-            for size in (1, 8)
+            for size in (1, 6)
         ]
         assert torch.allclose(*maps, atol=1e-5)
 

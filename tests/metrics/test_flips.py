@@ -11,6 +11,8 @@ from captum_spes.forward import Contrast
 from captum_spes.io.samples import read_samples
 from captum_spes.metrics import FlipExample, deletion_masks, flip_curves
 
+# Where a probability is asked for, of two samples.
+pytestmark = pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
 SETTINGS = {"n_samples": 60, "n_token_samples": 20, "patches_per_second": 30, "seed": 0}
 
 

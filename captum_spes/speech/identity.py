@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -50,10 +51,20 @@ def _described(model: Any, processor: Any) -> Iterator[Any]:
     tokenizer = getattr(processor, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        yield backend.to_str()
+        yield _as_made(backend).to_str()
     elif tokenizer is not None:
         yield tokenizer.get_vocab()
     yield getattr(tokenizer, "all_special_tokens", None)
+
+
+def _as_made(backend: Any) -> Any:
+    """A tokenizer without what its last call has asked for, which changes with every call."""
+    if backend.padding is None and backend.truncation is None:
+        return backend
+    made = copy.deepcopy(backend)
+    made.no_padding()
+    made.no_truncation()
+    return made
 
 
 def _as_dictionary(part: Any) -> Any:

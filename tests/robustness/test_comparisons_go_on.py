@@ -166,6 +166,14 @@ class TestOtherModels:
             assert after != before
             before = after
 
+    def test_what_was_done_with_a_model_is_not(self, tiny_whisper):
+        model, processor = copy.deepcopy(tiny_whisper)
+        before = model_digest(model, processor)
+        # What a call leaves behind that asks for padded texts of two tokens at most.
+        processor.tokenizer.backend_tokenizer.enable_padding()
+        processor.tokenizer.backend_tokenizer.enable_truncation(2)
+        assert model_digest(model, processor) == before
+
     def test_the_place_of_a_model_is_not(self, model_folder, tmp_path):
         from captum_spes.speech.models import load_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,23 +13,19 @@ from typing import Any, TypeAlias
 
 from tqdm.auto import tqdm
 
-from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.dataset import is_dataset, saved_dataset, utterances_of
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.store import ExplanationStore
 from captum_spes.corpus.team import Team
-from captum_spes.corpus.worker import Explain, Job
+from captum_spes.corpus.worker import Explain, Job, Loader, fixed_batches
 from captum_spes.corpus.workers import MakeWork, Workers, workers_of
 from captum_spes.errors import ArgumentError, instance_of, several, truth, whole_number
 from captum_spes.io.audio import audio_seconds
 from captum_spes.io.samples import read_ahead
 from captum_spes.speech import Settings, named_methods
 
-Loader = Callable[[], tuple[Any, Any]]
 # A file, its lines, or a datasets.Dataset.
 Manifest: TypeAlias = str | os.PathLike[str] | Sequence[Utterance] | Any
-# In the place of "auto": a batch size that is found anew changes the last bits of maps.
-_BATCH = 16
 # Of explanations that are written in one commit.
 _MOST_BYTES = 32_000_000
 # Seconds of audio, which no more than one digit of is of interest.
@@ -131,19 +127,17 @@ def explain_corpus(  # noqa: PLR0913
     utterances = utterances_in(manifest)
     settings = Settings.efficient() if settings is None else settings
     instance_of("settings", settings, Settings, "Settings")
-    if settings.perturbations_per_eval == AUTO:
-        settings = settings.replace(perturbations_per_eval=_BATCH)
     named_methods([method])
-    job, places = Job(model, method, settings, store.precision, device), workers_of(workers, device)
+    job = Job(model, method, fixed_batches(settings), store.precision, device)
+    places = workers_of(workers, device)
     seed = whole_number("seed", seed, 0)
     if not truth("resume", resume) and len(store):
         raise ArgumentError(f"the store holds {len(store)} explanations: take another one.")
-    described = {**job.to_dict(), "seed": seed}
     store.hold()
-    store.check_run(described)  # before a model is loaded
+    store.check_run(job.described(seed))  # before a model is loaded
     with team_of(places, partial(Explain, job)) as team:
         known = team.identity()
-        store.bind({**described, "model": {"digest": known["digest"]}})
+        store.bind(job.described(seed, known["digest"]))
         run = CorpusRun(known=[own.id for own in utterances if own.id in store])
         asked = longest_first([own for own in utterances if own.id not in store])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -88,7 +89,8 @@ class LocalWorkers(Workers):
                     Default: None
 
     Raises:
-        ArgumentError: ``count`` is less than 1.
+        ArgumentError: ``count`` is less than 1; when work begins: what the processes need, a
+            function that returns the model for example, cannot be pickled.
         ImportError: pebble is not installed (when work begins).
 
     Examples::
@@ -103,6 +105,7 @@ class LocalWorkers(Workers):
     @contextmanager
     def opened(self, make: MakeWork) -> Iterator[list[Lane]]:
         pebble = optional_library("pebble", "work in several processes", "store")
+        _check_can_be_sent(make)
         # No thread or lock of this process goes over into the others.
         context = multiprocessing.get_context("spawn")
         with ExitStack() as stack:
@@ -120,6 +123,16 @@ class LocalWorkers(Workers):
 
         there = torch.cuda.device_count() if self._device == "cuda" else 0
         return [number % there if there > 1 else None for number in range(self._count)]
+
+
+def _check_can_be_sent(make: MakeWork) -> None:
+    try:
+        pickle.dumps(make)
+    except Exception as error:  # whatever an object makes of being pickled
+        raise ArgumentError(
+            f"other processes cannot be sent what they need ({' '.join(str(error).split())}): "
+            "functions have to stand in a module, and a lambda does not."
+        ) from error
 
 
 def workers_of(workers: int | str | Workers, device: str | None = None) -> Workers:

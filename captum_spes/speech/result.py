@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from captum_spes.speech.phrase_maps import PhraseMaps, phrase_tokens, previous_c
 from captum_spes.speech.reliability import Reliability
 from captum_spes.speech.result_file import (
     ARRAYS,
+    InMemory,
     Source,
     read_fields,
     read_result,
@@ -728,6 +729,13 @@ class SpeechToTextAttributionResult(ResultPlots):
         """The arrays, and all else as one text, as files hold them."""
         arrays, texts = self._saved()
         return {name: own.detach().cpu().numpy() for name, own in arrays.items()}, saved_text(texts)
+
+    @classmethod
+    def _from_stored(
+        cls, arrays: Mapping[str, NDArray[Any]], text: str
+    ) -> SpeechToTextAttributionResult:
+        """What :meth:`_stored` returned."""
+        return cls._from_source(InMemory(arrays, text))
 
     @classmethod
     def _from_source(cls, source: Source) -> SpeechToTextAttributionResult:

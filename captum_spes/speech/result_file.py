@@ -62,6 +62,26 @@ class Source(Protocol):
     def text(self, name: str) -> str: ...
 
 
+class InMemory:
+    """The arrays and the text of a stored explanation as a source."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], text: str) -> None:
+        self._arrays, self._text = arrays, text
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def header(self, name: str) -> Any:
+        return self.read(name)  # which knows its shape and its type
+
+    def read(self, name: str) -> NDArray[Any]:
+        _need(name in self._arrays, f"it lacks {name}")
+        return self._arrays[name]
+
+    def text(self, name: str) -> str:
+        return self._text
+
+
 def saved_text(texts: Mapping[str, Any]) -> str:
     """All fields of a result that are no arrays, given in JSON's types, as one text."""
     metadata = json.dumps({"format": _FORMATS[-1], **texts}, ensure_ascii=False)

@@ -12,8 +12,11 @@ from captum_spes.cli import main
 from captum_spes.demo import MANIFEST, load_examples
 from captum_spes.metrics.text import METRICS
 
-# Few samples are noise; the command line prints it.
-pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
+# Few samples are noise, and miss patches; the command line prints it.
+pytestmark = [
+    pytest.mark.filterwarnings("always:.*sampling noise"),
+    pytest.mark.filterwarnings("always:.*perturbed by no sample"),
+]
 
 QUICK = [
     "--samples", "20", "--token-samples", "10", "--patches-per-second", "40", "--quiet",

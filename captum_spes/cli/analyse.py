@@ -27,7 +27,7 @@ def add_analyse(commands: Any) -> None:
         type=Path,
         metavar="RESULTS",
         help="a saved explanation, a folder that holds some, as explain --out writes, or the file "
-        "(.h5) of captum-spes corpus",
+        "(.h5) of captum-spes corpus, or of one method of captum-spes evaluate --explanations",
     )
     add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
     add(

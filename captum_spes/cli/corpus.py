@@ -10,12 +10,14 @@ from typing import Any
 from captum_spes.cli.options import (
     add_model_options,
     add_settings_options,
+    add_workers_options,
     load,
     methods_help,
     positive,
     print_text,
     settings_of,
     tell,
+    workers_of,
 )
 from captum_spes.errors import ArgumentError
 
@@ -44,19 +46,7 @@ def add_corpus(commands: Any) -> None:
         metavar="METHOD",
         help=f"how to explain (default: %(default)s). {methods_help()}",
     )
-    add(
-        "--workers",
-        type=positive,
-        metavar="N",
-        help="processes, each with one thread and the model (default: 1; with --ray one for each "
-        "CPU, or GPU with --device cuda)",
-    )
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        help="let the workers be on a cluster of Ray's: local starts Ray on this machine, auto "
-        "joins the one that it is part of, host:port another",
-    )
+    add_workers_options(corpus, "1")
     add("--limit", type=positive, metavar="N", help="the first N recordings alone")
     add(
         "--resume",
@@ -67,14 +57,6 @@ def add_corpus(commands: Any) -> None:
     add_settings_options(corpus)
     add_model_options(corpus)
     corpus.set_defaults(run=_corpus)
-
-
-def _workers(parsed: argparse.Namespace) -> Any:
-    from captum_spes.corpus import RayWorkers
-
-    if parsed.ray is None:
-        return parsed.workers or 1
-    return RayWorkers(parsed.ray, parsed.workers, parsed.device)
 
 
 def _corpus(parsed: argparse.Namespace) -> int:
@@ -90,7 +72,7 @@ def _corpus(parsed: argparse.Namespace) -> int:
             method=parsed.method,
             settings=settings_of(parsed),
             seed=parsed.seed,
-            workers=_workers(parsed),
+            workers=workers_of(parsed) or 1,
             device=parsed.device,
             resume=parsed.resume,
             show_progress=not parsed.quiet,

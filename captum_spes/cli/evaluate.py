@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captum_spes.cli.options import (
+    DEMO,
     add_model_options,
     add_settings_options,
+    add_workers_options,
     json_objects,
     load,
     methods_help,
@@ -18,9 +21,9 @@ from captum_spes.cli.options import (
     print_written,
     settings_of,
     tell,
+    workers_of,
 )
 from captum_spes.errors import ArgumentError
-from captum_spes.io.files import check_folder
 from captum_spes.text import visible
 
 _METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
@@ -71,6 +74,14 @@ def add_evaluate(commands: Any) -> None:
         action="store_true",
         help="score without case and punctuation (the paper keeps both)",
     )
+    add(
+        "--explanations",
+        type=Path,
+        metavar="DIR",
+        help="keep the explanations, as captum-spes corpus --method NAME --store DIR/NAME.h5 does, "
+        "and measure those that are there without computing them again",
+    )
+    add_workers_options(evaluate, "none, this process does the work")
     add("--limit", type=positive, metavar="N", help="the first N recordings only")
     add(
         "--max-new-tokens",
@@ -92,17 +103,39 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from captum_spes.corpus.manifest import TEXT, read_manifest
-    from captum_spes.evaluation import EvaluationSettings, compare_methods
-    from captum_spes.evaluation.references import check_reference
-    from captum_spes.io.provenance import write_provenance
-    from captum_spes.metrics.text import suitable_metric, text_metric
-    from captum_spes.report import write_comparison
+    from captum_spes.corpus.manifest import read_manifest
+    from captum_spes.evaluation import compare_methods
     from captum_spes.speech import named_methods
-    from captum_spes.speech.models import adapt
 
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
+    settings = _settings(parsed, utterances)
+    workers = workers_of(parsed)
+    if workers is None:
+        model = partial(_loaded, parsed, utterances, methods, settings)
+    else:
+        model = partial(load, parsed)
+    comparison = compare_methods(
+        model,
+        None,
+        utterances,
+        methods,
+        settings,
+        parsed.out,
+        explanations=parsed.explanations,
+        workers=workers,
+        device=parsed.device,
+        text_normalizer=_text_normalizer(parsed.normalize_text),
+        show_progress=not parsed.quiet,
+    )
+    _report(comparison, parsed)
+
+
+def _settings(parsed: argparse.Namespace, utterances: Any) -> Any:
+    from captum_spes.corpus.manifest import TEXT
+    from captum_spes.evaluation import EvaluationSettings
+    from captum_spes.metrics.text import suitable_metric, text_metric
+
     references = [utterance.reference(parsed.reference) for utterance in utterances]
     metric, translation = parsed.metric, None if parsed.reference == TEXT else parsed.reference
     if metric is None or (metric == "bleu" and translation is not None):
@@ -110,13 +143,10 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     text_metric(metric)  # now, and not after the model was loaded
     if parsed.task == "translate" and parsed.reference is None:
         raise ArgumentError("--task translate needs --reference, the language of the translation.")
+    parsed.model = parsed.model or DEMO
     explained = settings_of(parsed)
     batch = explained.perturbations_per_eval
-    check_folder(parsed.out)  # before the model is loaded
-    model, processor = load(parsed)
-    adapter = adapt(model, processor)
-    check_reference(adapter, explained.gen_args, parsed.reference)
-    settings = EvaluationSettings(
+    return EvaluationSettings(
         model=parsed.model,
         settings=explained,
         seed=parsed.seed,
@@ -125,18 +155,12 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         metric=metric,
         batch_size=batch if isinstance(batch, int) else _STEPS_PER_EVAL,
     )
-    if not parsed.quiet:
-        _tell_cost(adapter, utterances, methods, settings)
-    comparison = compare_methods(
-        model,
-        processor,
-        utterances,
-        methods,
-        settings,
-        parsed.out,
-        text_normalizer=_text_normalizer(parsed.normalize_text),
-        show_progress=not parsed.quiet,
-    )
+
+
+def _report(comparison: Any, parsed: argparse.Namespace) -> None:
+    from captum_spes.io.provenance import write_provenance
+    from captum_spes.report import write_comparison
+
     for utterance, method, error in comparison.failures:
         tell(f"{utterance}, {method}: {error}")
     if not comparison.ids:
@@ -146,6 +170,19 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     table = parsed.out / "table.md"
     print_report(f"\n{table.read_text(encoding='utf-8')}", visible(table))
     print_written(written)
+
+
+def _loaded(parsed: argparse.Namespace, utterances: Any, methods: Any, settings: Any) -> Any:
+    """The model of this process and its processor, once it is told what they will be asked."""
+    from captum_spes.evaluation.references import check_reference
+    from captum_spes.speech.models import adapt
+
+    model, processor = load(parsed)
+    if not parsed.quiet:
+        adapter = adapt(model, processor)
+        check_reference(adapter, settings.settings.gen_args, parsed.reference)
+        _tell_cost(adapter, utterances, methods, settings)
+    return model, processor
 
 
 def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> None:

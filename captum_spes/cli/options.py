@@ -163,6 +163,37 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="show no progress bars, and no cost before the start")
 
 
+def add_workers_options(command: argparse.ArgumentParser, default: str) -> None:
+    """Where work over many recordings is done.
+
+    Args:
+        command: that takes them.
+        default: what happens without them, for the help.
+    """
+    command.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help=f"processes, each with one thread and the model (default: {default}; with --ray one "
+        "for each CPU, or GPU with --device cuda)",
+    )
+    command.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="let the workers be on a cluster of Ray's: local starts Ray on this machine, auto "
+        "joins the one that it is part of, host:port another",
+    )
+
+
+def workers_of(parsed: argparse.Namespace) -> Any:
+    """The workers that the options ask for; None where they ask for none."""
+    from captum_spes.corpus import RayWorkers
+
+    if parsed.ray is None:
+        return parsed.workers
+    return RayWorkers(parsed.ray, parsed.workers, parsed.device)
+
+
 def generation_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
     """What ``model.generate`` is given."""
     names = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from captum_spes.corpus import store_layout as layout
@@ -240,7 +241,9 @@ class ExplanationStore:
         """
         instance_of("result", result, SpeechToTextAttributionResult, "an explanation")
         instance_of("id_", id_, str, "a text")
-        arrays, text = result._stored()
+        self._add_stored(id_, *result._stored())
+
+    def _add_stored(self, id_: str, arrays: Mapping[str, NDArray[Any]], text: str) -> None:
         self._add_packed([(id_, layout.packed(self._h5py, id_, arrays, text, self.precision))])
 
     def _add_packed(self, explanations: Sequence[tuple[str, bytes]]) -> None:

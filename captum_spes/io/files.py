@@ -181,9 +181,33 @@ def keep_settings(path: Path, settings: Mapping[str, Any], holds: str) -> None:
         write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
     found = read_settings(path)
-    if found != settings:
-        names = {*found, *settings}
-        differing = sorted(name for name in names if found.get(name) != settings.get(name))
+    _check_same(path, found, settings, {*found, *settings}, holds)
+
+
+def check_settings(path: Path, settings: Mapping[str, Any], holds: str) -> None:
+    """Raise as :func:`keep_settings` would be going to, as far as the settings are known.
+
+    Args:
+        path: the file of the settings, which need not be there.
+        settings: some of them.
+        holds: what the folder holds.
+
+    Raises:
+        ArgumentError: the file is damaged, or holds other settings.
+    """
+    if path.exists():
+        _check_same(path, read_settings(path), settings, set(settings), holds)
+
+
+def _check_same(
+    path: Path,
+    found: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    names: set[str],
+    holds: str,
+) -> None:
+    differing = sorted(name for name in names if found.get(name) != settings.get(name))
+    if differing:
         raise ArgumentError(
             f"{path.parent} holds {holds} made with other settings ({', '.join(differing)}; see "
             f"{path.name}): give another folder, or the same settings to continue."

@@ -54,7 +54,8 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
         for name in _TITLES:
             other = None if method == comparison.methods[0] else first[name]
             row |= _measure_columns(name, comparison.curve(method, name), other)
-        row |= {name: round(value, 2) for name, value in comparison.cost(method).items()}
+        cost = comparison.cost(method)
+        row |= {name: None if own is None else round(own, 2) for name, own in cost.items()}
         rows.append({**row, "utterances": len(comparison.ids)})
     return rows
 
@@ -140,8 +141,8 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         [
             str(row["method"]),
             *(_cell(row, name) for name in [*shown, "deletion_difference"]),
-            f"{row['encoder_passes']:.0f}",
-            f"{row['seconds']:.1f}",
+            _number(row["encoder_passes"], ".0f"),
+            _number(row["seconds"], ".1f"),
         ]
         for row in rows
     ]
@@ -149,6 +150,7 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
     unit = "BLEU" if is_bleu else f"{rate} error rate"
     if comparison.metric != "bleu":
         unit += f" ({comparison.metric})"
+    unknown = " (without those that were read from a store)" if comparison.n_read else ""
     lines = [
         markdown_table(header, cells),
         "",
@@ -156,7 +158,8 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         f"deletion and insertion by {unit}, KL (nats) and token accuracy of deletion with the "
         f"output forced. The difference is that from {rows[0]['method']}, paired. Maps without a "
         "side of previous tokens are scaled alone, others with it, which their sizes show. Passes "
-        "and seconds are means per explanation; gradients go back through the model, too. "
+        f"and seconds are means per explanation{unknown}; gradients go back through the model, "
+        "too. "
         "Intervals do not hold the noise of the masks (one seed), and are too narrow for fewer "
         "than about 20 utterances.",
     ]
@@ -175,3 +178,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
     number_format = ".2f" if name == "kl" else ".1f"
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return with_interval(row[name], None if low is None else (low, high), number_format)
+
+
+def _number(value: float | None, number_format: str) -> str:
+    return "-" if value is None else format(value, number_format)

@@ -70,7 +70,7 @@ class TestBadRecordings:
         assert compare(given).ids == ["one"]
 
     def test_what_cannot_be_written(self, compare, utterances, monkeypatch):
-        import captum_spes.evaluation.comparison as module
+        import captum_spes.evaluation.measuring as module
 
         measure, calls = module._record, []
 

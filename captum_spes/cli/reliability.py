@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.options import positive, print_report, print_written
+from captum_spes.cli.options import (
+    add_workers_options,
+    positive,
+    print_report,
+    print_written,
+    workers_of,
+)
 from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.io.files import check_folder
 from captum_spes.speech import METHODS
@@ -84,6 +90,7 @@ def add_reliability(commands: Any) -> None:
     )
     add("--absolute", action="store_true", help="compare magnitudes (default: signed scores)")
     add("--device", metavar="DEVICE", help="where the models run: cpu, cuda, cuda:1, mps")
+    add_workers_options(reliability, "none, this process does the work")
     add("--quiet", action="store_true", help="show no progress bar")
     reliability.set_defaults(run=_reliability)
 
@@ -112,6 +119,7 @@ def _reliability(parsed: argparse.Namespace) -> None:
         n_runs=parsed.runs,
         seed=parsed.seed,
         device=parsed.device,
+        workers=workers_of(parsed),
         show_progress=not parsed.quiet,
     )
     written = write_stability(study, parsed.out, top=parsed.top, absolute=parsed.absolute)

@@ -18,6 +18,10 @@ TRIES = 3
 _DECODERS = 2
 
 
+class WorkerDiedError(RuntimeError):
+    """A task killed whoever was handed it."""
+
+
 @dataclass
 class _Task:
     """Something to be done.
@@ -148,7 +152,8 @@ class Team:
         else:
             task.tries += 1
         if task.tries >= TRIES:
-            return task.key, RuntimeError(f"its worker died {task.tries} times ({_line(error)})")
+            died = f"its worker died {task.tries} times ({_line(error)})"
+            return task.key, WorkerDiedError(died)
         left.put_back(task)
         return None
 

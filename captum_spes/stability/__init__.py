@@ -3,10 +3,11 @@
 from captum_spes.stability.attributions import Condition, StabilityStudy
 from captum_spes.stability.classifier import ClassifierConfig, SpeechClassifier
 from captum_spes.stability.figures import plot_cost, plot_stability
+from captum_spes.stability.jobs import StudyOptions
 from captum_spes.stability.loading import load_explained_model
 from captum_spes.stability.methods import StudyMethod, parse_method
 from captum_spes.stability.models import Attributed, ExplainedModel
-from captum_spes.stability.study import StudyOptions, run_study
+from captum_spes.stability.study import run_study
 from captum_spes.stability.summary import (
     ConditionAgreement,
     condition_agreements,

@@ -20,7 +20,7 @@ from captum_spes.corpus import (
 )
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
-from captum_spes.evaluation import EvaluationSettings, compare_methods
+from captum_spes.evaluation import EvaluationSettings, compare_methods, measuring
 from captum_spes.report import comparison_rows, comparison_table
 from captum_spes.speech import METHODS, named_methods
 from tests.corpus.elsewhere import Pickled
@@ -163,7 +163,7 @@ def test_another_method_and_utterance_go_on_from_what_is_there(compare, utteranc
     assert comparison.records["energy"][utterances[0].id]["cost"] is not None
     assert len(contents(tmp_path / "kept" / "energy.h5")) == 2
     ids = [utterance.id for utterance in utterances]
-    assert comparison.ids == ids
+    assert comparison.ids == ids == list(comparison.records["random"])
     # The longest was done first.
     assert list(contents(tmp_path / "kept" / "random.h5")) == ids[::-1]
 
@@ -233,6 +233,21 @@ def test_a_damaged_explanation_is_a_failure_of_its_own(compare, utterances, tmp_
     ((id_, _, error),) = comparison.failures
     assert id_ == utterances[0].id
     assert f"{tmp_path / 'kept' / 'energy.h5'} has of {id_!r} cannot be read: it lacks" in error
+
+
+def test_what_cannot_be_measured_is_kept_all_the_same(compare, utterances, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    options = {"methods": ("energy",), "explanations": tmp_path / "kept"}
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "_record", fails)
+        assert len(compare(**options).failures) == 2
+    with ExplanationStore(tmp_path / "kept" / "energy.h5") as store:
+        assert len(store) == 2
+        assert store.failures() == {}  # of explaining there was none
+    again = compare(**options)
+    assert [record["cost"] for record in again.records["energy"].values()] == [None, None]
 
 
 def test_an_utterance_that_kills_its_workers_is_a_failure(compare, utterances, tmp_path):

@@ -2,6 +2,8 @@
 
 import gc
 import weakref
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,14 +121,22 @@ def test_workers_cannot_be_sent_models(study, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_other_models_where_the_workers_are(study, monkeypatch):
+def test_other_models_where_the_workers_are(study, models):
     """A folder of the same name on another machine, for example."""
-    identity = jobs.ExplainModels.identity
-    monkeypatch.setattr(
-        jobs.ExplainModels, "identity", lambda self: {**identity(self), "seed-1": "other"}
-    )
+
+    class Elsewhere(Pickled):
+        @contextmanager
+        def opened(self, make):
+            other = Path(models["seed-1"]) / "other.txt"
+            other.touch()
+            try:
+                with super().opened(make) as lanes:
+                    yield lanes
+            finally:
+                other.unlink()
+
     with pytest.raises(ArgumentError, match="workers have another model seed-1, or none, where"):
-        study("out", workers=Pickled(1))
+        study("out", workers=Elsewhere(1))
 
 
 def test_from_the_command_line(models, undisturbed, tmp_path, monkeypatch):

@@ -164,10 +164,11 @@ def _run_jobs(
         bar.update(total - len(tasks))
         if not tasks:
             return
+        own = jobs
         if not isinstance(places, ThisProcess):
             jobs[0].unload()  # whoever works has models of its own
-            jobs = [job.unused() for job in jobs]
-        with team_of(places, partial(ExplainModels, jobs)) as team:
+            own = [job.unused() for job in jobs]
+        with team_of(places, partial(ExplainModels, own)) as team:
             _check_models_of(team, jobs)
             _run_tasks(team, tasks, files, bar)
 

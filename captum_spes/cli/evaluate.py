@@ -194,7 +194,7 @@ def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> No
     readable, seconds = [], 0.0
     for utterance in utterances:
         try:
-            seconds += audio_seconds(utterance.audio) or 0.0
+            seconds += audio_seconds(utterance.file) or 0.0
         except Exception:  # whatever is wrong with a recording is told when its turn comes
             continue
         readable.append(utterance)

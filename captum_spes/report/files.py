@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_spes.io.files import made_folder
 from captum_spes.plotting.fonts import one_warning
-from captum_spes.report.figures import figure_format_of, write_figure
+from captum_spes.report.figures import FIGURE_FORMATS, figure_format_of, write_figure
 from captum_spes.speech.result import SpeechToTextAttributionResult
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 
 EXPLANATION, PAGE = "explanation.npz", "explanation.html"
+# What figures are called, and all that is written into a folder.
+_FIGURES = ("contrast", "sentence", r"tokens(?:-\d+)?", "previous_tokens", "instruction")
+_WRITTEN = re.compile(
+    rf"explanation\.(?:npz|html)|(?:{'|'.join(_FIGURES)})\.(?:{'|'.join(FIGURE_FORMATS)})"
+)
 
 
 def write_explanation(
@@ -84,3 +91,14 @@ def _figures(result: SpeechToTextAttributionResult) -> Iterator[tuple[str, Figur
         yield "previous_tokens", result.plot_token_attr()
     if result.instruction_attr is not None:
         yield "instruction", result.plot_instruction_attr()
+
+
+def remove_explanations(folder: Path) -> None:
+    """Remove what :func:`write_explanation` wrote into a folder and into folders in it, which are
+    removed when they are empty; other files stay."""
+    for path in sorted((*folder.glob("*"), *folder.glob("*/*")), reverse=True):
+        if path.is_dir():
+            with suppress(OSError):  # it holds something else
+                path.rmdir()
+        elif _WRITTEN.fullmatch(path.name):
+            path.unlink()

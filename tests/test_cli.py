@@ -40,6 +40,10 @@ def long_recording(tmp_path):
     return tmp_path / "long.flac"
 
 
+def folders_in(place):
+    return sorted(path for path in place.iterdir() if path.is_dir())
+
+
 def run(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
@@ -87,7 +91,7 @@ class TestLongRecordings:
         out = tmp_path / "out"
         status, text, _ = explain(capsys, long_recording, "--model", model_folder, "--out", out)
         assert status == 0
-        folders = sorted((out / "long").iterdir())
+        folders = folders_in(out / "long")
         assert [folder.name for folder in folders] == ["from 00-00.0", "from 00-02.5"]
         results = [SpeechToTextAttributionResult.load(f / "explanation.npz") for f in folders]
         assert [r.parameters["window"]["start"] for r in results] == pytest.approx(
@@ -104,7 +108,7 @@ class TestLongRecordings:
             capsys, long_recording, "--model", model_folder, "--at", "0:06-0:06.5", "--out", out
         )
         assert status == 0
-        assert [folder.name for folder in (out / "long").iterdir()] == ["from 00-02.5"]
+        assert [folder.name for folder in folders_in(out / "long")] == ["from 00-02.5"]
         (result,) = (
             SpeechToTextAttributionResult.load(file) for file in out.rglob("explanation.npz")
         )
@@ -126,7 +130,7 @@ class TestLongRecordings:
         """The short one lasts 0.6 s: nothing is spoken in it at 6 s."""
         out, given = tmp_path / "out", ("--model", model_folder, "--at", "6")
         status, text, error = explain(capsys, recording, long_recording, *given, "--out", out)
-        assert status == 0
+        assert status == 1
         assert f"captum-spes: {recording}: nothing was written from 6 " in error
         assert "Traceback" not in error
         assert [file.parts[-3] for file in out.rglob("explanation.npz")] == ["long"]
@@ -203,8 +207,8 @@ class TestBundled:
 class TestSampling:
     EFFICIENT = ("--samples", "40", "--token-samples", "20", "--quiet")
 
-    def saved(self, tmp_path):
-        return SpeechToTextAttributionResult.load(tmp_path / "tone" / "explanation.npz")
+    def saved(self, out):
+        return SpeechToTextAttributionResult.load(out / "tone" / "explanation.npz")
 
     def arguments(self, recording, model_folder, tmp_path):
         return (
@@ -235,15 +239,15 @@ class TestSampling:
         assert (parameters["scheme"], parameters["patches_per_second"]) == (scheme, patches)
 
     def test_estimators_by_the_name_of_a_method(self, capsys, recording, model_folder, tmp_path):
-        arguments = self.arguments(recording, model_folder, tmp_path)
         patches = Settings.efficient().patches_per_second
         for name, estimator in (
             ("spes-mean", MaskedMean()),
             ("spes-difference", MaskedDifference()),
             ("spes-efficient", GaussianProcess()),
         ):
+            arguments = self.arguments(recording, model_folder, tmp_path / name)
             assert run(capsys, *arguments, "--method", name)[0] == 0
-            settings = self.saved(tmp_path).settings
+            settings = self.saved(tmp_path / name).settings
             assert (settings.estimator, settings.patches_per_second) == (estimator, patches)
 
     @pytest.mark.parametrize(
@@ -302,12 +306,13 @@ class TestSampling:
 
 
 def test_another_method(capsys, recording, model_folder, tmp_path):
-    arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", tmp_path]
+    arguments = [recording, "--model", model_folder, "--target", "the cat"]
     for name, shown in (("energy", "Energy Map"), ("feature-wise", "SPES")):
-        status, out, _ = explain(capsys, *arguments, "--method", name)
+        folder = tmp_path / name
+        status, out, _ = explain(capsys, *arguments, "--method", name, "--out", folder)
         assert status == 0
         assert out.splitlines()[3].startswith(f"{shown}, ")
-        result = SpeechToTextAttributionResult.load(tmp_path / "tone" / "explanation.npz")
+        result = SpeechToTextAttributionResult.load(folder / "tone" / "explanation.npz")
         assert result.method == shown
     assert result.parameters["feature_mask"] == "cells"
     status, _, error = explain(capsys, *arguments, "--method", "spes-unnormalized")
@@ -323,7 +328,9 @@ def test_files(capsys, recording, model_folder, tmp_path):
     arguments = [recording, "--model", model_folder, "--target", "the cat", "--out", out]
     assert explain(capsys, *arguments)[0] == 0
     written = sorted(path.name for path in (out / "tone").iterdir())
-    assert written == ["explanation.npz", "previous_tokens.png", "sentence.png", "tokens.png"]
+    assert written == [
+        "explanation.npz", "previous_tokens.png", "recording.json", "sentence.png", "tokens.png",
+    ]  # fmt: skip
     result = SpeechToTextAttributionResult.load(out / "tone" / "explanation.npz")
     assert result.text == "the cat"
     assert result.parameters["n_samples"] == 20
@@ -340,7 +347,7 @@ def test_several_recordings_of_one_name(capsys, recording, model_folder, tmp_pat
     )  # fmt: skip
     assert status == 0
     assert text.count("the cat\n") == 2
-    assert sorted(p.name for p in out.iterdir()) == ["tone", "tone-2"]
+    assert [folder.name for folder in folders_in(out)] == ["tone", "tone-2"]
 
 
 def test_seed(capsys, recording, model_folder):
@@ -370,16 +377,22 @@ class TestErrors:
     def test_missing_audio(self, capsys, model_folder):
         assert "no such audio file: nope.wav" in fails(capsys, "nope.wav", "--model", model_folder)
 
-    def test_bad_audio_is_named_before_any_work(self, capsys, recording, model_folder, tmp_path):
+    def test_bad_audio_is_named(self, capsys, recording, model_folder, tmp_path):
+        """By itself it is an error; beside another recording it is left out."""
         empty, text, short = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
         empty.touch()
         text.write_text("no audio at all " * 50)
         soundfile.write(short, np.zeros(800), 16_000)
         bad = ((empty, "empty"), (text, "no audio file"), (short, "less than 0.1 s"))
         for file, message in bad:
-            error = fails(capsys, recording, file, "--model", model_folder)
+            error = fails(capsys, file, "--model", model_folder)
             assert message in error
             assert str(file) in error
+            status, out, beside = explain(capsys, recording, file, "--model", model_folder)
+            assert status == 1
+            assert out.strip().splitlines()[0] == str(recording)
+            told = error.replace("captum-spes: error: ", "captum-spes: ")
+            assert beside.splitlines()[-1] == told.strip()
 
     def test_a_target_for_more_than_the_model_takes(self, capsys, long_recording, model_folder):
         error = fails(capsys, long_recording, "--model", model_folder, "--target", "the cat")

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captum_spes.cli.explain_task import ExplainTask
+from tqdm.auto import tqdm
+
+from captum_spes.cli.explain_request import method_and_settings, outputs_of, request_of
+from captum_spes.cli.explain_task import SAYING, ExplainTask, Job
 from captum_spes.cli.options import (
     add_model_options,
     add_settings_options,
     given_settings,
     json_object,
-    load,
     methods_help,
     positive,
-    settings_of,
+    print_text,
     take_bundled_recording,
     tell,
 )
 from captum_spes.cli.recordings import (
-    Recording,
-    check_there,
+    GivenRecording,
     clock_times,
-    read_recording,
-    what_happened,
+    given_recordings,
+    named_problem,
 )
+from captum_spes.corpus.runner import team_of
+from captum_spes.corpus.team import Team
+from captum_spes.corpus.workers import LocalWorkers, ThisProcess
 from captum_spes.errors import ArgumentError
-from captum_spes.io.files import made_folder
-from captum_spes.io.names import FileNames
 from captum_spes.report.figures import FIGURE_FORMATS
+from captum_spes.report.folders import OutputFolder, Outputs, RecordingFolder, State, output_folder
 from captum_spes.text import visible
 
 
@@ -47,7 +53,8 @@ def add_explain(commands: Any) -> None:
         type=Path,
         metavar="AUDIO",
         help="recordings of any format, rate and length; - is standard input. One that is longer "
-        "than the model takes at once is explained window by window",
+        "than the model takes at once is explained window by window. Of several a bad one is named "
+        "and left out, and the exit status is 1",
     )
     add(
         "--method",
@@ -96,7 +103,23 @@ def add_explain(commands: Any) -> None:
         "not what --reference says",
     )
     add("--reference", metavar="TEXT", help="what was said, for --errors")
-    add("--out", type=Path, metavar="DIR", help="write figures and the explanation here")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write figures and the explanation here, into a folder for each recording. A run that "
+        "was stopped goes on where it was: what is finished is not explained again. All recordings "
+        "of a folder are explained in the same way, by one run at a time",
+    )
+    add(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="explain several recordings at a time, in N processes, each with one thread and the "
+        "model; with more than one --batch-size is 16 unless it is given (default: this process, "
+        "with all threads)",
+    )
     add(
         "--html",
         action="store_true",
@@ -134,51 +157,113 @@ def add_explain(commands: Any) -> None:
     explain.set_defaults(run=_explain)
 
 
-def _explain(parsed: argparse.Namespace) -> None:
+def _explain(parsed: argparse.Namespace) -> int:
+    _check_options(parsed)
+    _check_contrast(parsed)
+    _check_errors(parsed)
+    take_bundled_recording(parsed)
+    if parsed.target is not None and (parsed.word or parsed.at):
+        raise ArgumentError("--word and --at look in what the model writes: leave --target out.")
+    _, settings = method_and_settings(parsed)
+    recordings = given_recordings(parsed.audio, tell)
+    n_failed = len(parsed.audio) - len(recordings)
+    if recordings:
+        request = request_of(parsed, settings)
+        with nullcontext() if parsed.out is None else output_folder(parsed.out, request) as out:
+            n_failed += _explain_all(parsed, recordings, out)
+    if n_failed == len(parsed.audio):
+        raise ArgumentError("no recording could be explained.")
+    return 1 if n_failed else 0
+
+
+def _explain_all(
+    parsed: argparse.Namespace, recordings: Sequence[GivenRecording], out: OutputFolder | None
+) -> int:
+    """Explain what is not finished; returns how many could not be."""
+    folders: Sequence[RecordingFolder | None] = [None] * len(recordings)
+    if out is not None:
+        folders = out.folders_of(recordings)
+    n_failed = 0
+    with _team(parsed, len(recordings)) as (team, task):
+        known = team.identity()
+        if out is not None:
+            out.bind(known["digest"])
+        jobs = list(_unfinished(recordings, folders, outputs_of(parsed)))
+        if task is not None:
+            task.expect([job.recording for job in jobs if not job.is_explained])
+        results = team.results(
+            ((str(number), job) for number, job in enumerate(jobs)),
+            lambda job: job.prepared(known["sampling_rate"]),
+        )
+        with tqdm(
+            total=len(jobs),
+            desc="explain",
+            unit=" recordings",
+            disable=parsed.quiet or task is not None,
+        ) as bar:
+            for number, found in results:
+                with bar.external_write_mode():
+                    is_only = len(parsed.audio) == 1
+                    n_failed += _tell_result(jobs[int(number)], found, is_only)
+                bar.update()
+    return n_failed
+
+
+def _tell_result(job: Job, found: Any, is_only: bool) -> bool:
+    """Print what came of a recording; returns whether it could not be explained."""
+    if not isinstance(found, Exception):
+        for kind, value in found:
+            SAYING[kind](value)
+        return False
+    # One bad recording must not end the run; what all of them need, such as room on the disk, does.
+    if is_only or isinstance(found, OSError | ImportError):
+        raise found
+    tell(named_problem(job.recording.label, found))
+    return True
+
+
+@contextmanager
+def _team(parsed: argparse.Namespace, count: int) -> Iterator[tuple[Team, ExplainTask | None]]:
+    """Who explains, and what does so where that is this process."""
+    if parsed.workers == 1:
+        task = ExplainTask(parsed)
+        with team_of(ThisProcess(), lambda: task) as team:
+            yield team, task
+        return
+    workers = LocalWorkers(min(parsed.workers, count), parsed.device)
+    with team_of(workers, partial(ExplainTask, parsed, is_here=False)) as team:
+        yield team, None
+
+
+def _unfinished(
+    recordings: Sequence[GivenRecording],
+    folders: Sequence[RecordingFolder | None],
+    outputs: Outputs,
+) -> Iterator[Job]:
+    """What is to be done; what need not be is told."""
+    for recording, folder in zip(recordings, folders, strict=True):
+        state = State.NEW if folder is None else folder.state(recording, outputs)
+        if folder is not None and state is State.FINISHED:
+            print_text(f"{visible(recording.label)}: explained before: {visible(folder.path)}")
+            continue
+        yield Job(recording, folder, is_explained=state is State.EXPLAINED)
+
+
+def _check_options(parsed: argparse.Namespace) -> None:
+    """Raise at options that do not go together."""
     if parsed.html and parsed.out is None:
         raise ArgumentError("--html writes a page into the folder of --out: give --out DIR.")
     if parsed.figure_format != "png" and parsed.out is None:
         raise ArgumentError("--figure-format is of the figures in the folder of --out: give it.")
-    _check_contrast(parsed)
-    _check_errors(parsed)
     if parsed.judge and (parsed.contrast or parsed.errors):
         raise ArgumentError(
             "--judge measures explanations of what was written, and contrasts explain a choice: "
             "leave --judge out, or --contrast and --errors."
         )
-    take_bundled_recording(parsed)
-    check_there(parsed.audio)
-    if parsed.target is not None and (parsed.word or parsed.at):
-        raise ArgumentError("--word and --at look in what the model writes: leave --target out.")
-    method, settings = _method_and_settings(parsed)
-
-    from captum_spes import SpeechToTextAttribution
-
-    model, processor = load(parsed)
-    explainer = SpeechToTextAttribution(method.make(model), processor)
-    # All are read before the first is explained, so that a bad one costs no time.
-    rate = explainer.adapter.sampling_rate
-    recordings = [read_recording(file, rate) for file in parsed.audio]
-    folders = _output_folders(recordings, parsed.out)
-    task = ExplainTask(parsed, explainer, method, settings)
-    is_whole = [task.takes_whole(recording) for recording in recordings]
-    task.tell_cost([r for r, whole in zip(recordings, is_whole, strict=True) if whole])
-    n_explained = 0
-    for recording, folder, whole in zip(recordings, folders, is_whole, strict=True):
-        explain = task.explain_whole if whole else task.explain_parts
-        explain = task.explain_errors if parsed.errors else explain
-        try:
-            explain(recording, folder)
-        except (OSError, ImportError):
-            raise
-        except Exception as error:  # one bad recording must not end the run
-            if len(recordings) == 1:
-                raise
-            tell(f"{visible(recording.label)}: {what_happened(error)}")
-            continue
-        n_explained += 1
-    if not n_explained:
-        raise ArgumentError("no recording could be explained.")
+    if parsed.return_partial and parsed.workers > 1:
+        raise ArgumentError(
+            "--return-partial is of a run in this process: leave it out, or --workers."
+        )
 
 
 def _check_contrast(parsed: argparse.Namespace) -> None:
@@ -217,53 +302,3 @@ def _check_errors(parsed: argparse.Namespace) -> None:
         raise ArgumentError(
             f"--reference is what was said in one recording, got {len(parsed.audio)}."
         )
-
-
-def _contrast_of(parsed: argparse.Namespace) -> Any:
-    """The contrast that is asked for; of errors one that stands for theirs."""
-    from captum_spes.forward import Contrast
-
-    if parsed.errors:
-        return Contrast("word", "foil")
-    return (
-        Contrast(*parsed.contrast, occurrence=parsed.occurrence or 1) if parsed.contrast else None
-    )
-
-
-def _method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
-    from captum_spes.speech import named_methods
-    from captum_spes.speech.attribution import without_logarithms
-    from captum_spes.speech.plain import equal
-
-    (method,) = named_methods([parsed.method])
-    if method.same_maps_as:
-        raise ArgumentError(
-            f"{method.name} has the maps of {method.same_maps_as} and differs in evaluate only."
-        )
-    asked = settings_of(parsed)
-    if parsed.method_args:
-        asked = asked.replace(method_args=parsed.method_args)
-    contrast = _contrast_of(parsed)
-    if contrast is not None:
-        asked = asked.replace(score=contrast, estimator=without_logarithms(asked.estimator))
-    settings = method.settings(asked)
-    if contrast is not None and (settings.score != contrast or method.runner is None):
-        option = "--errors" if parsed.errors else "--contrast"
-        raise ArgumentError(
-            f"{option} has no effect on {method.name}: leave it out, or take another --method."
-        )
-    for name in given_settings(parsed):
-        if not equal(getattr(asked, name), getattr(settings, name)):
-            raise ArgumentError(
-                f"{name}={getattr(asked, name)!r} has no effect on {method.name}: leave the option "
-                "out, or take another --method."
-            )
-    return method, settings
-
-
-def _output_folders(recordings: list[Recording], out: Path | None) -> list[Path | None]:
-    """One folder per recording, named after it; made now, so that a bad path fails early."""
-    if out is None:
-        return [None] * len(recordings)
-    names = FileNames()
-    return [made_folder(out / names.new(recording.name)) for recording in recordings]

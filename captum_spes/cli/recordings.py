@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
+import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,8 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 STDIN = Path("-")
 # Longer ones are read again when their turn comes, so that only one of them is held.
 _HELD_SECONDS = 120.0
+# Longer ones are not read ahead of their turn.
+_READ_EARLY_SECONDS = 600.0
 _CLOCK = re.compile(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d+)?)")
 
 
@@ -39,11 +46,89 @@ class Recording:
 
         return read_samples(self.source, sampling_rate, sampling_rate)
 
-    def named(self, samples: Any, sampling_rate: int) -> dict[str, Any]:
-        """Samples with the file that they are of, as ``attribute`` takes them: an explanation then
-        says where its recording is."""
-        path = None if self.label == str(STDIN) else self.label
-        return {"array": samples, "sampling_rate": sampling_rate, "path": path}
+
+@dataclass(frozen=True)
+class GivenRecording:
+    """A recording that is read when its turn comes.
+
+    Attributes:
+        file: where it is.
+        content: of what can be read only once, a pipe; None of a file.
+        audio: what was read, for ``attribute``; None before.
+        sha256: digest of the content, once it is known.
+    """
+
+    file: Path
+    content: bytes | None = field(default=None, repr=False)
+    audio: Any = field(default=None, repr=False)
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For files that are written."""
+        return "stdin" if self.file == STDIN else self.file.stem
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return str(self.file)
+
+    @property
+    def path(self) -> str | None:
+        """Where it is found again; None of a pipe."""
+        return os.path.abspath(self.file) if self.file.is_file() else None
+
+    def digest(self) -> str | None:
+        """SHA-256 of the content; None where it cannot be read."""
+        from captum_spes.io.samples import origin_of
+
+        if self.sha256 is not None:
+            return self.sha256
+        return (origin_of(self.file) or {}).get("sha256")
+
+    def seconds(self) -> float | None:
+        """How long it lasts, where its header says so."""
+        from captum_spes.io.audio import audio_seconds
+
+        with suppress(Exception):  # what is wrong with it is told when its turn comes
+            return audio_seconds(self._source())
+        return None
+
+    def read(self, sampling_rate: int) -> GivenRecording:
+        """The recording with its samples at the model's rate.
+
+        Raises:
+            ArgumentError: it cannot be read, for whatever reason.
+        """
+        from captum_spes.io.samples import read_ahead
+
+        if self.audio is not None:
+            return self
+        try:
+            audio = read_ahead(self._source(), sampling_rate)
+        except (ArgumentError, ArgumentTypeError, OSError, ImportError) as error:
+            raise ArgumentError(named_problem(self.label, error)) from error
+        known = (audio.origin or {}).get("sha256", self.sha256)
+        return replace(self, content=None, audio=audio, sha256=known)
+
+    def read_early(self, sampling_rate: int) -> GivenRecording:
+        """Read it while the model works at others; a long one is left, as several may wait."""
+        seconds = None if self.content is not None else self.seconds()
+        is_long = seconds is not None and seconds > _READ_EARLY_SECONDS
+        return self if is_long else self.read(sampling_rate)
+
+    def _source(self) -> Any:
+        if self.content is None:
+            return self.file
+        return _Piped(self.content, "<stdin>" if self.file == STDIN else self.label)
+
+
+class _Piped(io.BytesIO):
+    """What came through a pipe, with a name for messages."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
 
 
 def check_there(files: list[Path]) -> None:
@@ -53,6 +138,35 @@ def check_there(files: list[Path]) -> None:
             raise FileNotFoundError(f"no such audio file: {file}")
     if files.count(STDIN) > 1:
         raise ArgumentError("standard input (-) can be read once.")
+
+
+def given_recordings(
+    files: list[Path], on_missing: Callable[[str], object]
+) -> list[GivenRecording]:
+    """What is given, before a model is loaded. Pipes are read; of several files those that are
+    missing are told and left out.
+
+    Args:
+        files: what is given.
+        on_missing: told which file is missing.
+
+    Raises:
+        FileNotFoundError: the only file is missing.
+        ArgumentError: standard input is given twice, or is a terminal.
+    """
+    if len(files) == 1 or files.count(STDIN) > 1:
+        check_there(files)
+    found = []
+    for file in files:
+        if file == STDIN or file.is_fifo():
+            content = _source(file).read() if file == STDIN else file.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            found.append(GivenRecording(file, content, sha256=digest))
+        elif file.exists():
+            found.append(GivenRecording(file))
+        else:
+            on_missing(f"no such audio file: {file}")
+    return found
 
 
 def read_recording(file: Path, sampling_rate: int) -> Recording:
@@ -73,8 +187,16 @@ def read_recording(file: Path, sampling_rate: int) -> Recording:
 
 def what_happened(error: Exception) -> str:
     """Why one recording of several was left out."""
-    is_ours = isinstance(error, ArgumentError | ArgumentTypeError | OSError)
+    is_ours = isinstance(error, ArgumentError | ArgumentTypeError | OSError | ImportError)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error) if is_ours else f"{type(error).__name__}: {error}"
+
+
+def named_problem(label: str, error: Exception) -> str:
+    """What happened to which recording."""
+    reason = what_happened(error)
+    return reason if len(label) > 1 and label in reason else f"{label}: {reason}"
 
 
 def _source(file: Path) -> Any:

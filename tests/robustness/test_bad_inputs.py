@@ -121,17 +121,32 @@ BAD_AUDIO = {
 }
 
 
-@pytest.mark.parametrize("command", ["explain", "explain-at", "explain-second"])
+@pytest.mark.parametrize("command", ["explain", "explain-at"])
 @pytest.mark.parametrize("kind", BAD_AUDIO)
 def test_audio(capsys, place, tmp_path, model_folder, kind, command):
     file = tmp_path / f"{kind}.wav"
     file.write_bytes(BAD_AUDIO[kind])
     out = tmp_path / "out"
-    more = {"explain-at": ["--at", "0.1"], "explain-second": [place / "good.wav"]}.get(command, [])
-    arguments = ["explain", file, "--model", model_folder, *QUIET, "--out", out]
-    fails(capsys, [*arguments[:1], *(more if "second" in command else []), *arguments[1:],
-                   *(more if "at" in command else [])], file)  # fmt: skip
+    more = {"explain-at": ["--at", "0.1"]}.get(command, [])
+    fails(capsys, ["explain", file, "--model", model_folder, *QUIET, "--out", out, *more], file)
     assert not list(tmp_path.rglob("*.npz"))
+
+
+@pytest.mark.filterwarnings("ignore:.*perturbed by no sample")
+def test_audio_beside_others(capsys, place, tmp_path, model_folder):
+    """All of them are named, in one line each, and the good one is explained."""
+    files = [tmp_path / f"{kind}.wav" for kind in BAD_AUDIO]
+    for file in files:
+        file.write_bytes(BAD_AUDIO[file.stem])
+    arguments = ["explain", *files, place / "good.wav", "--model", model_folder, *QUIET]
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    for file in files:
+        (line,) = (line for line in said if str(file) in line)
+        assert line.startswith("captum-spes: ")
+    assert len(said) == len(files)
+    assert [path.parent.name for path in tmp_path.rglob("*.npz")] == ["good"]
 
 
 @pytest.mark.parametrize("kind", BAD_AUDIO)

@@ -27,12 +27,13 @@ DEATHS = 0.001
 # Seconds per explanation, as a constant and per second of audio, and of loading a model. See
 # results/README.md for where they were measured.
 MODELS = {
-    "bundled model, a CPU thread, 500 samples": (0.0, 0.57, 9.0),
-    "Whisper tiny.en, H200, 500 samples": (0.9, 0.0, 15.0),
+    "bundled model, a CPU thread, 100 samples": (0.0, 0.33, 5.0),
+    "Whisper tiny.en, a CPU thread, 500 samples": (240.0, 0.0, 15.0),
+    "Whisper tiny.en, an H200, 500 samples": (1.2, 0.0, 15.0),
 }
-# Seconds of the process that hands out: to read a recording; to commit, and for each explanation
-# that is in the commit, as many as wait.
-READING, COMMIT, WRITING = 0.003, 0.018, 0.009
+# Seconds of the process that hands out: to read a recording and hand it out; to commit, and for
+# each explanation that is in the commit, as many as wait.
+READING, COMMIT, WRITING = 0.002, 0.0015, 0.0033
 MOST_IN_COMMIT = 32
 
 
@@ -71,7 +72,7 @@ def simulated(lengths, times, workers, *, deaths=DEATHS, is_sorted=True, stores=
     """Hours, and shares of the time in which workers and the writing process work; with several
     stores, each a run of its own over its share, until the last of them ends."""
     if stores > 1:
-        if workers < stores:
+        if workers % stores:
             return {}
         parts = [simulated(lengths[n::stores], times, workers // stores, deaths=deaths)
                  for n in range(stores)]  # fmt: skip

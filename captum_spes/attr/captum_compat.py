@@ -15,6 +15,7 @@ from captum._utils.common import (
     _run_forward,
     _select_targets,
 )
+from captum._utils.gradient import compute_gradients
 from captum._utils.progress import progress
 from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
 from captum.attr._utils.common import (
@@ -36,5 +37,6 @@ __all__ = [
     "_is_tuple",
     "_run_forward",
     "_select_targets",
+    "compute_gradients",
     "progress",
 ]

@@ -41,8 +41,8 @@ from captum_spes.speech.utterance_methods import SpeechAttribution
 
 # The duration, in seconds, that the paper's fixed numbers of patches are right for.
 _FIXED_SECONDS = 5
-# A gradient costs one forward pass and about as much as two more.
-_PASSES_PER_GRADIENT = 3
+# A backward pass costs about as much as two forward passes.
+_PASSES_BACKWARD = 2
 
 
 class Extent(NamedTuple):
@@ -152,17 +152,17 @@ def _one_by_one(settings: Settings, extent: Extent) -> int:
     return sum(count + 1 for count in sides if count) if settings.n_token_samples else 0
 
 
-def _of_gradients(steps: int) -> Callable[[Settings, Extent], Passes]:
+def _of_gradients(steps: int, is_shared: bool = True) -> Callable[[Settings, Extent], Passes]:
+    """Of methods that differentiate: forward passes for each token, or shared by all tokens but the
+    first, and backward passes for each."""
+
     def passes(settings: Settings, extent: Extent) -> Passes:
+        forward = min(2, extent.tokens) if is_shared else extent.tokens
+        each = forward + _PASSES_BACKWARD * extent.tokens
         own = {**settings.method_args.get("spectrogram", {})}
         n_steps = int(own.get("n_steps", own.get("n_samples", steps)))
-        each = _PASSES_PER_GRADIENT * n_steps
-        return Passes(
-            each * extent.tokens,
-            (_PASSES_PER_GRADIENT * steps * extent.tokens * (1 + (extent.instruction > 0)))
-            if settings.n_token_samples
-            else 0,
-        )
+        n_sides = 1 + (extent.instruction > 0) if settings.n_token_samples else 0
+        return Passes(each * n_steps, each * steps * n_sides)
 
     return passes
 
@@ -294,28 +294,28 @@ _ALL = (
         "deep-lift",
         "differences from the baseline, layer by layer",
         running.RESCALE,
-        _of_gradients(2),
+        _of_gradients(2, is_shared=False),
     ),
     _captum(
         LRP,
         "lrp",
         "relevance, layer by layer, where all layers have rules",
         running.DETERMINISTIC_GRADIENT,
-        _of_gradients(1),
+        _of_gradients(1, is_shared=False),
     ),
     _captum(
         Deconvolution,
         "deconvolution",
         "gradient through all ReLUs, positive values only",
         running.RECTIFIED,
-        _of_gradients(1),
+        _of_gradients(1, is_shared=False),
     ),
     _captum(
         GuidedBackprop,
         "guided-backprop",
         "gradient through active ReLUs, positive values only",
         running.RECTIFIED,
-        _of_gradients(1),
+        _of_gradients(1, is_shared=False),
     ),
     _captum(
         FeatureAblation, "feature-ablation", "one patch at a time", running.ABLATION, _of_ablation

@@ -26,11 +26,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_spes.attr import SPES, BernoulliDesign
+from captum_spes.attr.captum_compat import compute_gradients
 from captum_spes.attr.designs import draw
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import score_forward, score_name
 from captum_spes.maps import Maps
-from captum_spes.speech.evaluations import Counted, Replayed, score_of_side
+from captum_spes.speech.evaluations import Counted, Replayed, SharedGradients, score_of_side
 from captum_spes.speech.randomness import seeded_draws, undisturbed, without_numpy_draws
 from captum_spes.speech.sides import Run, Side, SideMaps
 
@@ -199,15 +200,29 @@ def _token_by_token(method: Attribution, runner: Runner, side: Side, run: Run) -
     inputs = side.inputs
     if runner.differentiates:
         inputs = inputs.requires_grad_()  # Captum would warn that it does so itself
+    shared = _shared_gradients(method, runner, n_units)
     maps = []
     for unit in _units(method, n_units, run):
         if isinstance(forward, Replayed):
             forward.rewind()
+        if shared is not None:
+            shared.begin(unit)
         # Every token draws the same, so that perturbed inputs cost passes for the first only.
         with seeded_draws(run.seed) if runner.draws else nullcontext():
             maps.append(_attributed(method, inputs, unit, arguments))
     found = torch.stack(maps)
     return found if runner.differentiates else features.without_padding(found)
+
+
+def _shared_gradients(method: Any, runner: Runner, n_units: int) -> SharedGradients | None:
+    """Let a method that differentiates share its forward passes over tokens; those with rules for
+    layers change them within each run."""
+    is_captums = getattr(method, "gradient_func", None) is compute_gradients
+    if not runner.differentiates or runner.layers or hasattr(method, _MODULE) or not is_captums:
+        return None
+    method.gradient_func = SharedGradients(n_units)
+    shared: SharedGradients = method.gradient_func
+    return shared
 
 
 def _attributed(method: Any, inputs: Tensor, unit: int, arguments: Arguments) -> Tensor:

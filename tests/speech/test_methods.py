@@ -1,5 +1,7 @@
 """Captum's other methods through the wrapper: one result type, and nothing changed by a run."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -28,11 +30,14 @@ from captum_spes import (
     Settings,
     SpeechToTextAttribution,
 )
+from captum_spes.attr.captum_compat import compute_gradients
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics import deletion_curve, size_curve
+from captum_spes.speech import running
 from captum_spes.speech.cross_attention import attention_rollout
+from captum_spes.speech.evaluations import SharedGradients
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models.attention import attention_reader
 from captum_spes.speech.running import attribute_side
@@ -111,7 +116,7 @@ class TestMethods:
 
         def interrupted(*args):
             calls.append(1)
-            if len(calls) == 6:
+            if len(calls) == 4:
                 raise error
             return forward(*args)
 
@@ -128,6 +133,47 @@ class TestMethods:
             tiny_model, audio, n_samples=n_patches, design=FixedMasks(torch.eye(n_patches))
         )
         assert torch.allclose(ablation.spectrogram_attr, spes.spectrogram_attr, atol=1e-5)
+
+    @pytest.mark.parametrize("name", ["saliency", "integrated_gradients", "gradient_shap"])
+    @pytest.mark.parametrize("n_together", [None, 0, 2])
+    def test_gradients_share_their_forward_passes_between_tokens(
+        self, tiny_model, audio, name, n_together, monkeypatch
+    ):
+        """All tokens but the first, or as many as memory allows: the maps are those of passes for
+        each token, which a gradient function of the user's own asks for."""
+        method, arguments = METHODS[name]
+
+        def by_token(model):
+            made = method(model)
+            made.gradient_func = lambda *args, **kwargs: compute_gradients(*args, **kwargs)
+            return made
+
+        expected, count_by_token = self._counted(tiny_model, audio, by_token, arguments)
+        n_tokens = len(expected.output_tokens)
+        each = count_by_token // n_tokens
+        n_groups = 1 if n_together is None else -(-(n_tokens - 1) // max(1, n_together))
+        if n_together is not None:
+            most_bytes = n_together * each * expected.spectrogram.nbytes
+            shared = partial(SharedGradients, most_bytes=most_bytes)
+            monkeypatch.setattr(running, "SharedGradients", shared)
+        found, count = self._counted(tiny_model, audio, method, arguments)
+        assert torch.equal(found.spectrogram_attr, expected.spectrogram_attr)
+        assert n_tokens > 3
+        assert count == (1 + n_groups) * each
+
+    def _counted(self, tiny_model, audio, method, arguments):
+        """An explanation, and how many inputs were encoded besides the recording itself."""
+        calls = []
+        handle = (
+            tiny_model[0]
+            .get_encoder()
+            .register_forward_hook(
+                lambda module, args, output: calls.append(len(output[0]) * output[0].requires_grad)
+            )
+        )
+        found = explain(tiny_model, audio, method, n_token_samples=0, **arguments)
+        handle.remove()
+        return found, sum(calls)
 
     def test_surrogates_share_their_evaluations_between_tokens(self, tiny_model, audio):
         calls = []

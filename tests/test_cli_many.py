@@ -335,6 +335,11 @@ class TestOneWayOfExplaining:
         (out / "a").mkdir(parents=True)
         (out / "a" / "explanation.npz").touch()
         monkeypatch.setattr("captum_spes.cli.explain_task.load", None)
+        for clip in clips[:2]:  # nor is anything written beside them
+            status, _, errors = explain(capsys, clip, "--out", out)
+            assert status == 2
+            assert f"error: {out} holds explanations and no explain.json" in errors
+        (out / "a" / "explanation.npz").rename(out / "a" / "notes.txt")
         status, _, errors = explain(capsys, clips[0], "--out", out)
         assert status == 2
         assert f"error: {out / 'a'} holds files and no recording.json" in errors

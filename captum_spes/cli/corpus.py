@@ -36,8 +36,8 @@ def add_corpus(commands: Any) -> None:
         "manifest",
         type=Path,
         metavar="MANIFEST",
-        help="JSONL, as captum-spes evaluate takes it, or the folder of a dataset that was saved "
-        "by save_to_disk of Hugging Face's datasets",
+        help="JSONL, as captum-spes evaluate takes it, whose files are all there; or the folder of "
+        "a dataset that was saved by save_to_disk of Hugging Face's datasets",
     )
     add("--store", type=Path, required=True, metavar="FILE.h5", help="the file")
     add(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.text import shortened
 
 STDIN = Path("-")
 # Longer ones are read again when their turn comes, so that only one of them is held.
@@ -158,14 +159,19 @@ def given_recordings(
         check_there(files)
     found = []
     for file in files:
-        if file == STDIN or file.is_fifo():
-            content = _source(file).read() if file == STDIN else file.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()
-            found.append(GivenRecording(file, content, sha256=digest))
-        elif file.exists():
-            found.append(GivenRecording(file))
-        else:
-            on_missing(f"no such audio file: {file}")
+        try:
+            if file == STDIN or file.is_fifo():
+                content = _source(file).read() if file == STDIN else file.read_bytes()
+                digest = hashlib.sha256(content).hexdigest()
+                found.append(GivenRecording(file, content, sha256=digest))
+            elif file.exists():
+                found.append(GivenRecording(file))
+            else:
+                on_missing(f"no such audio file: {file}")
+        except OSError as error:  # a name that is too long, a folder that may not be read
+            if len(files) == 1:
+                raise
+            on_missing(f"{shortened(str(file), 100)}: {error.strerror}")
     return found
 
 

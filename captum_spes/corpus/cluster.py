@@ -46,8 +46,8 @@ class RayWorkers(Workers):
                     Default: None, the CPU
 
     Raises:
-        ArgumentError: ``count`` is less than 1, or ``address`` is empty; when work begins: there is
-            no cluster, or it has no GPU.
+        ArgumentError: ``count`` is less than 1, ``address`` is empty, or ``device`` names one GPU;
+            when work begins: there is no cluster, or it has no GPU.
         ImportError: Ray is not installed (when work begins).
 
     Examples::
@@ -63,6 +63,10 @@ class RayWorkers(Workers):
             raise ArgumentError(
                 f'address must be "local" or that of a cluster, got {shown(address)}.'
             )
+        if device is not None and device.startswith("cuda:"):
+            raise ArgumentError(
+                f'each worker on Ray has a GPU of its own: give device="cuda", not {device!r}.'
+            )
         self._address, self._device = address, device
         self._count = None if count is None else whole_number("count", count, 1)
 
@@ -70,6 +74,11 @@ class RayWorkers(Workers):
         names = ("address", "count", "device")
         values = ", ".join(f"{name}={getattr(self, f'_{name}')!r}" for name in names)
         return f"RayWorkers({values})"
+
+    def at_most(self, count: int) -> Workers:
+        if self._count is None:
+            return self
+        return RayWorkers(self._address, max(1, min(self._count, count)), self._device)
 
     @contextmanager
     def opened(self, make: MakeWork) -> Iterator[list[Lane]]:

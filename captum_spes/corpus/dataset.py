@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from captum_spes.corpus.manifest import Utterance
-from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
+from captum_spes.errors import ArgumentError, optional_library
 
 # What datasets of speech call the text, and the name of a row.
 _TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_text")
@@ -64,7 +65,7 @@ def utterances_of(dataset: Any) -> list[Utterance]:
     texts = _column(dataset, _TEXTS) or [""] * len(dataset)
     ids = list(map(str, _column(dataset, _IDS) or range(len(dataset))))
     if len(set(ids)) < len(ids):
-        twice = next(id_ for id_ in ids if ids.count(id_) > 1)
+        ((twice, _),) = Counter(ids).most_common(1)
         raise ArgumentError(f"the dataset has the id {twice!r} twice.")
     found = zip(ids, texts, strict=True)
     return [
@@ -115,8 +116,8 @@ class _RowAudio(Mapping[str, Any]):
         if name not in _PARTS:
             raise KeyError(name)
         row = self._read(self._index)
-        if row is None:
-            raise ArgumentTypeError("the row has no recording.")
+        if row is None or (row.get("bytes") is None and row.get("path") is None):
+            raise ArgumentError("the row has no recording.")
         return row.get(name)
 
     def __iter__(self) -> Iterator[str]:

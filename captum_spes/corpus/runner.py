@@ -18,7 +18,7 @@ from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.store import ExplanationStore
 from captum_spes.corpus.team import Team
 from captum_spes.corpus.worker import Explain, Job, Loader, fixed_batches
-from captum_spes.corpus.workers import MakeWork, Workers, workers_of
+from captum_spes.corpus.workers import MakeWork, ThisProcess, Workers, workers_of
 from captum_spes.errors import ArgumentError, instance_of, several, truth, whole_number
 from captum_spes.io.audio import audio_seconds
 from captum_spes.io.samples import read_ahead
@@ -70,7 +70,8 @@ def explain_corpus(  # noqa: PLR0913
     reads the recordings ahead of their turn and writes each explanation as it comes, so that a run
     that is killed goes on where it was. The seed of an utterance is made of ``seed`` and its id:
     results do not depend on workers, on the order or on how often a run was continued. A worker
-    that dies is replaced, and its utterance tried three times.
+    that dies is replaced, and its utterance tried three times. Each worker reads a script anew:
+    there the call stands under ``if __name__ == "__main__":``.
 
     Args:
 
@@ -130,16 +131,18 @@ def explain_corpus(  # noqa: PLR0913
     named_methods([method])
     job = Job(model, method, fixed_batches(settings), store.precision, device)
     places = workers_of(workers, device)
+    if isinstance(places, ThisProcess):
+        places = ThisProcess(one_thread=True)
     seed = whole_number("seed", seed, 0)
     if not truth("resume", resume) and len(store):
         raise ArgumentError(f"the store holds {len(store)} explanations: take another one.")
     store.hold()
     store.check_run(job.described(seed))  # before a model is loaded
-    with team_of(places, partial(Explain, job)) as team:
+    run = CorpusRun(known=[own.id for own in utterances if own.id in store])
+    asked = longest_first([own for own in utterances if own.id not in store])
+    with team_of(places.at_most(len(asked)), partial(Explain, job)) as team:
         known = team.identity()
         store.bind(job.described(seed, known["digest"]))
-        run = CorpusRun(known=[own.id for own in utterances if own.id in store])
-        asked = longest_first([own for own in utterances if own.id not in store])
 
         def prepare(utterance: Utterance) -> tuple[str, Any, int]:
             audio = read_ahead(utterance.audio, known["sampling_rate"], known["max_seconds"])
@@ -150,7 +153,8 @@ def explain_corpus(  # noqa: PLR0913
             for id_, found in team.results([(own.id, own) for own, _ in asked], prepare):
                 writing.take(id_, found, is_last=not team.has_more())
             writing.flush()
-    store.note_failures(run.failures)
+    missing = {id_: why for id_, why in store.failures().items() if id_ not in store}
+    store.note_failures({**missing, **run.failures})
     return run
 
 
@@ -163,7 +167,7 @@ def team_of(workers: Workers, make: MakeWork) -> Iterator[Team]:
 
 def seed_of(seed: int, id_: str) -> int:
     """The seed of one utterance of a corpus."""
-    digest = hashlib.sha256(f"{seed} {id_}".encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(f"{seed} {id_}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:7], "big")
 
 

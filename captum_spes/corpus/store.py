@@ -67,7 +67,9 @@ class ExplanationStore:
                 f"precision must be 'float32' or 'float16', got {shown(precision)}."
             )
         self._h5py = optional_library("h5py", "a store of explanations", "store")
-        self._path, self._precision = Path(path), precision
+        # A lock beside a link would be another one than that beside the file.
+        self._path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+        self._precision = precision
         if self._path.exists() and not self._path.is_file():
             raise ArgumentError(f"a store is a file, and {self._path} is something else.")
         self._lock: Any = None

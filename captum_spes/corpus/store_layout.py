@@ -72,7 +72,7 @@ class StoredExplanation:
     def id(self) -> str | None:
         """Its id; None where nothing is stored."""
         stored = self._group.attrs.get("id")
-        return None if stored is None else bytes(stored).decode("utf-8")
+        return None if stored is None else bytes(stored).decode("utf-8", "surrogatepass")
 
     def is_intact(self) -> bool:
         """Whether all is as it was written; reading what is damaged raises, too."""
@@ -122,7 +122,7 @@ def packed(
         for name, values in arrays.items():
             _write_array(file, name, values, precision)
         _write_bytes(file, TEXT, text.encode("utf-8"))
-        file.attrs["id"] = np.frombuffer(id_.encode("utf-8", "surrogateescape"), np.uint8)
+        file.attrs["id"] = np.frombuffer(id_.encode("utf-8", "surrogatepass"), np.uint8)
         file.attrs["sha256"] = np.frombuffer(_digest(file), np.uint8)
         file.flush()
         image: bytes = file.id.get_file_image()

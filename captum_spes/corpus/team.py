@@ -14,6 +14,9 @@ from captum_spes.errors import ArgumentError
 
 # A task whose worker died is tried so often, and so is a worker that dies before it answers.
 TRIES = 3
+_NEVER_BEGUN = (
+    "the model cannot be loaded, or a script lacks if __name__ == '__main__': before the call"
+)
 # Recordings are decoded meanwhile, where that lets other threads run.
 _DECODERS = 2
 
@@ -185,7 +188,7 @@ class Team:
         if worker.deaths < TRIES:
             self._ask(worker)
         elif not self._asked and not any(own.is_ready for own in self._workers):
-            what = "the model cannot be loaded" if self._identity is None else "no worker lives"
+            what = _NEVER_BEGUN if self._identity is None else "no worker lives"
             raise ArgumentError(f"{what}: {_line(error)}") from error
 
     def _check_identity(self, found: Any) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library, whole_number
+from captum_spes.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    optional_library,
+    truth,
+    whole_number,
+)
 
 
 class Work(Protocol):
@@ -63,17 +72,45 @@ class Workers(ABC):
     def opened(self, make: MakeWork) -> AbstractContextManager[list[Lane]]:
         """Start workers that make their work by ``make``, and end them."""
 
+    def at_most(self, count: int) -> Workers:
+        """No more workers than there are tasks."""
+        return self
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name.strip('_')}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"
 
 
 class ThisProcess(Workers):
-    """Work that is done here, one task after another, with all threads that torch has."""
+    """Work that is done here, one task after another.
+
+    Args:
+
+        one_thread (bool, optional): Whether torch gets one thread meanwhile, as it has in other
+                    workers: with several, sums are added up in another order, which changes the
+                    last bits of maps. What fills a store asks for it.
+                    Default: False, all threads that torch has
+
+    Examples::
+
+        >>> ThisProcess()
+        ThisProcess(one_thread=False)
+    """
+
+    def __init__(self, one_thread: bool = False) -> None:
+        self._one_thread = truth("one_thread", one_thread)
 
     @contextmanager
     def opened(self, make: MakeWork) -> Iterator[list[Lane]]:
-        yield [_Here(make())]
+        import torch
+
+        before = torch.get_num_threads()
+        if self._one_thread:
+            torch.set_num_threads(1)
+        try:
+            yield [_Here(make())]
+        finally:
+            torch.set_num_threads(before)
 
 
 class LocalWorkers(Workers):
@@ -93,6 +130,9 @@ class LocalWorkers(Workers):
             function that returns the model for example, cannot be pickled.
         ImportError: pebble is not installed (when work begins).
 
+    A script has to call what works under ``if __name__ == "__main__":``, as each process reads the
+    script anew.
+
     Examples::
 
         >>> LocalWorkers(2)
@@ -111,12 +151,17 @@ class LocalWorkers(Workers):
         with ExitStack() as stack:
             lanes: list[Lane] = []
             for gpu in self._gpus():
-                pool = pebble.ProcessPool(
-                    max_workers=1, context=context, initializer=begin, initargs=(make, gpu)
-                )
-                stack.push(_ended(pool))
-                lanes.append(_OfPebble(pool, pebble.ProcessExpired))
+                new = partial(
+                    pebble.ProcessPool, max_workers=1, context=context, initializer=begin,
+                    initargs=(make, gpu),
+                )  # fmt: skip
+                lane = _OfPebble(new, pebble.ProcessExpired)
+                stack.push(lane.end)
+                lanes.append(lane)
             yield lanes
+
+    def at_most(self, count: int) -> Workers:
+        return LocalWorkers(max(1, min(self._count, count)), self._device)
 
     def _gpus(self) -> list[int | None]:
         import torch
@@ -127,7 +172,9 @@ class LocalWorkers(Workers):
 
 def _check_can_be_sent(make: MakeWork) -> None:
     try:
-        pickle.dumps(make)
+        content = pickle.dumps(make)
+        if b"__main__" in content and not hasattr(sys.modules["__main__"], "__file__"):
+            raise ArgumentError("it stands in a notebook, which they cannot read")
     except Exception as error:  # whatever an object makes of being pickled
         raise ArgumentError(
             f"other processes cannot be sent what they need ({' '.join(str(error).split())}): "
@@ -179,12 +226,29 @@ def begin(make: MakeWork, gpu: int | None) -> None:
 
 def do_task(task: Any) -> Any:
     """Called in a process that works."""
-    return _made()(task)
+    with _sendable_errors():
+        return _made()(task)
 
 
 def tell_identity() -> Any:
     """Called in a process that works."""
-    return _made().identity()
+    with _sendable_errors():
+        return _made().identity()
+
+
+@contextmanager
+def _sendable_errors() -> Iterator[None]:
+    """Exceptions of any library that cannot be sent, or not be made again, become one that can."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            is_sendable = type(pickle.loads(pickle.dumps(error))) is type(error)
+        except Exception:
+            is_sendable = False
+        if is_sendable:
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
 def _made() -> Work:
@@ -214,19 +278,44 @@ class _Here(Lane):
 
 
 class _OfPebble(Lane):
-    def __init__(self, pool: Any, expired: type[Exception]) -> None:
-        self._pool, self._expired = pool, expired
+    """A pool of one process. It replaces a process that dies of a task, and breaks where one dies
+    that has none; then there is a new pool."""
+
+    def __init__(self, new: Callable[[], Any], expired: type[Exception]) -> None:
+        self._new, self._pool = new, new()
+        self._deaths = (expired, BrokenProcessPool, _PoolBrokenError)
 
     def identity(self) -> Future[Any]:
-        future: Future[Any] = self._pool.schedule(tell_identity)
-        return future
+        if not self._pool.active:
+            self.end(RuntimeError)
+            self._pool = self._new()
+        return self._scheduled(tell_identity)
 
     def send(self, task: Any) -> Future[Any]:
-        future: Future[Any] = self._pool.schedule(do_task, args=[task])
-        return future
+        return self._scheduled(do_task, task)
 
     def is_death(self, error: BaseException) -> bool:
-        return isinstance(error, self._expired)
+        return isinstance(error, self._deaths)
+
+    def end(self, kind: object, *_: object) -> None:
+        """Let the process finish, or stop it after an error."""
+        if kind is None:
+            self._pool.close()
+        else:
+            self._pool.stop()
+        self._pool.join()
+
+    def _scheduled(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future = self._pool.schedule(function, args=args)
+        except RuntimeError as error:  # it broke a moment ago
+            future.set_exception(_PoolBrokenError(str(error)))
+        return future
+
+
+class _PoolBrokenError(Exception):
+    """The process died before there was a task."""
 
 
 def _now(call: Callable[[], Any]) -> Future[Any]:
@@ -236,16 +325,3 @@ def _now(call: Callable[[], Any]) -> Future[Any]:
     except Exception as error:
         future.set_exception(error)
     return future
-
-
-def _ended(pool: Any) -> Callable[..., None]:
-    """Lets a pool finish, or stops it after an error."""
-
-    def end(kind: object, *_: object) -> None:
-        if kind is None:
-            pool.close()
-        else:
-            pool.stop()
-        pool.join()
-
-    return end

@@ -119,6 +119,8 @@ def compare_methods(  # noqa: PLR0913
     """
     places = ThisProcess() if workers is None else workers_of(workers, device)
     is_here = isinstance(places, ThisProcess)
+    if is_here and explanations is not None:
+        places = ThisProcess(one_thread=True)
     _check(utterances, methods, settings)
     if explanations is not None or not is_here:
         settings = replace(settings, settings=fixed_batches(settings.settings))
@@ -132,6 +134,7 @@ def compare_methods(  # noqa: PLR0913
     source = _source(model, processor, is_here)
     make = _maker(source, methods, settings, device, is_here)
     maps = {_maps(method): settings.of(method) for method in methods}
+    places = places.at_most(len(utterances) * len(maps))
     kept_in = None if explanations is None else check_folder(explanations)
     with KeptExplanations(kept_in, maps, settings.seed) as kept:
         kept.check()

@@ -116,7 +116,8 @@ def origin_of(audio: Any) -> dict[str, Any] | None:
         part = {name: value for name in names if (value := getattr(audio, name)) is not None}
         audio = audio.audio
     elif isinstance(audio, Mapping):
-        audio = audio.get("path")
+        # Beside its content a path is a name, and another file may have it.
+        audio = audio.get("path") if audio.get("bytes") is None else None
     if not isinstance(audio, str | PathLike) or not os.path.isfile(audio):
         return None
     path = os.path.abspath(os.fsdecode(audio))

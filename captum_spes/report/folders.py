@@ -184,13 +184,18 @@ class OutputFolder:
             OSError: there is a file of that name.
         """
         found: dict[int, str] = {}
-        # By the path first, which costs nothing; by the content where files were moved.
-        self._find(recordings, found, _path_noted, lambda recording: recording.path)
-        names = {record["name"] for _, record in self._unclaimed(found)}
+        # What was moved is told from what was changed before a path says whose a folder was.
+        paths = {record["recording"] for record in self._records.values()}
+        names = {record["name"] for record in self._records.values()}
+        self._find(
+            recordings, found, lambda own: (own["recording"], own["sha256"]),
+            lambda own: (own.path, own.digest()) if own.path in paths else None,
+        )  # fmt: skip
         self._find(
             recordings, found, _content_noted,
             lambda own: (own.name, own.digest()) if own.name in names else None,
         )  # fmt: skip
+        self._find(recordings, found, _path_noted, lambda recording: recording.path)
         new = FileNames(*self._records)
         for number, recording in enumerate(recordings):
             if number not in found:
@@ -252,8 +257,9 @@ class OutputFolder:
             )
 
     def _holds_any(self) -> bool:
-        folders = [self._path / name for name in self._records]
-        return any(next(folder.rglob(EXPLANATION), None) for folder in folders)
+        # Of a whole recording, and of its windows or errors.
+        places = (EXPLANATION, f"*/{EXPLANATION}", f"*/*/{EXPLANATION}")
+        return any(next(self._path.glob(place), None) for place in places)
 
 
 @contextmanager

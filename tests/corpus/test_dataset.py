@@ -17,6 +17,7 @@ from captum_spes.corpus import (
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
 from captum_spes.io.audio import load_audio
+from captum_spes.io.samples import origin_of
 
 datasets = pytest.importorskip("datasets", reason="needs Hugging Face's datasets")
 
@@ -68,6 +69,15 @@ def test_ids_texts_and_recordings():
                 assert one.recording_digest() == own.recording_digest()
     first, second = utterances_of(rows(is_embedded=True))
     assert first.recording_digest() != second.recording_digest()
+
+
+def test_a_file_that_has_the_name_of_a_row_is_not_its_recording(tmp_path, monkeypatch):
+    """Datasets keep the name of what they hold."""
+    monkeypatch.chdir(tmp_path)
+    first, second = load_examples()[:2]
+    (tmp_path / "clip.wav").write_bytes(second.path.read_bytes())
+    assert origin_of({"bytes": first.path.read_bytes(), "path": "clip.wav"}) is None
+    assert origin_of({"bytes": None, "path": "clip.wav"})["path"] == str(tmp_path / "clip.wav")
 
 
 def test_what_cannot_be_a_corpus_is_told(tmp_path):

@@ -17,7 +17,7 @@ import torch
 
 from captum_spes import SpeechToTextAttributionResult
 from captum_spes.corpus import ExplanationStore
-from captum_spes.corpus.store_layout import packed
+from captum_spes.corpus.store_layout import packed, scanned_ids
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from tests.speech.test_result import make
 
@@ -119,6 +119,25 @@ class TestWhatIsInIt:
             for id_ in ids:
                 store.add(id_, numbered(0))
         assert ExplanationStore(path).ids() == ids
+
+    def test_ids_with_halves_of_characters(self, path):
+        """As JSON can hold them; the groups know them, too, where the index is lost."""
+        ids = ["\ud800", "a\udcff"]
+        with ExplanationStore(path) as store:
+            for id_ in ids:
+                store.add(id_, numbered(1))
+            assert store.ids() == ids
+            assert store.verify() == {}
+        with h5py.File(path) as file:
+            assert [id_ for _, id_ in scanned_ids(file)] == ids
+
+    def test_a_link_leads_to_the_same_lock(self, filled, tmp_path):
+        link = tmp_path / "link.h5"
+        link.symlink_to(filled)
+        with ExplanationStore(filled) as store, ExplanationStore(link) as linked:
+            store.hold()
+            with pytest.raises(ArgumentError, match="in use by process"):
+                linked.add("new", numbered(1))
 
     def test_merging(self, filled, tmp_path):
         other, both = tmp_path / "other.h5", tmp_path / "both.h5"

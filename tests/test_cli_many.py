@@ -169,6 +169,15 @@ class TestGoingOn:
         assert "explained before" in explain(capsys, clips[0], "--out", out)[1]
         assert len(explained) == 1
 
+    def test_an_empty_explanation_is_none(self, capsys, clips, out):
+        """As a disk leaves it that was full, or lost power."""
+        assert explain(capsys, clips[0], "--out", out)[0] == 0
+        (out / "a" / "explanation.npz").write_bytes(b"")
+        status, printed, _ = explain(capsys, clips[0], "--out", out)
+        assert status == 0
+        assert "explained before" not in printed
+        assert (out / "a" / "explanation.npz").stat().st_size > 0
+
     def test_a_file_that_is_gone_and_a_recording_that_changed(
         self, capsys, clips, originals, out, explained
     ):

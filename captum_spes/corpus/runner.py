@@ -19,7 +19,15 @@ from captum_spes.corpus.store import ExplanationStore
 from captum_spes.corpus.team import Team
 from captum_spes.corpus.worker import Explain, Job, Loader, fixed_batches
 from captum_spes.corpus.workers import MakeWork, ThisProcess, Workers, workers_of
-from captum_spes.errors import ArgumentError, instance_of, several, truth, whole_number
+from captum_spes.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    instance_of,
+    several,
+    shown,
+    truth,
+    whole_number,
+)
 from captum_spes.io.audio import audio_seconds
 from captum_spes.io.samples import read_ahead
 from captum_spes.speech import Settings, named_methods
@@ -54,7 +62,7 @@ def explain_corpus(  # noqa: PLR0913
     manifest: Manifest,
     store: ExplanationStore,
     *,
-    model: str | Loader,
+    model: str | os.PathLike[str] | Loader,
     method: str = "spes",
     settings: Settings | None = None,
     seed: int = 0,
@@ -81,8 +89,8 @@ def explain_corpus(  # noqa: PLR0913
                     its ``save_to_disk`` wrote.
         store (ExplanationStore): Where explanations are written, and which other processes cannot
                     write meanwhile.
-        model (str or Callable): Name on the hub, or a folder; or a function that can be pickled
-                    and returns ``(model, processor)``, which may put it on a device.
+        model (str, path or Callable): Name on the hub, or a folder; or a function that can be
+                    pickled and returns ``(model, processor)``, which may put it on a device.
         method (str, optional): One of ``captum_spes.speech.METHODS``.
                     Default: "spes"
         settings (Settings, optional): ``perturbations_per_eval="auto"`` is 16 here: sizes of
@@ -107,6 +115,7 @@ def explain_corpus(  # noqa: PLR0913
         next run tries it again.
 
     Raises:
+        ArgumentTypeError: an argument has another type.
         ArgumentError: the store was made with other settings, another model or another seed, or
             holds explanations and ``resume`` is False; another process writes it; the model cannot
             be loaded.
@@ -128,6 +137,13 @@ def explain_corpus(  # noqa: PLR0913
     utterances = utterances_in(manifest)
     settings = Settings.efficient() if settings is None else settings
     instance_of("settings", settings, Settings, "Settings")
+    if isinstance(model, os.PathLike):
+        model = os.fspath(model)
+    if not isinstance(model, str) and not callable(model):
+        raise ArgumentTypeError(
+            "model must be a name, a folder or a function that returns (model, processor), got "
+            f"{shown(model)}."
+        )
     named_methods([method])
     job = Job(model, method, fixed_batches(settings), store.precision, device)
     places = workers_of(workers, device)

@@ -210,7 +210,10 @@ class ExplanationStore:
         self._known = state
 
     def _ids_of(self, file: Any) -> dict[str, int]:
-        layout.check_format(file)
+        try:
+            layout.check_format(file)
+        except ArgumentError as error:
+            raise ArgumentError(f"{self._path} is no store of explanations: {error}") from error
         try:
             ids = layout.read_index(file)
         except Exception:  # damaged; the groups know their own ids

@@ -144,7 +144,8 @@ class RecordingFolder:
         self._write(digest, found)
 
     def _has(self, files: Sequence[str]) -> bool:
-        return all((self.path / file).is_file() for file in files)
+        paths = [self.path / file for file in files]
+        return all(path.is_file() and path.stat().st_size for path in paths)
 
     def _write(self, digest: str | None, finished: dict[str, Any] | None) -> None:
         record = {

@@ -18,7 +18,7 @@ from captum_spes.cli import main
 from captum_spes.corpus import ExplanationStore, ThisProcess, Utterance, explain_corpus
 from captum_spes.corpus.runner import seed_of
 from captum_spes.demo import load_demo, load_examples
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 SETTINGS = Settings.efficient(
     n_samples=30, n_token_samples=0, patches_per_second=(30,), perturbations_per_eval="auto"
@@ -125,6 +125,11 @@ def test_a_run_goes_on_where_it_was(undisturbed, tmp_path):
         with pytest.raises(ArgumentError, match="holds 4 explanations"):
             explain_corpus(utterances(), store, model=demo, resume=False, **GIVEN)
     assert contents(tmp_path / "maps.h5") == undisturbed
+
+
+def test_what_is_no_model_is_told_before_anything_begins(tmp_path):
+    with pytest.raises(ArgumentTypeError, match=r"must be a name, a folder or a function .* None"):
+        explain_corpus(utterances(1), ExplanationStore(tmp_path / "maps.h5"), model=None, **GIVEN)
 
 
 def test_a_second_run_is_told_of_the_first(tmp_path):

@@ -179,6 +179,9 @@ class TestWhatIsInIt:
         other.write_text("no store")
         with pytest.raises(ArgumentError, match="damaged, or no HDF5 file"):
             ExplanationStore(other)
+        h5py.File(tmp_path / "foreign.h5", "w").close()
+        with pytest.raises(ArgumentError, match=r"foreign\.h5 is no store of explanations"):
+            ExplanationStore(tmp_path / "foreign.h5")
 
 
 class TestManyProcesses:

@@ -59,9 +59,9 @@ def stored_bytes(result):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What this process gives by itself, with one thread, as each worker has."""
+    """What this process gives by itself: with one thread, as each worker, however many it has."""
     path, threads = tmp_path_factory.mktemp("undisturbed") / "maps.h5", torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     try:
         with ExplanationStore(path) as store:
             run = explain_corpus(utterances(), store, model=demo, workers=ThisProcess(), **GIVEN)

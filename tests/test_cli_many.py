@@ -419,6 +419,19 @@ class TestOneName:
         assert places == [str(out / "x-2"), str(out / "x")]
         assert len(explained) == 2
 
+    def test_another_file_in_the_old_place(self, capsys, same, out, tmp_path, explained):
+        """It does not take the folder of the one that was moved."""
+        first, second = same[:2]
+        explain(capsys, first, "--out", out)
+        (tmp_path / "old").mkdir()
+        moved = first.rename(tmp_path / "old" / "x.wav")
+        second.rename(first)
+        status, printed, _ = explain(capsys, first, moved, "--out", out)
+        assert status == 0
+        assert f"{moved}: explained before: {out / 'x'}" in printed
+        assert record(out / "x-2")["recording"] == str(first)
+        assert len(explained) == 2
+
     def test_what_was_begun_keeps_its_folder(self, capsys, same, out):
         explain(capsys, *same[:2], "--out", out)
         unfinish(out / "x")

@@ -117,6 +117,7 @@ def test_a_run_goes_on_where_it_was(undisturbed, tmp_path):
         run = explain_corpus(utterances(), store, model=demo, **GIVEN)
         assert run.known == [own.id for own in utterances(2)]
         assert len(run.explained) == 2
+        assert list(store.failures()) == ["bad"]  # which this run was not asked for
         other = SETTINGS.replace(n_samples=31)
         with pytest.raises(ArgumentError, match=r"other settings: .*n_samples 30, now 31"):
             explain_corpus(utterances(), store, model=demo, **{**GIVEN, "settings": other})

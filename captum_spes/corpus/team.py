@@ -121,16 +121,19 @@ class Team:
                 if found is None:
                     continue
                 if not worker.lane.is_here:  # it works while this one is written
-                    yield from self._hand_out(left)
+                    yield from self._hand_out(left, has_found=True)
                 yield found
 
-    def _hand_out(self, left: _Left) -> Iterator[tuple[str, Any]]:
-        """Send tasks, the least busy worker first; yields those that could not be prepared."""
+    def _hand_out(self, left: _Left, has_found: bool = False) -> Iterator[tuple[str, Any]]:
+        """Send tasks, the least busy worker first; yields those that could not be prepared. Waits
+        for the next one to be prepared, but not where something has been found."""
         while True:
             free = [own for own in self._workers if own.is_free()]
             left.prepare(len(self._workers) + 1)
             if not free or not left:
                 return
+            if (has_found or self.has_more()) and not left.is_prepared():
+                return  # what was found is written first
             task = left.take()
             try:
                 value = task.value.result()
@@ -221,6 +224,10 @@ class _Left:
             if found is None:
                 return
             self._next.append(_Task(found[0], self._prepare(found[1])))
+
+    def is_prepared(self) -> bool:
+        """Whether the next one is."""
+        return self._next[0].value.done()
 
     def take(self) -> _Task:
         return self._next.popleft()

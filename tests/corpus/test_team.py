@@ -1,5 +1,6 @@
 """Who gets which task, and who is blamed for a death: with workers that are told when to die."""
 
+import threading
 from concurrent.futures import Future
 
 import pytest
@@ -71,8 +72,6 @@ def test_each_worker_has_two_tasks_at_most_and_none_before_it_answers():
 
 def step(results, lane, task):
     """Let a worker do a task, which is handed out first, and take the result."""
-    import threading
-
     threading.Timer(0.05, lambda: lane.does(task)).start()
     assert next(results) == (f"key {task}", f"{task} done")
 
@@ -80,8 +79,6 @@ def step(results, lane, task):
 @pytest.mark.parametrize("loses_tasks", [False, True])
 def test_only_what_a_worker_did_is_blamed_for_its_death(loses_tasks):
     """Task 0 kills its worker each time, task 1 waits at it each time."""
-    import threading
-
     lane = Told(loses_tasks=loses_tasks)
     found = Team([lane]).results(tasks(3))
     seen = {}
@@ -121,6 +118,22 @@ def test_what_cannot_be_prepared_is_told_and_the_rest_goes_on():
     key, error = next(found)
     assert (key, str(error)) == ("key 1", "no sound")
     assert lane.sent == [0]
+
+
+def test_what_was_found_does_not_wait_for_what_is_prepared():
+    lane, may_go_on = Told(), threading.Event()
+
+    def prepare(task):
+        if task == 2:
+            may_go_on.wait()
+        return task
+
+    found = Team([lane]).results(tasks(4), prepare)
+    step(found, lane, 0)  # task 2 is to be handed out now
+    lane.does(1)
+    assert next(found) == ("key 1", "1 done")
+    may_go_on.set()
+    assert not lane.waiting
 
 
 def test_other_models_are_refused():

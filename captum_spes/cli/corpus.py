@@ -44,7 +44,7 @@ def add_corpus(commands: Any) -> None:
         "--method",
         default="spes",
         metavar="METHOD",
-        help=f"how to explain (default: %(default)s). {methods_help()}",
+        help="how to explain (default: %(default)s). " + methods_help().replace("%", "%%"),
     )
     add_workers_options(corpus, "1")
     add("--limit", type=positive, metavar="N", help="the first N recordings alone")

@@ -120,12 +120,10 @@ class SharedGradients:
     def _gradients(
         forward_fn: Callable[..., Tensor], inputs: tuple[Tensor, ...], units: range
     ) -> Iterator[tuple[int, Tensor]]:
-        with torch.enable_grad():
-            scores = forward_fn(*inputs)
+        with torch.enable_grad():  # whatever the user has set
+            sums = forward_fn(*inputs).sum(0).unbind()
         for unit in units:
-            (gradient,) = torch.autograd.grad(
-                scores[:, unit].sum(), inputs[0], retain_graph=unit != units[-1]
-            )
+            (gradient,) = torch.autograd.grad(sums[unit], inputs[0], retain_graph=unit != units[-1])
             yield unit, gradient
 
 

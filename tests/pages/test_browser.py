@@ -202,6 +202,7 @@ def test_playing_the_strongest_part(results, opened):
     page.hover("#unit-4")
     page.click("#play-kept")
     wait_until(page, "captumSpesPlaying.src.startsWith('blob:') && !captumSpesPlaying.paused")
+    wait_until(page, "captumSpesPlaying.readyState > 0")  # until then it has no duration
     assert page.evaluate("captumSpesPlaying.duration") == pytest.approx(results[0].seconds, abs=0.1)
     assert page.input_value("#kept") == "20"  # what is heard is what is seen
     page.click("#play-kept")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from captum_spes.cli.options import AUTO, generation_arguments, given_settings, settings_of
+from captum_spes.cli.options import generation_arguments, given_settings, settings_of
 from captum_spes.errors import ArgumentError
 from captum_spes.report.folders import Outputs
 
-# In the place of "auto" with several workers: sizes of batches that are found anew would change
-# the last bits of maps.
-_BATCH = 16
 # It changes speed and memory alone.
 _INCIDENTAL = "perturbations_per_eval"
 
@@ -22,6 +19,7 @@ def method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
     Raises:
         ArgumentError: an option has no effect on the method, or there is no such method.
     """
+    from captum_spes.corpus.worker import fixed_batches
     from captum_spes.speech import named_methods
     from captum_spes.speech.attribution import without_logarithms
     from captum_spes.speech.plain import equal
@@ -32,8 +30,8 @@ def method_and_settings(parsed: argparse.Namespace) -> tuple[Any, Any]:
             f"{method.name} has the maps of {method.same_maps_as} and differs in evaluate only."
         )
     asked = settings_of(parsed)
-    if parsed.workers > 1 and asked.perturbations_per_eval == AUTO:
-        asked = asked.replace(perturbations_per_eval=_BATCH)
+    if parsed.workers > 1:
+        asked = fixed_batches(asked)
     if parsed.method_args:
         asked = asked.replace(method_args=parsed.method_args)
     contrast = _contrast_of(parsed)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from captum_spes.attr.loop import AUTO
 from captum_spes.errors import ArgumentError
 from captum_spes.forward import SCORES
 from captum_spes.speech import METHODS
@@ -20,7 +21,6 @@ from captum_spes.speech.attribution import SCHEMES
 from captum_spes.speech.settings import FEATURE_MASKS, Settings
 from captum_spes.text import for_terminal, shortened, visible
 
-AUTO = "auto"
 DEMO = "demo"
 DEFAULT_SCHEME = "efficient"
 # As many as a terminal is scrolled through.

@@ -90,7 +90,7 @@ class Team:
 
     def has_more(self) -> bool:
         """Whether something else has been found, which :meth:`results` is about to yield."""
-        return not self._done.empty()
+        return any(future.done() for future in self._sent)
 
     def results(
         self,

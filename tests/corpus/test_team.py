@@ -136,6 +136,19 @@ def test_what_was_found_does_not_wait_for_what_is_prepared():
     assert not lane.waiting
 
 
+def test_a_worker_that_answers_late_is_nothing_that_was_found():
+    """What waits for more to be found would wait for the next task."""
+    early, late = Told(), Told()
+    late.is_silent = True
+    team = Team([early, late])
+    found = team.results(tasks(4))
+    step(found, early, 0)
+    late.asked[0].set_result("one")
+    assert not team.has_more()
+    early.does(1)
+    assert team.has_more()
+
+
 def test_other_models_are_refused():
     with pytest.raises(ArgumentError, match="workers have different models"):
         list(Team([Told(), Told("other")]).results(tasks(1)))

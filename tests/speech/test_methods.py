@@ -161,6 +161,45 @@ class TestMethods:
         assert n_tokens > 3
         assert count == (1 + n_groups) * each
 
+    @pytest.mark.parametrize("is_shared", [True, False])
+    def test_a_method_that_differs_from_token_to_token_shares_nothing(
+        self, tiny_model, audio, is_shared
+    ):
+        """Each token is differentiated where the method asks for it."""
+
+        class Moving(Saliency):
+            def attribute(self, inputs, target=None):
+                self.count = getattr(self, "count", 0) + 1
+                return super().attribute(inputs * (1 + self.count / 10), target=target)
+
+        def method(model):
+            made = Moving(model)
+            if not is_shared:
+                made.gradient_func = lambda *args, **kwargs: compute_gradients(*args, **kwargs)
+            return made
+
+        found = explain(tiny_model, audio, method, n_token_samples=0)
+        network, processor = tiny_model
+        explainer = SpeechToTextAttribution(Saliency(network), processor)
+        for number, (token_map, plain) in enumerate(
+            zip(found.spectrogram_attr, self._plain(explainer, audio), strict=True), 1
+        ):
+            assert torch.allclose(token_map, plain(1 + number / 10), atol=1e-6), number
+
+    def _plain(self, explainer, audio):
+        """For each token its gradient at the scaled input."""
+        adapter = explainer.adapter
+        speech = adapter.from_audio(audio)
+        target = adapter.force(speech, "the cat", {})
+
+        def gradient(token, scale):
+            x = (speech.spectrogram[None] * scale).requires_grad_()
+            scores = adapter.logits(adapter.encode(speech, x), target).log_softmax(-1)
+            chosen = scores[0, token, target.explained_ids[token]]
+            return torch.autograd.grad(chosen, x)[0][0].abs()
+
+        return [partial(gradient, token) for token in range(len(target.explained_ids))]
+
     def _counted(self, tiny_model, audio, method, arguments):
         """An explanation, and how many inputs were encoded besides the recording itself."""
         calls = []

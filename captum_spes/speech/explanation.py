@@ -109,6 +109,22 @@ class Sides(NamedTuple):
     instruction: SideMaps | None = None
 
 
+class Prepared(NamedTuple):
+    """What is known before anything is removed.
+
+    Attributes:
+        task: the inputs from which all sides are explained.
+        run: what all sides have in common.
+        certainty: how sure the model is; None for controls, which ask it nothing.
+        pair: a contrast's word and foil; None without a contrast.
+    """
+
+    task: Task
+    run: Run
+    certainty: Certainty | None
+    pair: WordAndFoil | None
+
+
 class Explanation:
     """Explains one utterance with one method.
 
@@ -129,12 +145,16 @@ class Explanation:
 
     def result(self) -> SpeechToTextAttributionResult:
         """Read the audio, let the model write, explain all sides."""
+        prepared = self.prepared()
+        return self.result_of(prepared, self._sides(prepared.task, prepared.run))
+
+    def prepared(self) -> Prepared:
+        """Read the audio and let the model write."""
         self._check_abilities()
         task, run = self._task_and_run()
         pair = self._word_and_foil(task, run)
         certainty = self._certainty(task, run) if pair is None else Certainty.of_contrast(*pair)
-        sides = self._sides(task, run)
-        return self._result(task, run, certainty, sides, pair)
+        return Prepared(task, run, certainty, pair)
 
     @property
     def _is_generated(self) -> bool:
@@ -278,7 +298,7 @@ class Explanation:
             return _of_maps(maps if has_tokens else Maps(maps.spectrogram_attr, None))
         runner = runner_of(method)
         assert runner is not None
-        spectrogram_side = self._spectrogram_side(task)
+        spectrogram_side = self.spectrogram_side(task)
         if not (has_tokens or has_instruction):
             return Sides(attribute_side(method, runner, spectrogram_side, run))
         require(
@@ -307,7 +327,8 @@ class Explanation:
                 raise
         return sides
 
-    def _spectrogram_side(self, task: Task) -> Side:
+    def spectrogram_side(self, task: Task) -> Side:
+        """What is perturbed of the spectrogram, and what the model makes of it."""
         settings = self.settings
         return Side(
             name="spectrogram",
@@ -370,28 +391,18 @@ class Explanation:
 
     # The result ------------------------------------------------------------------------
 
-    def _result(
-        self,
-        task: Task,
-        run: Run,
-        certainty: Certainty | None,
-        sides: Sides,
-        pair: WordAndFoil | None,
-    ) -> SpeechToTextAttributionResult:
+    def result_of(self, prepared: Prepared, sides: Sides) -> SpeechToTextAttributionResult:
+        """The result that holds these maps."""
+        task, _, certainty, pair = prepared
         adapter, speech, sequence = self.adapter, task.speech, task.sequence
-        output_tokens = adapter.token_strings(sequence.explained_ids)
-        words = _words(adapter.spelled(sequence.explained_ids))
-        n_units, contrasted = len(sides.spectrogram.maps), task.output.contrasted
+        contrasted = task.output.contrasted
         facts: dict[str, Any] = {}
         if contrasted is not None:
             assert pair is not None
             facts["contrast"] = {**contrasted.described(), **pair.described()}
             if self._alternatives:
                 facts["contrast"]["alternatives"] = [list(own) for own in self._alternatives]
-            output_tokens = _labels(run.score, output_tokens, n_units)
-            words = [Word(contrasted.contrast.word, (0,))]
-        elif n_units != len(output_tokens):  # a score with units of its own
-            output_tokens, words = _labels(run.score, output_tokens, n_units), []
+        output_tokens, words = self.units(prepared, len(sides.spectrogram.maps))
         return SpeechToTextAttributionResult(
             output_tokens=output_tokens,
             previous_tokens=adapter.token_strings(sequence.previous_ids),
@@ -416,6 +427,17 @@ class Explanation:
             instruction_tokens=adapter.token_strings(sequence.ids[list(sequence.instruction)]),
             instruction_attr=None if sides.instruction is None else sides.instruction.maps,
         )
+
+    def units(self, prepared: Prepared, count: int) -> tuple[list[str], list[Word]]:
+        """What each of ``count`` units is called, and the words that they spell."""
+        task, run = prepared.task, prepared.run
+        ids, contrasted = task.sequence.explained_ids, task.output.contrasted
+        tokens = self.adapter.token_strings(ids)
+        if contrasted is not None:
+            return _labels(run.score, tokens, count), [Word(contrasted.contrast.word, (0,))]
+        if count != len(tokens):  # a score with units of its own
+            return _labels(run.score, tokens, count), []
+        return tokens, _words(self.adapter.spelled(ids))
 
     def _facts(self, task: Task, sides: Sides, words: list[Word]) -> dict[str, Any]:
         """What was found while explaining, in JSON's types."""

@@ -107,12 +107,17 @@ def attribute_side(method: Attribution, runner: Runner, side: Side, run: Run) ->
     if runner.draws:
         own = without_numpy_draws(own, run.seed)
     own.get_name = lambda: name  # the label of Captum's progress bars
-    hidden_func = undisturbed(run.in_precision(side.hidden_func))
-    side = replace(side.to(run.device), hidden_func=hidden_func)
+    side = ready(side, run)
     if runner.at_once:
         return _all_tokens(own, runner, side, run)
     with _layers_as_they_were(model):
         return SideMaps(_token_by_token(own, runner, side, run).detach().cpu())
+
+
+def ready(side: Side, run: Run) -> Side:
+    """The side on the model's device, computed in the precision asked for."""
+    hidden_func = undisturbed(run.in_precision(side.hidden_func))
+    return replace(side.to(run.device), hidden_func=hidden_func)
 
 
 def attribute_jointly(

@@ -6,6 +6,7 @@ from captum_spes.speech.classification import SpeechClassificationAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
 from captum_spes.speech.cross_attention import CrossAttention
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
+from captum_spes.speech.games import SpeechGame
 from captum_spes.speech.methods import METHODS, Method, named_methods, register
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.settings import Settings
@@ -24,6 +25,7 @@ __all__ = [
     "Settings",
     "SpeechAttribution",
     "SpeechClassificationAttribution",
+    "SpeechGame",
     "SpeechToTextAttribution",
     "SpeechToTextAttributionResult",
     "TranscriptError",

@@ -32,6 +32,7 @@ from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.checking import Checker, report_of, windows_to_check
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.explanation import Explanation, Request
+from captum_spes.speech.games import CoalitionScores, SpeechGame, one_level
 from captum_spes.speech.inputs import Audio, check_removed_value, read_speech
 from captum_spes.speech.methods import check_settings, runner_of
 from captum_spes.speech.models import AdapterFactory, Generates, SpeechModel, adapt, require
@@ -49,6 +50,8 @@ from captum_spes.speech.windows import transcribe
 _MOST_DIFFERENCE = 0.1
 # Errors that a warning names.
 _SHOWN_ERRORS = 5
+# Patches per second of a game, of whose players estimators of Shapley values take few hundred.
+_PLAYERS_PER_SECOND = 60
 SCHEMES = {"paper": Settings.paper, "efficient": Settings.efficient}
 
 
@@ -228,6 +231,63 @@ class SpeechToTextAttribution:
         )  # fmt: skip
         with ordinary_torch(self.adapter.device), self.adapter.evaluation_mode():
             return Explanation(self.attr_method, self.adapter, request, settings).result()
+
+    def game(
+        self,
+        audio: Audio,
+        sampling_rate: int = 16_000,
+        target: str | Sequence[int] | Tensor | None = None,
+        *,
+        settings: Settings | None = None,
+        seed: int | None = None,
+        show_progress: bool = False,
+        **changes: Any,
+    ) -> SpeechGame:
+        r"""
+        The recording as a cooperative game whose players are the patches of the spectrogram: what
+        estimators of others, such as those of the library shapiq, explain the model with.
+
+        The model writes now; what estimators ask for is evaluated as they ask for it.
+
+        Args:
+
+            audio, sampling_rate, target: As for :meth:`attribute`.
+            settings (Settings, optional): Of these the patches of the first level, the removed
+                        values, the score, the batch size, the precision and ``gen_args`` count.
+                        Default: None, those of :meth:`attribute` with 60 patches per second
+            seed (int, optional): Of the draws that ``gen_args`` may ask for.
+                        Default: None, drawn from torch's global generator
+            show_progress (bool, optional): Displays progress bars of evaluations.
+                        Default: False
+            **changes (Any): Values to change in the settings, and ``scheme`` and ``contrast``, as
+                        for :meth:`attribute`.
+
+        Returns:
+            *SpeechGame*: a function of coalitions, with :meth:`SpeechGame.map` and
+            :meth:`SpeechGame.result` to turn values of patches into maps and results.
+
+        Raises:
+            ArgumentError, ArgumentTypeError, FileNotFoundError: as for :meth:`attribute`.
+
+        Examples::
+
+            >>> game = explainer.game("speech.flac", n_patches=12, seed=0)
+            >>> everything, nothing = game(np.array([[1], [0]]).repeat(game.n_players, axis=1))
+            >>> bool(everything >= nothing)
+            True
+        """
+        scheme = changes.pop("scheme", None)
+        changes |= _of_contrast(changes.pop("contrast", None), changes)
+        if settings is None and scheme is None:
+            changes.setdefault("patches_per_second", _PLAYERS_PER_SECOND)
+        chosen = one_level(self._settings(settings, scheme, changes))
+        drawn = resolve_seed(seed)
+        request = Request(
+            audio, sampling_rate, target, drawn, show_progress, False, origin_of(audio)
+        )
+        explanation = Explanation(self.attr_method, self.adapter, request, chosen)
+        scores = CoalitionScores(explanation)
+        return SpeechGame(scores, tuple(range(len(scores.output_tokens))))
 
     def alternatives(  # noqa: PLR0913
         self,

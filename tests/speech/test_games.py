@@ -66,12 +66,25 @@ def test_a_coalition_costs_what_its_complement_removes(tiny_model, audio, score)
     assert float(found.abs().max()) > 1e-3
 
 
-def test_players_are_the_patches_of_the_first_level(whisper_model, audio):
-    result = explain(whisper_model, audio, n_samples=4, n_token_samples=0, n_patches=(8, 20))
-    game = game_of(whisper_model, audio, n_patches=(8, 20))
-    assert game.n_players == result.parameters["patches_per_level"][0]
-    patches = game.map(np.arange(game.n_players))
-    assert torch.equal(patches, result.feature_masks[0].float())
+HALVES = torch.arange(2).repeat_interleave(30)[:, None].expand(60, 80)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        {"n_patches": (12, 30)},
+        {"n_patches": None, "patches_per_second": (20, 60)},
+        {"n_patches": None, "feature_mask": [HALVES, torch.arange(4800).reshape(60, 80)]},
+    ],
+)
+def test_players_are_the_patches_of_the_first_level(whisper_model, audio, levels):
+    """Also of the result, which says what was removed."""
+    known = explain(whisper_model, audio, n_samples=20, n_token_samples=0, **levels)
+    game = game_of(whisper_model, audio, **levels)
+    assert game.n_players == known.parameters["patches_per_level"][0]
+    assert torch.equal(game.map(np.arange(game.n_players)), known.feature_masks[0].float())
+    result = game.result(np.zeros((len(game.output_tokens), game.n_players)), "zeros")
+    assert torch.equal(result.feature_masks, known.feature_masks[:1])
 
 
 def test_cells_that_are_never_perturbed_belong_to_no_player(whisper_model, audio, whisper_game):

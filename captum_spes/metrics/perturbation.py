@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -274,16 +275,29 @@ class Hearing:
         batch_size: int | None = None,
     ) -> None:
         self._adapter, self._speech = adapter, speech
-        with torch.no_grad(), adapter.evaluation_mode():
-            batches = spectrograms.split(batch_size or len(spectrograms))
-            self._states = [adapter.encode(speech, batch) for batch in batches]
+        self._states = encoded(adapter, speech, spectrograms, batch_size)
 
     @classmethod
-    def of_states(cls, adapter: Any, speech: SpeechInput, states: Sequence[Tensor]) -> Hearing:
-        """What the model makes of states that are known, in batches."""
+    def of_states(
+        cls,
+        adapter: Any,
+        speech: SpeechInput,
+        states: Sequence[Tensor],
+        intact: Tensor | None = None,
+    ) -> Hearing:
+        """What the model makes of states that are known, in batches, as those of the intact speech
+        may be, a batch of one."""
         found = cls.__new__(cls)
         found._adapter, found._speech, found._states = adapter, speech, list(states)
+        if intact is not None:
+            found._intact = intact
         return found
+
+    @cached_property
+    def _intact(self) -> Tensor:
+        """The states of the intact speech."""
+        (states,) = encoded(self._adapter, self._speech, self._speech.spectrogram[None])
+        return states
 
     def transcripts(self, gen_args: Mapping[str, Any], seed: int = 0) -> list[str]:
         """What the model writes at each step, with its own generation settings."""
@@ -299,47 +313,66 @@ class Hearing:
         """What becomes of each token of an output at each step, teacher-forced, as arrays of
         shape ``(steps, units)``: by how much each score fell, and "token_accuracy", 100 where the
         token is ranked first. The default score is the divergence, in nats."""
-        adapter, speech = self._adapter, self._speech
         scores = {"kl": KL()} if scores is None else scores
         losses: dict[str, list[Tensor]] = {name: [] for name in scores}
         hits = []
-        with torch.no_grad(), adapter.evaluation_mode():
-            intact = adapter.encode(speech, speech.spectrogram[None])
-            measured = {
-                name: self._scored(score, sequence, intact) for name, score in scores.items()
-            }
+        with torch.no_grad(), self._adapter.evaluation_mode():
+            measured = self._losses(scores, sequence)
             for states in self._states:
+                logits = self._logits(states, sequence)
+                # Before a score of the user's is given them.
+                hits.append(self._hits(logits, sequence))
                 for name, loss in measured.items():
-                    losses[name].append(loss(states))
-                hits.append(self._hits(states, sequence))
+                    losses[name].append(loss(states, logits))
         found = {name: torch.cat(own).numpy() for name, own in losses.items()}
         return {**found, "token_accuracy": torch.cat(hits).numpy()}
 
-    def _scored(
+    def _losses(
+        self, scores: Mapping[str, Score], sequence: TargetSequence
+    ) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """By how much each score falls from that of the intact speech, as functions of states and
+        of the logits that were made of them."""
+        if not scores:
+            return {}
+        logits = self._logits(self._intact, sequence)
+        return {name: self._loss(score, sequence, logits) for name, score in scores.items()}
+
+    def _loss(
         self, score: Score, sequence: TargetSequence, intact: Tensor
-    ) -> Callable[[Tensor], Tensor]:
-        """By how much a score falls from that of the intact speech, as a function of states."""
+    ) -> Callable[[Tensor, Tensor], Tensor]:
         own, ids = for_output(score, self._adapter, sequence)
-        read = self._emitted if reads_all_frames(score) else self._logits
-        original = read(intact, sequence)
+        reads_all = reads_all_frames(score)
+        original = self._emitted(self._intact) if reads_all else intact
         ids = ids.to(original.device)
         before = own(original, original[0], ids).double()
-        return lambda states: (
-            before - own(read(states, sequence), original[0], ids).double()
-        ).cpu()
 
-    def _hits(self, states: Tensor, sequence: TargetSequence) -> Tensor:
+        def loss(states: Tensor, logits: Tensor) -> Tensor:
+            read = self._emitted(states) if reads_all else logits
+            return (before - own(read, original[0], ids).double()).cpu()
+
+        return loss
+
+    def _hits(self, logits: Tensor, sequence: TargetSequence) -> Tensor:
         """100 where a token is ranked first, in each of its frames."""
-        is_first = self._logits(states, sequence).argmax(-1).cpu() == sequence.row_ids
+        is_first = logits.argmax(-1).cpu() == sequence.row_ids
         return 100 * mean_by_token(is_first.double(), sequence.rows)
 
     def _logits(self, states: Tensor, sequence: TargetSequence) -> Tensor:
         logits: Tensor = self._adapter.output_layer(self._adapter.decode(states, sequence))
         return logits
 
-    def _emitted(self, states: Tensor, sequence: TargetSequence) -> Tensor:
+    def _emitted(self, states: Tensor) -> Tensor:
         logits: Tensor = self._adapter.output_layer(self._adapter.emissions(states))
         return logits
+
+
+def encoded(
+    adapter: Any, speech: SpeechInput, spectrograms: Tensor, batch_size: int | None = None
+) -> list[Tensor]:
+    """Encoder states of copies of an utterance, in batches."""
+    with torch.no_grad(), adapter.evaluation_mode():
+        batches = spectrograms.split(batch_size or len(spectrograms))
+        return [adapter.encode(speech, batch) for batch in batches]
 
 
 def explained_sequence(result: SpeechToTextAttributionResult) -> TargetSequence:

@@ -11,6 +11,7 @@ from captum.attr import Saliency
 
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.evaluation import measured_cost
 from captum_spes.metrics import Example, deletion_curve, insertion_curve
 from captum_spes.metrics.perturbation import Hearing, explained_sequence, perturbed
 from tests.speech.explaining import QUICK, explain
@@ -153,6 +154,20 @@ class TestRealModels:
         forced = explain((network, processor), audio)
         accuracy = deletion_curve(explainer, [(audio, None, forced)], 0.5, metric="token_accuracy")
         assert accuracy.y[0] < 100  # a random model would not have written "the cat"
+
+    def test_logits_are_made_once_for_all_measures(self, tiny_speech2text, audio):
+        network, processor = tiny_speech2text
+        explainer = SpeechToTextAttribution(SPES(network), processor)
+        adapter = explainer.adapter
+        speech = adapter.from_audio(audio)
+        output = adapter.force(speech, "the cat", {})
+        copies = speech.spectrogram[None] * torch.linspace(0.1, 0.9, 5)[:, None, None]
+        with measured_cost(network) as cost:
+            hearing = Hearing(adapter, speech, copies, batch_size=3)
+            hearing.graded(output)
+            hearing.graded(output)
+        # The copies and the intact speech, which is encoded once for both.
+        assert (cost.encoder_passes, cost.decoder_passes) == (6, 2 * 6)
 
     def test_divergence_is_that_of_the_definition(self, tiny_model, audio):
         result = explain(tiny_model, audio)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,6 +13,24 @@ from torch import Tensor
 from captum_spes.attr.segmentation import FeatureMaskLevels
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks import grid_feature_mask, slic_feature_mask
+
+# Patches of spectrograms that were cut before, and with what.
+Patches: TypeAlias = list[tuple[Tensor, dict[str, Any], list[Tensor]]]
+_REMEMBERED: ContextVar[Patches | None] = ContextVar("remembered", default=None)
+
+
+@contextmanager
+def remembered_patches(known: Patches) -> Iterator[None]:
+    """Inside the context, in this thread, cut a spectrogram into patches of the same sizes once.
+
+    Args:
+        known: what was cut, which what is cut inside is added to.
+    """
+    token = _REMEMBERED.set(known)
+    try:
+        yield
+    finally:
+        _REMEMBERED.reset(token)
 
 
 def feature_masks(
@@ -25,7 +46,7 @@ def feature_masks(
     # By type first: comparing a Tensor with a text gives no truth value.
     name = feature_mask if isinstance(feature_mask, str) else None
     if feature_mask is None or name == "slic":
-        return [mask[None] for mask in slic_feature_mask(spectrogram, **scales)]
+        return [mask[None] for mask in _slic(spectrogram, scales)]
     if name == "grid":
         return [mask[None] for mask in grid_feature_mask(spectrogram, **scales)]
     if name == "cells":
@@ -38,6 +59,23 @@ def feature_masks(
     if not levels:
         raise ArgumentError("feature_mask is an empty list; give at least one level.")
     return [_one_mask(level, spectrogram) for level in levels]
+
+
+def _slic(spectrogram: Tensor, scales: dict[str, Any]) -> list[Tensor]:
+    known = _REMEMBERED.get()
+    if known is None:
+        return slic_feature_mask(spectrogram, **scales)
+    found = (
+        masks
+        for of_which, with_what, masks in known
+        if with_what == scales and torch.equal(of_which, spectrogram)
+    )
+    masks = next(found, None)
+    if masks is None:
+        masks = slic_feature_mask(spectrogram, **scales)
+        known.append((spectrogram, scales, masks))
+    # Nobody can change those that are remembered.
+    return [mask.clone() for mask in masks]
 
 
 def _one_mask(level: Tensor | tuple[Tensor, ...], spectrogram: Tensor) -> Tensor:

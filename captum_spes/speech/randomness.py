@@ -51,6 +51,11 @@ class SeededDraws(TorchFunctionMode):
         self._seed = seed
         self._generators: dict[torch.device, Generator] = {}
 
+    @property
+    def has_drawn(self) -> bool:
+        """Whether anything was drawn, so that another seed can give something else."""
+        return bool(self._generators)
+
     def __torch_function__(
         self,
         func: Callable[..., Any],

@@ -104,6 +104,18 @@ class TestSeededDraws:
         assert torch.equal(drawn(1, DRAWS["rand"]), drawn(1, DRAWS["rand"]))
         assert not torch.equal(drawn(1, DRAWS["rand"]), drawn(2, DRAWS["rand"]))
 
+    def test_knows_whether_the_seed_matters(self):
+        own = torch.Generator()
+        for draw, expected in (
+            (DRAWS["rand"], True),
+            (DRAWS["rand_like"], True),
+            (lambda: torch.rand(3, generator=own), False),
+            (lambda: torch.ones(3).sum(), False),
+        ):
+            with seeded_draws(0) as draws:
+                draw()
+            assert draws.has_drawn is expected
+
     def test_a_generator_that_is_given_is_taken(self):
         expected = torch.rand(3, generator=torch.Generator().manual_seed(5))
         with seeded_draws(0):

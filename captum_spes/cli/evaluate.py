@@ -26,9 +26,7 @@ from captum_spes.cli.options import (
 from captum_spes.errors import ArgumentError
 from captum_spes.text import visible
 
-_METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
-# Steps of deletion per forward pass, where the batch of perturbed inputs is found automatically.
-_STEPS_PER_EVAL = 8
+METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
 # Recordings whose cost is asked for, until one can be read.
 _TRIED = 3
 
@@ -48,10 +46,10 @@ def add_evaluate(commands: Any) -> None:
     add("manifest", type=Path, metavar="MANIFEST", help="JSONL, one recording a line")
     add(
         "--methods",
-        default=_METHODS,
+        default=METHODS,
         metavar="NAME,...",
         help="what to compare, the first being what others are compared with (default: "
-        f"{_METHODS}). {methods_help()}".replace("%", "%%"),
+        f"{METHODS}). {methods_help()}".replace("%", "%%"),
     )
     add("--out", type=Path, metavar="DIR", required=True, help="where everything is written")
     add(
@@ -145,7 +143,6 @@ def _settings(parsed: argparse.Namespace, utterances: Any) -> Any:
         raise ArgumentError("--task translate needs --reference, the language of the translation.")
     parsed.model = parsed.model or DEMO
     explained = settings_of(parsed)
-    batch = explained.perturbations_per_eval
     return EvaluationSettings(
         model=parsed.model,
         settings=explained,
@@ -153,7 +150,7 @@ def _settings(parsed: argparse.Namespace, utterances: Any) -> Any:
         method_args=parsed.method_args,
         language=parsed.reference,
         metric=metric,
-        batch_size=batch if isinstance(batch, int) else _STEPS_PER_EVAL,
+        batch_size=explained.perturbations_per_eval,
     )
 
 
@@ -186,7 +183,7 @@ def _loaded(parsed: argparse.Namespace, utterances: Any, methods: Any, settings:
 
 
 def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> None:
-    from captum_spes.evaluation.comparison import TRANSCRIPTIONS
+    from captum_spes.evaluation.comparison import n_copies
     from captum_spes.io.audio import audio_seconds
     from captum_spes.speech.forecast import forecast
 
@@ -200,7 +197,7 @@ def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> No
         readable.append(utterance)
     for utterance in readable[:_TRIED]:
         try:
-            found = forecast(adapter, utterance.audio, pairs, scored_per_method=TRANSCRIPTIONS)
+            found = forecast(adapter, utterance.audio, pairs, scored=n_copies(len(pairs)))
         except (ArgumentError, RuntimeError, OSError):
             continue
         _LOGGER.info(found.text(len(readable), seconds))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.manifest import TEXT
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
@@ -21,8 +22,6 @@ THRESHOLDS = tuple(steps_of(0.05))
 SIDES = {"size": "spectrogram", "token_size": "previous tokens"}
 PERTURBATIONS = ("deletion", "insertion")
 _COSTS = ("encoder_passes", "decoder_passes", "seconds")
-# Of damaged copies, to score one explanation.
-TRANSCRIPTIONS = len(PERTURBATIONS) * len(PERCENTAGES)
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,9 @@ class EvaluationSettings:
         language: of the reference translations; None for transcription. "text" is the text of the
             utterances, whatever the model is asked for.
         metric: of texts, one of those of :func:`captum_spes.metrics.corpus_score`.
-        batch_size: steps of deletion and insertion per forward pass; None for all. A run can be
-            continued in other batches.
+        batch_size: steps of deletion and insertion per forward pass; None for all, "auto" for as
+            many as the size of the encoder's states suggests. A run can be continued in other
+            batches.
     """
 
     model: str
@@ -48,7 +48,7 @@ class EvaluationSettings:
     method_args: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     language: str | None = None
     metric: str = "wer_capped"
-    batch_size: int | None = None
+    batch_size: int | str | None = AUTO
 
     def of(self, method: Method) -> Settings:
         """What a method runs with."""
@@ -66,6 +66,13 @@ class EvaluationSettings:
         found["settings"].pop("perturbations_per_eval")
         found["language"] = None if self.language == TEXT else self.language
         return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def n_copies(n_methods: int) -> int:
+    """Damaged copies of a recording that the model hears to score explanations by so many methods:
+    those with nothing and with everything removed are the same for all."""
+    own = len(PERTURBATIONS) * (len(PERCENTAGES) - 2)
+    return 2 + own * n_methods if n_methods else 0
 
 
 @dataclass(frozen=True)

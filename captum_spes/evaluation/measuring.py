@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from captum_spes.corpus.worker import Loader, identity_of, loaded
@@ -17,19 +16,22 @@ from captum_spes.evaluation.comparison import (
     THRESHOLDS,
     EvaluationSettings,
 )
-from captum_spes.evaluation.cost import measured_cost
+from captum_spes.evaluation.cost import Cost, measured_cost
 from captum_spes.evaluation.references import check_reference
-from captum_spes.metrics.perturbation import GRADED, Hearing, explained_sequence, perturbed
+from captum_spes.evaluation.shared import SharedUtterance
+from captum_spes.metrics.perturbation import GRADED, explained_sequence, perturbed
 from captum_spes.metrics.size import size_shares
 from captum_spes.speech import (
     Method,
+    Settings,
     SpeechToTextAttribution,
     SpeechToTextAttributionResult,
     named_methods,
 )
 from captum_spes.speech.identity import model_digest
 from captum_spes.speech.inputs import read_speech
-from captum_spes.speech.models import adapt
+from captum_spes.speech.models import Generates, adapt, can
+from captum_spes.speech.patches import remembered_patches
 
 # The arrays and the text of an explanation, as a store keeps them.
 Stored = tuple[dict[str, NDArray[Any]], str]
@@ -92,6 +94,7 @@ class Measure:
         self._digest = model_digest(self._model, self._processor)
         self._methods = {method.name: method for method in methods}
         self._settings = settings
+        self._shared: SharedUtterance | None = None
         check_reference(self._adapter, settings.settings.gen_args, settings.language)
 
     @classmethod
@@ -114,25 +117,45 @@ class Measure:
         """Explain a recording, unless that was done, and measure the explanation."""
         method = self._methods[task.methods[0]]
         try:
-            result, cost = self._explained(method, task)
+            shared = self._shared_utterance(task)
+            result, cost = self._explained(method, task, shared)
         except Exception as error:  # one bad recording must not end a night's run
             return failed(task.methods, error)
-        records = [(name, self._record(name, task, result, cost)) for name in task.methods]
+        records = [(name, self._record(name, task, result, cost, shared)) for name in task.methods]
         is_wanted = task.is_kept and task.stored is None
         return Measured(records, result._stored() if is_wanted else None)
 
+    def _shared_utterance(self, task: Task) -> SharedUtterance:
+        """Of the recording; the last one, as its other methods mostly come one after the other."""
+        speech = read_speech(self._adapter, task.audio, self._adapter.sampling_rate)
+        if self._shared is None or not self._shared.is_of(speech, task.seed):
+            self._shared = SharedUtterance(self._adapter, speech, task.seed, self._settings)
+        return self._shared
+
     def _explained(
-        self, method: Method, task: Task
+        self, method: Method, task: Task, shared: SharedUtterance
     ) -> tuple[SpeechToTextAttributionResult, dict[str, Any] | None]:
         """The explanation and its cost, which is not known of one that was made before."""
         if task.stored is not None:
             return SpeechToTextAttributionResult._from_stored(*task.stored), None
+        settings = self._settings.of(method)
         explainer = SpeechToTextAttribution(method.make(self._model), self._processor)
-        with measured_cost(self._model) as cost:
+        target: Any = None
+        writing = Cost()
+        if self._writes_alike(settings):
+            target, writing = shared.written(self._model)
+        with measured_cost(self._model) as cost, remembered_patches(shared.patches):
             result = explainer.attribute(
-                task.audio, settings=self._settings.of(method), seed=task.seed
+                task.audio, target=target, settings=settings, seed=task.seed
             )
-        return result, asdict(cost)
+        # What every method would need if it were alone.
+        return result, asdict(cost.plus(writing))
+
+    def _writes_alike(self, settings: Settings) -> bool:
+        """Whether the model is asked for the same text as for all methods."""
+        usual, own = self._settings.settings.gen_args, settings.gen_args
+        is_usual = list(own) == list(usual) and all(own[name] is usual[name] for name in own)
+        return is_usual and can(self._adapter, Generates)
 
     def _record(
         self,
@@ -140,9 +163,10 @@ class Measure:
         task: Task,
         result: SpeechToTextAttributionResult,
         cost: dict[str, Any] | None,
+        shared: SharedUtterance,
     ) -> dict[str, Any]:
         try:
-            found = _record(self._adapter, task, self._methods[name], result, self._settings)
+            found = _record(shared, task.reference, self._methods[name], result)
         except Exception as error:
             return _failure(error)
         return {**found, "cost": cost}
@@ -158,29 +182,24 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _record(
-    adapter: Any,
-    task: Task,
+    shared: SharedUtterance,
+    reference: str,
     method: Method,
     result: SpeechToTextAttributionResult,
-    settings: EvaluationSettings,
 ) -> dict[str, Any]:
-    speech = read_speech(adapter, task.audio, adapter.sampling_rate)
     saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
     sequence = explained_sequence(result)
     record: dict[str, Any] = {
-        "reference": task.reference,
+        "reference": reference,
         "text": result.text,
         "audio_seconds": result.seconds,
     }
-    for name in PERTURBATIONS:  # one after the other: the states of both would fill memory
-        steps = perturbed(
-            speech, saliency_map, result.removed, PERCENTAGES, insertion=name == "insertion"
+    for name in PERTURBATIONS:
+        copies = perturbed(
+            shared.speech, saliency_map, result.removed, PERCENTAGES, name == "insertion"
         )
-        hearing = Hearing(adapter, speech, steps, settings.batch_size)
-        record[name] = hearing.transcripts(settings.settings.gen_args, result.seed)
-        if name == "deletion":
-            graded = hearing.graded(sequence)
-            record |= {measure: _rounded(graded[measure].mean(1)) for measure in GRADED}
+        record[name], graded = shared.hear(copies, sequence if name == "deletion" else None)
+        record |= {measure: _rounded(graded[measure]) for measure in GRADED if measure in graded}
     maps = result.normalized()
     for name, side in SIDES.items():
         # Size is that of maps between 0 and 1, and there must be a map.
@@ -190,5 +209,5 @@ def _record(
     return record
 
 
-def _rounded(values: NDArray[np.float64]) -> list[float]:
+def _rounded(values: Iterable[float]) -> list[float]:
     return [round(float(value), 6) for value in values]

@@ -59,7 +59,7 @@ def forecast(
     methods: Sequence[tuple[Method, Settings]],
     *,
     target: Any = None,
-    scored_per_method: int = 0,
+    scored: int = 0,
 ) -> Forecast:
     r"""
     Measure one pass, and count those that methods will need.
@@ -71,7 +71,7 @@ def forecast(
         methods (sequence of tuple): Pairs of a method and its settings.
         target (str, sequence of int or TargetSequence, optional): What is explained.
                     Default: None, what the model writes
-        scored_per_method (int, optional): Transcriptions that scoring an explanation takes.
+        scored (int, optional): Transcriptions that scoring the explanations takes.
                     Default: 0
 
     Returns:
@@ -105,7 +105,6 @@ def forecast(
         if method.same_maps_as is None
     ]
     spectrograms, tokens = (sum(own) for own in zip(*counted, strict=True))
-    scored = scored_per_method * len(methods)
     return Forecast(
         spectrograms,
         tokens,

@@ -20,12 +20,12 @@ from captum_spes.speech.patches import Patches
 from captum_spes.speech.randomness import seeded_draws
 
 # Numbers in the encoder states of copies that are encoded at a time on a CPU, whose caches a larger
-# batch would leave, and of those that the model writes from at a time: a decoder keeps ten to a
-# hundred times as many of them as keys and values.
-_ENCODED_ON_CPU = 2**20
-_WRITTEN_FROM = 2**23
-# Copies that the model writes from at a time all the same, and where it draws what it writes.
-_LEAST = 8
+# batch leaves, and copies at most.
+_ENCODED_ON_CPU, _MOST_ENCODED_ON_CPU = 2**20, 8
+# The same of copies that the model writes from at a time: a decoder keeps ten to a hundred times as
+# many numbers of them, as keys and values. At least so many copies are taken all the same, and
+# where the model draws what it writes.
+_WRITTEN_FROM, _LEAST = 2**23, 8
 
 
 class Heard(NamedTuple):
@@ -154,8 +154,9 @@ class SharedUtterance:
             return size, size
         each = self._intact.numel()
         n_written = max(_LEAST, _WRITTEN_FROM // each)
-        is_on_cpu = self._intact.device.type == "cpu"
-        return max(1, _ENCODED_ON_CPU // each) if is_on_cpu else n_written, n_written
+        if self._intact.device.type != "cpu":
+            return n_written, n_written
+        return min(_MOST_ENCODED_ON_CPU, max(1, _ENCODED_ON_CPU // each)), n_written
 
     def _grade(
         self, batch: Sequence[bytes], hearing: Hearing, output: TargetSequence | None

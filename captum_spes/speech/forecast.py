@@ -18,6 +18,7 @@ from captum_spes.speech.models import (
     ReadsPreviousTokens,
     SpeechInput,
     TargetSequence,
+    Transcribes,
     can,
 )
 from captum_spes.speech.randomness import seeded_draws
@@ -88,12 +89,16 @@ def forecast(
         gen_args = methods[0][1].gen_args if methods else {}
         with seeded_draws(0):
             if isinstance(target, TargetSequence):
-                writing, sequence = 0.0, target
+                sequence = target
             elif target is None and can(adapter, Generates):
-                writing, sequence = _timed(lambda: adapter.generate(speech, gen_args))
+                sequence = adapter.generate(speech, gen_args)
             else:
-                writing, sequence = _timed(lambda: adapter.force(speech, target, gen_args))
-        states = adapter.encode(speech, speech.spectrogram[None])
+                sequence = adapter.force(speech, target, gen_args)
+            states = adapter.encode(speech, speech.spectrogram[None])
+            # Once: generation takes long, and what it needs first is there by now.
+            transcribing = 0.0
+            if scored and can(adapter, Transcribes):
+                transcribing, _ = _timed(lambda: adapter.transcribe(speech, states, gen_args))
         per_spectrogram = _best_time(lambda: _pass(adapter, speech, sequence))
         per_tokens = 0.0
         if can(adapter, ReadsPreviousTokens):
@@ -109,7 +114,7 @@ def forecast(
         spectrograms,
         tokens,
         scored,
-        spectrograms * per_spectrogram + tokens * per_tokens + scored * writing,
+        (spectrograms + scored) * per_spectrogram + tokens * per_tokens + scored * transcribing,
         speech.seconds,
     )
 

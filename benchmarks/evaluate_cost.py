@@ -1,6 +1,7 @@
 """Where does the time of ``captum-spes evaluate`` go, and what does sharing passes save?
 
-    python benchmarks/evaluate_cost.py --out evaluate_cost_bundled.json
+    python benchmarks/evaluate_cost.py --samples 20 --repeats 3 --out evaluate_cost_bundled.json
+    python benchmarks/evaluate_cost.py --out evaluate_cost_bundled_defaults.json
     python benchmarks/evaluate_cost.py --model ../shared/models/whisper-tiny.en \\
         --audio ../shared/speech/librivox-0880.flac --samples 20 \\
         --text "He was not an ill disposed young man" --out evaluate_cost_whisper_tiny.json

@@ -13,6 +13,7 @@ from captum_spes.attr.estimators import (
 from captum_spes.attr.gaussian_process import GaussianProcess
 from captum_spes.attr.llm_attribution import LLMAttribution
 from captum_spes.attr.noise_tunnel import NoiseTunnel
+from captum_spes.attr.prior import Prior
 from captum_spes.attr.reliability import split_half_reliability
 from captum_spes.attr.spes import SPES
 
@@ -28,6 +29,7 @@ __all__ = [
     "MaskedDifference",
     "MaskedMean",
     "NoiseTunnel",
+    "Prior",
     "RunningEstimate",
     "Samples",
     "split_half_reliability",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from captum_spes.attr.prior import PriorMaps
 from captum_spes.attr.segmentation import Segmentation
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 
@@ -30,12 +31,14 @@ class Features:
         example: which example of the batch.
         tensors: all inputs, ``(batch, *features)`` each.
         baselines: what replaces perturbed elements, broadcastable to the inputs.
+        prior: attributions that are known before sampling, if any.
     """
 
     levels: Sequence[Segmentation]
     example: int
     tensors: tuple[Tensor, ...]
     baselines: tuple[Tensor, ...]
+    prior: PriorMaps | None = None
 
     @cached_property
     def columns(self) -> list[Tensor]:
@@ -109,6 +112,8 @@ class Estimator(Protocol):
     - ``start(examples, n_outputs)``: returns a :class:`RunningEstimate`, for an estimator that
       adds samples up as they come instead of reading all of them at the end.
     - ``unseen`` (str): what the warning says of elements that no sample perturbed.
+    - ``takes_prior`` (bool): whether it makes use of ``features.prior``; otherwise a prior is
+      refused.
     - ``odds_exponent`` (float): see :func:`captum_spes.attr.split_half_reliability`.
 
     Examples::

@@ -50,6 +50,10 @@ class GaussianProcess:
     made of elements like it: the mean impact times one plus (1 - p) times the change of its
     logarithm. It can be less than the mean impact.
 
+    A prior (argument ``prior`` of ``SPES.attribute``) is added to what the regression finds, scaled
+    to its size. How much depends on how well effects found from one half of the samples, the prior
+    included, predict the other half; one that predicts them no better than chance gets no weight.
+
     Args:
 
         log_impacts (bool, optional): Whether to take logarithms, for impacts that are never
@@ -78,6 +82,7 @@ class GaussianProcess:
     change_exponent: float = 0.5
     least_impact: float = 1e-11
 
+    takes_prior: ClassVar[bool] = True
     # Memory grows with samples times patches.
     max_samples: ClassVar[int] = 10_000
     unseen: ClassVar[str] = "have scores inferred from their surroundings"
@@ -116,6 +121,7 @@ class _KeptSamples:
         self._settings, self._n_outputs = settings, n_outputs
         # Made now, so that unusable inputs raise before any sample is evaluated.
         self._patches = [_patches(own, settings.change_exponent) for own in examples]
+        self._priors = [own.prior for own in examples]
         self._masks: list[list[Tensor]] = [[] for _ in examples[0].levels]
         self._impacts: list[list[Tensor]] = [[] for _ in examples[0].levels]
         self._regressions: list[MaskRegression] | None = None
@@ -134,8 +140,7 @@ class _KeptSamples:
     def attributions(self, half: int | None = None) -> list[Tensor]:
         if self._regressions is None:
             self._regressions = self._begin()
-        chosen = None if half is None else self._half(half)
-        return [regression.maps(chosen) for regression in self._regressions]
+        return [regression.maps(half) for regression in self._regressions]
 
     def _sampled(self) -> list[int]:
         return [level for level, masks in enumerate(self._masks) if masks]
@@ -153,10 +158,12 @@ class _KeptSamples:
     def _begin(self) -> list[MaskRegression]:
         masks = {level: torch.cat(self._masks[level]) for level in self._sampled()}
         impacts = torch.cat([torch.cat(self._impacts[level]) for level in masks])
+        halves = (self._half(0), self._half(1))
         least = self._settings.least_impact if self._settings.log_impacts else None
+        of_examples = impacts.split(self._n_outputs, 1)
         return [
-            MaskRegression(patches, masks, own, least)
-            for patches, own in zip(self._patches, impacts.split(self._n_outputs, 1), strict=True)
+            MaskRegression(patches, masks, own, halves, least, prior)
+            for patches, own, prior in zip(self._patches, of_examples, self._priors, strict=True)
         ]
 
 

@@ -202,7 +202,7 @@ class _Sampler:
         if impacts is None:
             # Outside the except block, because the error keeps the memory of the failed batch. The
             # same perturbations again, so that the result does not depend on memory.
-            _free_memory()
+            free_memory()
             half = size // 2
             self._add(level, self._perturbations.rows(drawn, slice(None, half)), half)
             self._add(level, self._perturbations.rows(drawn, slice(half, None)), size - half)
@@ -280,7 +280,7 @@ class AutomaticBatchSize:
 
     def shrinks_after(self, error: BaseException, size: int) -> bool:
         """Halve, and settle there, if memory ran out."""
-        if size == 1 or not _is_out_of_memory(error):
+        if size == 1 or not is_out_of_memory(error):
             return False
         self.size = min(self.size, size // 2)
         self._largest, self._is_settled = self.size, True
@@ -299,13 +299,13 @@ def batch_size(perturbations_per_eval: int | str) -> BatchSize:
     return FixedBatchSize(whole_number("perturbations_per_eval", perturbations_per_eval, 1))
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
     """Give back what the accelerator keeps for reuse."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     # By the message: the CPU's allocator and MPS have no error type for this.
     is_told = any(words in str(error).lower() for words in _OUT_OF_MEMORY)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_told)

@@ -37,13 +37,14 @@ from captum_spes.attr.estimators import (
 from captum_spes.attr.forward import Forward, Original, check_inputs
 from captum_spes.attr.gaussian_process import GaussianProcess
 from captum_spes.attr.loop import Plan, progress_bar, sample, shaped
+from captum_spes.attr.prior import Prior, PriorMaps, prior_of_examples
 from captum_spes.attr.segmentation import (
     FeatureMaskLevels,
     baseline_tensors,
     perturb,
     segmentation_levels,
 )
-from captum_spes.errors import ArgumentTypeError, function, one_or_tuple, warn_caller
+from captum_spes.errors import ArgumentError, ArgumentTypeError, function, one_or_tuple, warn_caller
 
 
 class SPES(PerturbationAttribution):
@@ -142,6 +143,7 @@ class SPES(PerturbationAttribution):
         tolerance: float | None = None,
         return_partial: bool = False,
         return_halves: bool = False,
+        prior: Prior | Tensor | tuple[Tensor, ...] | None = None,
     ) -> Any:
         r"""
         Args:
@@ -211,6 +213,11 @@ class SPES(PerturbationAttribution):
             return_halves (bool, optional): Whether to return the attributions of both
                         halves of the samples as well.
                         Default: False
+            prior (Prior, Tensor or tuple[Tensor, ...], optional): Attributions that are known
+                        before sampling, of the shape that is returned: larger = more impact.
+                        Only for estimators that take one (GaussianProcess), which find out
+                        how much it is worth; see :class:`captum_spes.attr.Prior`.
+                        Default: None
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, or, with
@@ -266,9 +273,10 @@ class SPES(PerturbationAttribution):
             forward = Forward(self.forward_func, target, additional_forward_args)
             original = Original.of(forward, tensors)
             original.check_batches(perturbations_per_eval, levels)
+            priors = _priors(prior, estimator, tensors, original)
             features = [
-                Features(levels, example, tensors, removed)
-                for example in range(len(original.scores))
+                Features(levels, example, tensors, removed, own)
+                for example, own in enumerate(priors)
             ]
             perturbations = _FeaturePerturbations(
                 features, original.scores.shape[1], estimator, design, resolve_seed(seed)
@@ -295,6 +303,21 @@ class SPES(PerturbationAttribution):
             before every capital.
         """
         return cls.__name__
+
+
+def _priors(
+    prior: object, estimator: Estimator, tensors: tuple[Tensor, ...], original: Original
+) -> Sequence[PriorMaps | None]:
+    """What is known of each example before sampling."""
+    n_examples, n_outputs = original.scores.shape[:2]
+    if prior is None:
+        return [None] * n_examples
+    if not getattr(estimator, "takes_prior", False):
+        raise ArgumentError(
+            f"{type(estimator).__name__} makes no use of a prior: leave it out, or give "
+            "estimator=GaussianProcess()."
+        )
+    return prior_of_examples(prior, tensors, n_examples, n_outputs)
 
 
 class _FeaturePerturbations:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from captum_spes.attr.prior import PriorMaps
+from captum_spes.attr.regression.known import Known, sizes, weight_beside
 from captum_spes.attr.regression.linear import Regression
 from captum_spes.attr.regression.patches import Patches
 
@@ -25,9 +27,12 @@ class MaskRegression:
         patches (Patches): Those of all levels.
         masks (dict[int, Tensor]): bool ``(samples, patches)`` of every level with samples.
         impacts (Tensor): float64 ``(samples, outputs)`` of these levels, one after the other.
+        halves (tuple[Tensor, Tensor]): bool ``(samples,)``, the samples of either half.
         least_impact (float, optional): Logarithms of impacts are regressed, smaller ones raised to
             this first.
             Default: None, the impacts themselves are regressed
+        prior (PriorMaps, optional): What is known of the effects before sampling.
+            Default: None
     """
 
     def __init__(
@@ -35,35 +40,41 @@ class MaskRegression:
         patches: Patches,
         masks: dict[int, Tensor],
         impacts: Tensor,
+        halves: tuple[Tensor, Tensor],
         least_impact: float | None = None,
+        prior: PriorMaps | None = None,
     ) -> None:
         # Examples of a batch may lack the patches of some level.
-        is_used = [own.new_full((len(own),), own.numel() > 0) for own in masks.values()]
-        self._is_used = torch.cat(is_used)
+        is_used = torch.cat([own.new_full((len(own),), own.numel() > 0) for own in masks.values()])
         self._masks = {level: own for level, own in masks.items() if own.numel()}
-        self._impacts, self._least_impact = impacts[self._is_used], least_impact
+        self._impacts, self._least_impact = impacts[is_used], least_impact
+        self._halves = [half[is_used] for half in halves]
         self._patches = patches
+        self._known = None
+        if prior is not None:
+            self._known = Known(prior, patches, is_never_negative=least_impact is not None)
+        self._found = cache(self._find)
 
-    def maps(self, chosen: Tensor | None = None) -> Tensor:
-        """The maps from all samples, or from some of them with the noise's share found from all.
+    def maps(self, half: int | None = None) -> Tensor:
+        """The maps from all samples, or from one half with the noise's share found from all.
 
         Args:
-            chosen (Tensor, optional): bool ``(samples,)``.
-                Default: None, all
+            half (int, optional): Which half.
+                Default: None, all samples
 
         Returns:
             *Tensor* of shape ``(outputs, elements)``, float64.
         """
-        chosen = self._used(chosen)
+        chosen = None if half is None else self._halves[half]
         impacts = self._impacts if chosen is None else self._impacts[chosen]
         if not len(impacts):
             shape = (impacts.shape[1], len(self._patches.weights))
             return impacts.new_zeros(shape)
         # The caller's autocast is meant for the model.
         with torch.autocast("cpu", enabled=False):
-            whole, noise = self._whole
-            fit = whole if chosen is None else self._fit_of(chosen)
-            effects = fit.effects(noise)
+            effects = self._found(half).effects
+            if self._known is not None and self._prior_weight:
+                effects = effects + self._prior_weight * self._known.beside(effects, half)
         means = impacts.mean(0)[:, None]
         masks = _chosen(self._masks, chosen).values()
         probability = float(torch.cat([own.double().mean(1) for own in masks]).mean())
@@ -71,8 +82,25 @@ class MaskRegression:
         scale = 1.0 if self._least_impact is None else means
         return (means + scale * changes) * self._patches.is_perturbed
 
-    def _used(self, chosen: Tensor | None) -> Tensor | None:
-        return None if chosen is None else chosen[self._is_used]
+    def _find(self, half: int | None) -> _Found:
+        """The effects from all samples or from a half."""
+        whole, noise = self._whole
+        fit = whole if half is None else self._fit_of(self._halves[half])
+        weights = fit.weights(noise)
+        return _Found(weights, fit.effects(weights))
+
+    @cached_property
+    def _prior_weight(self) -> float:
+        """How much the prior counts beside the regression."""
+        assert self._known is not None
+        known, values = self._known.predicted(self._masks), self._values(self._impacts).T
+        parts = []
+        for half, other in ((0, self._halves[1]), (1, self._halves[0])):
+            if bool(self._halves[half].any()) and int(other.sum()) > 1:
+                found = self._found(half)
+                predicted = (found.weights @ self._removed.features[:, other]).double()
+                parts.append((predicted, known[:, other] * sizes(found.effects), values[:, other]))
+        return weight_beside(parts)
 
     @cached_property
     def _removed(self) -> _Removed:
@@ -122,18 +150,18 @@ class _Removed:
             self._centers.append(center)
             start += len(own)
         scales = removed.split(patches.sizes)
-        sizes = [float(own.square().sum(0).mean().sqrt()) for own in scales]
+        removed_of = [float(own.square().sum(0).mean().sqrt()) for own in scales]
         vary = [
             size > _LEAST_VARIATION * float(total.norm())
-            for size, total in zip(sizes, patches.totals, strict=True)
+            for size, total in zip(removed_of, patches.totals, strict=True)
         ]
         equal = math.sqrt(max(1, sum(vary)))
-        for own, size, varies in zip(scales, sizes, vary, strict=True):
+        for own, size, varies in zip(scales, removed_of, vary, strict=True):
             own /= equal * size if varies else 1
         counts = torch.tensor(patches.sizes, device="cpu")
         self._kept = torch.tensor(vary, device="cpu").repeat_interleave(counts)
         self.features = removed if all(vary) else removed[self._kept]
-        self.divisor = equal * removed.new_tensor(sizes).repeat_interleave(counts)[self._kept]
+        self.divisor = equal * removed.new_tensor(removed_of).repeat_interleave(counts)[self._kept]
         self._unreduced = patches
         self.patches = patches.of_scales(
             [scale for scale, varies in zip(patches.scales, vary, strict=True) if varies]
@@ -194,15 +222,18 @@ class _Fit:
             noise[self._varies] = self.regression.likeliest_noise(self._variances)
         return noise
 
-    def effects(self, noise: Tensor) -> Tensor:
+    def weights(self, noise: Tensor) -> Tensor:
+        """What a unit of each feature adds to the values: float32 ``(outputs, features)``."""
+        weights = self._removed.features.new_zeros(self._n_outputs, len(self._removed.features))
+        if self.regression is not None:
+            own = self.regression.weights(self._variances, noise[self._varies])
+            weights[self._varies] = own * self._spread.to(own)
+        return weights
+
+    def effects(self, weights: Tensor) -> Tensor:
         """What removing each element adds to the values: float64 ``(outputs, elements)``."""
         patches = self._removed.patches
-        effects = patches.weights.new_zeros(self._n_outputs, len(patches.weights))
-        if self.regression is not None:
-            weights = self.regression.weights(self._variances, noise[self._varies])
-            own = patches.spread(weights / self._removed.divisor).double()
-            effects[self._varies] = own * patches.weights * self._spread
-        return effects
+        return patches.spread(weights / self._removed.divisor).double() * patches.weights
 
     def _variances_of(self, surprises: Tensor) -> Tensor:
         """Variances of the patches of all scales, from surprises averaged over the scales: their
@@ -212,6 +243,18 @@ class _Fit:
         relative = [own / own.mean(1, keepdim=True).clamp(min=tiny) for own in scales]
         count = patches.spread(torch.ones_like(surprises[:1])).clamp(min=1)
         return patches.average(patches.spread(torch.cat(relative, 1)) / count)
+
+
+class _Found(NamedTuple):
+    """What a fit says.
+
+    Attributes:
+        weights: of the regression's features, ``(outputs, features)``.
+        effects: what removing each element adds to the values, ``(outputs, elements)``.
+    """
+
+    weights: Tensor
+    effects: Tensor
 
 
 def _all_alike(patches: Patches, level: int, masks: Tensor) -> Tensor:

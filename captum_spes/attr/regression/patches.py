@@ -92,6 +92,23 @@ class Patches:
             total += pad(own, (0, 0, 0, 1)).index_select(0, self._columns[scale])
         return total.T
 
+    def smoothed(self, values: Tensor) -> Tensor:
+        """Sums over patches spread over their elements by weight, ``(outputs, elements)``: the mean
+        of all scales."""
+        table, sums = values.T.contiguous(), []
+        for scale, totals in zip(self.scales, self.totals, strict=True):
+            order, starts, _ = self._elements[scale]
+            own = embedding_bag(order, table, starts, mode="sum")
+            sums.append(own / totals.to(own).clamp(min=1e-30)[:, None])
+        return self.spread(torch.cat(sums).T) * self.weights.to(values) / len(self.scales)
+
+    def sums_of_removed(self, level: int, masks: Tensor, values: Tensor) -> Tensor:
+        """Sums over the elements that masks of a level remove: ``(outputs, elements)`` to
+        ``(outputs, samples)``."""
+        sums = values.new_zeros(self._n_patches[level] + 1, len(values))
+        sums.index_add_(0, self._columns[level], values.T.contiguous())
+        return sums[:-1].T @ masks.to(values).T
+
     def average(self, values: Tensor) -> Tensor:
         """Means over patches: ``(outputs, elements)`` to ``(outputs, patches of all scales)``."""
         table = values.T.contiguous()

@@ -16,7 +16,7 @@ import torch
 from captum_spes.attr.loop import AUTO
 from captum_spes.errors import ArgumentError
 from captum_spes.forward import SCORES
-from captum_spes.speech import METHODS
+from captum_spes.speech import METHODS, GradientPrior
 from captum_spes.speech.attribution import SCHEMES
 from captum_spes.speech.settings import FEATURE_MASKS, Settings
 from captum_spes.text import for_terminal, shortened, visible
@@ -57,6 +57,17 @@ def _number_or_none(text: str) -> Any:
     return None if text.lower() == "none" else _number(text)
 
 
+def _prior(text: str) -> GradientPrior | None:
+    """How many perturbed spectrograms are differentiated, or none."""
+    if text.lower() == "none":
+        return None
+    try:
+        return GradientPrior(int(text))
+    except ValueError:
+        message = f"expected none or a number of at least 2, got {text!r}"
+    raise argparse.ArgumentTypeError(message)
+
+
 # Settings that are typed as one value; help and defaults are those of the settings.
 _TYPED = {
     "n_samples": _Option(_number, "--samples"),
@@ -69,6 +80,7 @@ _TYPED = {
     "feature_mask": _Option(str, choices=FEATURE_MASKS),
     "baselines": _Option(_number),
     "score": _Option(str, choices=tuple(SCORES)),
+    "prior": _Option(_prior),
     "tolerance": _Option(_number),
     "perturbations_per_eval": _Option(_number, "--batch-size"),
     "dtype": _Option(str, choices=("float32", "bfloat16", "float16")),

@@ -8,6 +8,7 @@ from captum_spes.speech.cross_attention import CrossAttention
 from captum_spes.speech.evidence import EvidenceReport, WordEvidence
 from captum_spes.speech.games import SpeechGame
 from captum_spes.speech.methods import METHODS, Method, named_methods, register
+from captum_spes.speech.priors import GradientPrior
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.settings import Settings
 from captum_spes.speech.transcript_errors import TranscriptError
@@ -20,6 +21,7 @@ __all__ = [
     "CrossAttention",
     "EnergyMap",
     "EvidenceReport",
+    "GradientPrior",
     "Method",
     "RandomMap",
     "Settings",

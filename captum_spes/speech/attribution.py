@@ -41,6 +41,7 @@ from captum_spes.speech.randomness import seeded_draws
 from captum_spes.speech.removals import checked_passes
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.speech.settings import Settings
+from captum_spes.speech.sides import SidePrior
 from captum_spes.speech.transcript import Transcript
 from captum_spes.speech.transcript_errors import TranscriptError, errors_of
 from captum_spes.speech.verdicts import VerdictRule, choose_rule, shipped_rules
@@ -149,6 +150,7 @@ class SpeechToTextAttribution:
         score: str | Score | Unset | None = UNSET,
         contrast: Contrast | None = None,
         estimator: Estimator | Unset = UNSET,
+        prior: SidePrior | Unset | None = UNSET,
         design: MaskDesign | Unset | None = UNSET,
         perturb_jointly: bool | Unset = UNSET,
         method_args: Mapping[str, Any] | Unset | None = UNSET,
@@ -192,7 +194,8 @@ class SpeechToTextAttribution:
                         Default: False, Ctrl-C raises KeyboardInterrupt
             gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
             patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
-            feature_mask, n_patches, score, estimator, design, perturb_jointly, method_args
+            feature_mask, n_patches, score, estimator, prior, design, perturb_jointly,
+            method_args
             (optional): Each replaces the value of that name in the settings; see
                         :class:`captum_spes.Settings` for what they mean.
                         Default: the value in ``settings``

@@ -23,6 +23,7 @@ from captum_spes.speech.frames import reads_all_frames
 from captum_spes.speech.inputs import Audio, read_speech, removed_value
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models import (
+    Attends,
     Generates,
     ReadsPreviousTokens,
     SpeechInput,
@@ -38,7 +39,7 @@ from captum_spes.speech.reliability import sampling_quality, warn_if_noise
 from captum_spes.speech.result import SpeechToTextAttributionResult, Word
 from captum_spes.speech.running import attribute_jointly, attribute_side
 from captum_spes.speech.settings import Settings
-from captum_spes.speech.sides import Run, Side, SideMaps
+from captum_spes.speech.sides import Run, Side, SideMaps, Stages
 from captum_spes.speech.utterance_methods import SpeechAttribution
 
 
@@ -343,6 +344,27 @@ class Explanation:
             tolerance=settings.tolerance,
             frame_rate=self.adapter.frame_rate,
             method_args=dict(settings.method_args.get("spectrogram", {})),
+            prior=settings.prior,
+            stages=self._stages(task),
+        )
+
+    def _stages(self, task: Task) -> Stages:
+        adapter, speech = self.adapter, task.speech
+
+        def covered_frames(n_positions: int) -> int:
+            own = getattr(adapter, "covered_frames", None)
+            return len(speech.spectrogram) if own is None else int(own(speech, n_positions))
+
+        def attention() -> Tensor:
+            weights: Tensor = adapter.attention(speech, task.sequence).cross.mean(0)
+            return weights
+
+        return Stages(
+            encode=partial(adapter.encode, speech),
+            decode=partial(task.output.decode, adapter),
+            covered_frames=covered_frames,
+            attention=attention if can(adapter, Attends) else None,
+            is_decoder_light=not getattr(adapter, "is_language_model", False),
         )
 
     def _token_side(self, task: Task, run: Run, name: str, sequence: TargetSequence) -> Side:

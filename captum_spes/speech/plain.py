@@ -21,12 +21,13 @@ from captum_spes.attr.gaussian_process import GaussianProcess
 from captum_spes.errors import ArgumentError
 from captum_spes.forward.contrast import Contrast
 from captum_spes.forward.scores import KL, SCORES, TokenProbability
+from captum_spes.speech.priors import GradientPrior
 
 # Objects that are made again from their arguments; a file never names code to run.
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        BernoulliDesign, Contrast, GaussianProcess, KL, MaskedDifference, MaskedMean,
+        BernoulliDesign, Contrast, GaussianProcess, GradientPrior, KL, MaskedDifference, MaskedMean,
         TokenProbability,
     )
 }  # fmt: skip
@@ -49,7 +50,7 @@ class Unsaved:
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError(f"only the name of {self.name} was saved; give the object again.")
 
-    estimate = sample = __call__ = _refuse
+    estimate = sample = of = __call__ = _refuse
 
 
 def encoded(value: Any) -> Any:

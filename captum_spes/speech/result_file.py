@@ -395,7 +395,7 @@ def _settings(metadata: Mapping[str, Any]) -> Settings:
     if isinstance(values.get("dtype"), str):
         values["dtype"] = {"dtype": values["dtype"]}
     make = Settings.efficient if old.get("scheme") == "efficient" else Settings.paper
-    base = make(score=old.get("score"))
+    base = make(score=old.get("score"), prior=None)  # which came later
     return _as_settings({**base.to_dict(), **values})
 
 

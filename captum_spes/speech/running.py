@@ -116,8 +116,14 @@ def attribute_side(method: Attribution, runner: Runner, side: Side, run: Run) ->
 
 def ready(side: Side, run: Run) -> Side:
     """The side on the model's device, computed in the precision asked for."""
-    hidden_func = undisturbed(run.in_precision(side.hidden_func))
-    return replace(side.to(run.device), hidden_func=hidden_func)
+
+    def steady(func: Callable[..., Any]) -> Callable[..., Any]:
+        return undisturbed(run.in_precision(func))
+
+    stages = side.stages
+    if stages is not None:
+        stages = stages._replace(encode=steady(stages.encode), decode=steady(stages.decode))
+    return replace(side.to(run.device), hidden_func=steady(side.hidden_func), stages=stages)
 
 
 def attribute_jointly(
@@ -404,6 +410,7 @@ def _of_spes(side: Side, run: Run) -> Arguments:
         "estimator": side.estimator,
         "tolerance": side.tolerance,
         "return_partial": run.return_partial,
+        "prior": None if side.prior is None else side.prior.of(side, run),
     }
 
 

@@ -35,6 +35,8 @@ from captum_spes.masks.scales import (
     PAPER_PATCHES_PER_SECOND,
 )
 from captum_spes.speech import plain
+from captum_spes.speech.priors import GradientPrior
+from captum_spes.speech.sides import SidePrior
 
 SIDES = ("spectrogram", "tokens")
 FEATURE_MASKS = ("slic", "grid", "cells")
@@ -115,6 +117,10 @@ class Settings:
         estimator (Estimator, optional): How SPES turns the samples of the spectrogram into scores;
                     those of previous tokens are averaged (Eq. 3).
                     Default: MaskedMean(), the paper's
+        prior (GradientPrior, optional): What is known of the spectrogram's maps before they are
+                    sampled, for the regression: gradients at perturbed spectrograms
+                    (:class:`captum_spes.speech.GradientPrior`; on the command line their number).
+                    Default: None, nothing
         design (MaskDesign, optional): Masks of SPES for the spectrogram.
                     Default: None, independent Bernoulli masks
         perturb_jointly (bool, optional): Whether SPES perturbs spectrogram and previous tokens in
@@ -167,6 +173,7 @@ class Settings:
     baselines: str | float | Tensor | None = None
     score: Score | None = None
     estimator: Estimator = field(default_factory=MaskedMean)
+    prior: SidePrior | None = None
     design: MaskDesign | None = None
     perturb_jointly: bool = False
     tolerance: float | None = None
@@ -200,8 +207,9 @@ class Settings:
     @classmethod
     def efficient(cls, **changes: Any) -> Settings:
         r"""
-        More from few samples: 500 and 300 of them, patches of 16 sizes, and regression
-        (:class:`captum_spes.attr.GaussianProcess`). The command line's default.
+        More from few passes: 100 and 300 samples, patches of 16 sizes, and regression
+        (:class:`captum_spes.attr.GaussianProcess`) that starts from gradients at perturbed
+        spectrograms (:class:`captum_spes.speech.GradientPrior`). The command line's default.
 
         Args:
 
@@ -219,12 +227,16 @@ class Settings:
         score = changes.get("score")
         takes_logarithms = score is None or is_divergence(as_score(score))
         chosen = {
-            "n_samples": 500,
+            "n_samples": 100,
             "n_token_samples": 300,
             "patches_per_second": EFFICIENT_PATCHES_PER_SECOND,
             "estimator": GaussianProcess(log_impacts=takes_logarithms),
+            "prior": GradientPrior(),
         }
-        return cls(**{**chosen, **_checked_names(changes)})
+        merged = {**chosen, **_checked_names(changes)}
+        if "prior" not in changes and not takes_prior(merged["estimator"]):
+            merged["prior"] = None
+        return cls(**merged)
 
     def replace(self, **changes: Any) -> Settings:
         r"""
@@ -232,7 +244,8 @@ class Settings:
 
         Args:
 
-            **changes (Any): Values to change.
+            **changes (Any): Values to change. With an estimator that makes no use of a prior, the
+                        prior goes, too.
 
         Returns:
             *Settings*
@@ -246,7 +259,10 @@ class Settings:
             Traceback (most recent call last):
             captum_spes.errors.ArgumentTypeError: there is no setting 'seconds'; did you mean ...
         """
-        return dataclasses.replace(self, **_checked_names(changes))
+        changes = _checked_names(changes)
+        if "prior" not in changes and not takes_prior(changes.get("estimator", self.estimator)):
+            changes["prior"] = None
+        return dataclasses.replace(self, **changes)
 
     # Checks ----------------------------------------------------------------------------
 
@@ -281,6 +297,11 @@ class Settings:
         check_tolerance(self.tolerance)
         batch_size(self.perturbations_per_eval)
         check_estimator(self.estimator, self.n_samples)
+        if self.prior is not None and not hasattr(self.prior, "of"):
+            raise ArgumentTypeError(
+                "prior must be an object with of(side, run), such as GradientPrior(), got "
+                f"{self.prior!r}."
+            )
         if self.design is not None and not hasattr(self.design, "sample"):
             raise ArgumentTypeError(
                 "design must be an object with sample(n_samples, n_features, generator), got "
@@ -311,6 +332,11 @@ class Settings:
             raise ArgumentError(
                 "GaussianProcess takes logarithms of impacts, which can be negative with score="
                 f"{score_name(self.score)!r}: give estimator=GaussianProcess(log_impacts=False)."
+            )
+        if self.prior is not None and not takes_prior(self.estimator):
+            raise ArgumentError(
+                f"{type(self.estimator).__name__} makes no use of a prior: give prior=None, or "
+                "estimator=GaussianProcess()."
             )
         if self.perturb_jointly:
             separate = {
@@ -437,6 +463,11 @@ class Settings:
                     f"settings.{f.name} was {unsaved.name}, which a file does not hold: give it "
                     f"again, settings.replace({f.name}=...)."
                 )
+
+
+def takes_prior(estimator: object) -> bool:
+    """Whether an estimator can make use of a prior."""
+    return bool(getattr(estimator, "takes_prior", False))
 
 
 def _checked_names(changes: dict[str, Any]) -> dict[str, Any]:

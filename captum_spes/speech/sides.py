@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from captum_spes.attr import Estimator, MaskDesign, MaskedMean
+from captum_spes.attr import Estimator, MaskDesign, MaskedMean, Prior
 from captum_spes.forward.scores import Score
 
 # Perturbed inputs per forward pass for methods that cannot find the fastest number.
@@ -84,6 +84,33 @@ class SideMaps:
         return replace(self, maps=maps, halves=(halves[0], halves[1]) if halves else None)
 
 
+class Stages(NamedTuple):
+    """A spectrogram's way through the model, in two steps.
+
+    Attributes:
+        encode: ``(batch, time, freq)`` to states, ``(batch, positions, ...)``.
+        decode: states to ``(batch, tokens, hidden)``.
+        covered_frames: how many frames so many positions stand for, padding included.
+        attention: where in the states each token looks, ``(tokens, positions)``; None for a model
+            that does not attend.
+        is_decoder_light: whether most of a pass is the encoder's.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    covered_frames: Callable[[int], int]
+    attention: Callable[[], Tensor] | None = None
+    is_decoder_light: bool = True
+
+
+class SidePrior(Protocol):
+    """Anything that knows something of a side's maps before it is sampled."""
+
+    def of(self, side: Side, run: Run) -> Prior | None:
+        """The prior of the maps; None where there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Side:
     """The spectrogram or the previous tokens: what is perturbed and what the model makes of it.
@@ -103,6 +130,8 @@ class Side:
         n_before: of previous tokens: how many are before each explained token, each time more; None
             where all of them are before every one.
         method_args: further arguments of the method's own ``attribute``.
+        prior: of SPES.
+        stages: of a spectrogram; None for previous tokens.
     """
 
     name: str
@@ -118,6 +147,8 @@ class Side:
     frame_rate: float | None = None
     n_before: tuple[int, ...] | None = None
     method_args: dict[str, Any] = field(default_factory=dict)
+    prior: SidePrior | None = None
+    stages: Stages | None = None
 
     def to(self, device: torch.device) -> Side:
         """Move it to where the model runs; inputs are copied."""

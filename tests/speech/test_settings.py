@@ -21,6 +21,7 @@ from captum_spes import (
 from captum_spes.attr import BernoulliDesign, GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.forward import KL, TokenProbability
+from captum_spes.speech import GradientPrior
 from tests.speech.explaining import QUICK, explain
 
 # Two explanations saved by version 0.1 of random tiny models.
@@ -147,11 +148,12 @@ class TestValues:
         assert Settings() == Settings.paper()
         assert Settings.paper().changed() == {}
         efficient = Settings.efficient()
-        assert (efficient.n_samples, efficient.n_token_samples) == (500, 300)
+        assert (efficient.n_samples, efficient.n_token_samples) == (100, 300)
         assert len(efficient.patches_per_second) == 16
         assert efficient.estimator == GaussianProcess()
+        assert efficient.prior == GradientPrior()
         assert set(efficient.changed()) == {
-            "n_samples", "n_token_samples", "patches_per_second", "estimator",
+            "n_samples", "n_token_samples", "patches_per_second", "estimator", "prior",
         }  # fmt: skip
 
     def test_a_changed_value_changes_nothing_else(self):
@@ -503,7 +505,7 @@ class TestVersionOne:
             ),
             (
                 "version_1_efficient.npz",
-                Settings.efficient(n_samples=48, n_token_samples=12),
+                Settings.efficient(n_samples=48, n_token_samples=12, prior=None),
                 "a",
                 6000,
                 4,
@@ -547,7 +549,7 @@ class TestVersionOne:
     def test_of_other_schemes_and_scores(self, rewritten):
         known = {"n_samples": 48, "n_token_samples": 12}
         for name in ("probability", "log_probability"):
-            assert rewritten(score=name) == Settings.efficient(score=name, **known)
+            assert rewritten(score=name) == Settings.efficient(score=name, **known, prior=None)
         assert rewritten(dtype="bfloat16").dtype is torch.bfloat16
         assert rewritten(scheme="paper").estimator == MaskedMean()
         assert rewritten(method_args={"n_steps": 4}).method_args == {"spectrogram": {"n_steps": 4}}

@@ -161,6 +161,10 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
         share = len(speech.spectrogram) / self.n_frames(features)
         return weights[..., : max(1, round(weights.shape[-1] * share))]
 
+    def covered_frames(self, speech: SpeechInput, n_positions: int) -> int:
+        """Frames that the encoder's positions stand for, padding included."""
+        return self.n_frames(speech.features)
+
     @abstractmethod
     def n_frames(self, features: Tensor) -> int:
         """Frames of features in the model's layout, padding included."""

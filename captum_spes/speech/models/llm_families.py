@@ -142,7 +142,7 @@ class Qwen3ASRModel(MelLanguageModel):
         is_speech = is_made & (picture > floor + 1e-4).any(1)
         return int(torch.nonzero(is_speech).max()) + 1 if is_speech.any() else len(picture)
 
-    def _n_frames(self, n_positions: int, speech: SpeechInput) -> int:
+    def covered_frames(self, speech: SpeechInput, n_positions: int) -> int:
         # A hundred frames give 13 embeddings, of which the last stands for less.
         return len(speech.spectrogram)
 

@@ -71,8 +71,10 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
         request: names in ``gen_args`` that decide the prompt, and the processor's names for them.
         frames_per_position: of the spectrogram, for each embedding of audio.
         writes_header: whether something stands before the text that is no part of it.
+        is_language_model: the decoder is the larger part of the model.
     """
 
+    is_language_model: ClassVar[bool] = True
     instruction: ClassVar[str | None] = None
     request: ClassVar[Mapping[str, str]] = REQUEST
     frames_per_position: ClassVar[int] = 4
@@ -422,7 +424,7 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
         return Attention(
             cross=mean[:, :, is_audio],
             decoder=mean[:, :, list(target.previous_positions)],
-            n_frames=self._n_frames(int(is_audio.sum()), speech),
+            n_frames=self.covered_frames(speech, int(is_audio.sum())),
         )
 
     def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
@@ -430,10 +432,10 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
         positions)."""
         is_audio = target.decoder_ids == self.audio_id
         weights = torch.stack(self._attentions(speech, target))[..., is_audio]
-        share = len(speech.spectrogram) / self._n_frames(weights.shape[-1], speech)
+        share = len(speech.spectrogram) / self.covered_frames(speech, weights.shape[-1])
         return weights[..., : max(1, round(weights.shape[-1] * min(1.0, share)))]
 
-    def _n_frames(self, n_positions: int, speech: SpeechInput) -> int:
+    def covered_frames(self, speech: SpeechInput, n_positions: int) -> int:
         """Frames that so many embeddings stand for, padding included."""
         return n_positions * self.frames_per_position
 

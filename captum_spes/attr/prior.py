@@ -33,6 +33,7 @@ class Prior:
 
     Examples::
 
+        >>> from captum.attr import FeatureAblation
         >>> x = torch.randn(1, 30)
         >>> forward = KLDivergenceForward(torch.nn.Linear(30, 5), x)
         >>> ablation = FeatureAblation(forward).attribute(x)

@@ -80,7 +80,7 @@ def forecast(
 
     Examples::
 
-        >>> settings = Settings.efficient(n_samples=100)
+        >>> settings = Settings.efficient(n_samples=100, prior=None)
         >>> forecast(explainer.adapter, "speech.flac", [(METHODS["spes"], settings)]).spectrograms
         101
     """

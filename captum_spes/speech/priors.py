@@ -236,7 +236,9 @@ class _Gradients:
             own = scaled[:, comb :: self._n_combs].sum()
             (found,) = torch.autograd.grad(own, states, retain_graph=comb < self._n_combs - 1)
             sums[group[:, comb], rows] += found
-            strengths.append((found * moved).flatten(2).sum(2).abs().float())
+            # States without positions are those of one.
+            own = (found * moved).reshape(len(states), *states.shape[1:-1] or (1,), -1)
+            strengths.append(own.flatten(2).sum(2).abs().float())
         of_units = self._of_units(torch.stack(strengths, 1))
         if self._within_comb is not None:
             of_units = of_units * self._within_comb

@@ -54,7 +54,8 @@ def test_a_map_that_marks_the_wrong_cells_is_named(clip):
     wrong = replace(result, spectrogram_attr=-result.spectrogram_attr)
     found = judge(explainer, wrong, audio, step=0.25)
     assert found.explanation < found.loudest
-    assert found.text().endswith("the map finds what matters no better than loudness does")
+    assert found.explanation <= found.random
+    assert found.text().endswith("the map finds what matters no better than chance does")
 
 
 def test_texts_that_the_model_does_not_write_are_forced(clip):

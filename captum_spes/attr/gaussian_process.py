@@ -52,7 +52,7 @@ class GaussianProcess:
 
     A prior (argument ``prior`` of ``SPES.attribute``) is added to what the regression finds, scaled
     to its size. How much depends on how well effects found from one half of the samples, the prior
-    included, predict the other half; one that predicts them no better than chance gets no weight.
+    included, predict the other half; one that predicts no better than chance gets next to none.
 
     Args:
 

@@ -45,7 +45,7 @@ _FIXED_SECONDS = 5
 # A backward pass costs about as much as two forward passes.
 _PASSES_BACKWARD = 2
 # One that serves a group of tokens, its share of those through the decoder alone included, was
-# measured at 1.2 (bundled model) to 1.7 (Whisper tiny.en, 25 tokens).
+# measured at 1.0 to 1.3 (bundled model) and 1.8 (Whisper tiny.en, 25 tokens).
 _PASSES_OF_GROUP = 1.5
 
 

@@ -1,14 +1,14 @@
 """Gradients at perturbed spectrograms: what they are, and that nothing else changes them."""
 
-import dataclasses
-
 import pytest
 import torch
 from captum.attr import InputXGradient
 
 from captum_spes import SPES, Settings, SpeechToTextAttribution
 from captum_spes.attr import GaussianProcess
+from captum_spes.demo import load_demo, load_speech_llm
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.forward import KL
 from captum_spes.speech import METHODS, GradientPrior
 from captum_spes.speech.methods import Extent
 from tests.speech.explaining import explain
@@ -34,6 +34,32 @@ def maps_of(model, audio, prior, **changes):
     recorder = Recorder()
     explain(model, audio, **{**FEW, "estimator": recorder, "prior": prior, **changes})
     return recorder.prior
+
+
+def undivided(perturbed, reference, token_ids):
+    """The divergence, not known to be one."""
+    return KL()(perturbed, reference, token_ids)
+
+
+def prior_of(explainer, audio, prior):
+    recorder = Recorder()
+    settings = Settings.efficient(
+        n_samples=24, n_token_samples=0, patches_per_second=(60,), estimator=recorder, prior=prior
+    )
+    explainer.attribute(audio, settings=settings, seed=0)
+    return recorder.prior.whole
+
+
+def agreement(maps, others):
+    """Mean correlation of tokens' maps."""
+    pairs = zip(maps, others, strict=True)
+    return float(torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs]).mean())
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    model, processor, examples = load_demo()
+    return SpeechToTextAttribution(SPES(model), processor), examples[0].audio
 
 
 def share_of_difference(first, second):
@@ -70,13 +96,45 @@ class TestGradients:
         found = maps_of(tiny_whisper, audio, GradientPrior(5))
         first, second = found.halves
         torch.testing.assert_close((3 * first + 2 * second) / 5, found.whole)
+        assert second.any()
         assert share_of_difference(first, second) > 0.1
 
     @pytest.mark.parametrize("size", [1, 3, 16])
     def test_batches_change_nothing(self, tiny_whisper, audio, size):
         usual = maps_of(tiny_whisper, audio, GradientPrior(5))
         found = maps_of(tiny_whisper, audio, GradientPrior(5), perturbations_per_eval=size)
-        assert share_of_difference(found.whole, usual.whole) < 1e-4
+        for own, expected in zip(
+            (found.whole, *found.halves), (usual.whole, *usual.halves), strict=True
+        ):
+            assert share_of_difference(own, expected) < 1e-4
+
+    def test_gradients_of_divergences_are_divided_by_their_root(self, tiny_whisper, audio):
+        scaled, plain = (
+            maps_of(tiny_whisper, audio, GradientPrior(2, 100), score=score)
+            for score in ("kl", undivided)
+        )
+        # A half is one mask here, at which each token has a divergence of its own.
+        roots = [
+            (plain.halves[half] * scaled.halves[half]).sum(1) / scaled.halves[half].square().sum(1)
+            for half in (0, 1)
+        ]
+        for half, root in enumerate(roots):
+            expected = scaled.halves[half] * root[:, None]
+            assert share_of_difference(expected, plain.halves[half]) < 1e-3
+        assert float((roots[0] / roots[1]).log().abs().max()) > 0.05
+
+    def test_who_a_gradient_belongs_to_is_told_by_the_states(self, spoken):
+        explainer, audio = spoken
+        each, groups = (prior_of(explainer, audio, GradientPrior(4, n)) for n in (100, 2))
+        even = groups.mean(0, keepdim=True).expand_as(groups)
+        assert agreement(groups, each) > agreement(even, each) + 0.1
+
+    def test_attention_tells_tokens_of_a_language_model_apart(self):
+        model, processor, examples = load_speech_llm()
+        explainer, audio = SpeechToTextAttribution(SPES(model), processor), examples[0].audio
+        each, groups = (prior_of(explainer, audio, GradientPrior(2, n)) for n in (100, 2))
+        even = groups.mean(0, keepdim=True).expand_as(groups)
+        assert agreement(groups, each) > agreement(even, each) + 0.1
 
     def test_a_seed_decides(self, tiny_whisper, audio):
         first, same, other = (
@@ -98,6 +156,17 @@ class TestGradients:
             tiny_whisper, audio, **{**FEW, "feature_mask": mask, "prior": GradientPrior(4)}
         )
         assert found.whole.shape[1] == mask.numel()
+        # What they would be replaced by is never seen.
+        removed = usual.removed.expand_as(usual.spectrogram).clone()
+        first = maps_of(
+            tiny_whisper, audio, GradientPrior(4), feature_mask=mask, baselines=removed.clone()
+        )
+        removed[:4] += 1
+        second = maps_of(
+            tiny_whisper, audio, GradientPrior(4), feature_mask=mask, baselines=removed
+        )
+        n_padding = mask[:4].numel()
+        assert torch.equal(first.whole[:, n_padding:], second.whole[:, n_padding:])
         assert not explained.spectrogram_attr[:, :4].any()
 
 
@@ -205,8 +274,3 @@ class TestSettings:
             for own in (settings, settings.replace(prior=None))
         ]
         assert passes == [61 + 10 * (1 + 6), 61]
-
-    def test_it_is_made_of_values(self):
-        assert [field.name for field in dataclasses.fields(GradientPrior)] == [
-            "n_masks", "n_groups",
-        ]  # fmt: skip

@@ -25,6 +25,7 @@ from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models import (
     Attends,
     Generates,
+    HearsShortWindows,
     ReadsPreviousTokens,
     SpeechInput,
     TargetSequence,
@@ -359,12 +360,15 @@ class Explanation:
             weights: Tensor = adapter.attention(speech, task.sequence).cross.mean(0)
             return weights
 
+        is_short = can(adapter, HearsShortWindows)
         return Stages(
             encode=partial(adapter.encode, speech),
             decode=partial(task.output.decode, adapter),
             covered_frames=covered_frames,
             attention=attention if can(adapter, Attends) else None,
             is_decoder_light=not getattr(adapter, "is_language_model", False),
+            encode_shortened=partial(adapter.encode_shortened, speech) if is_short else None,
+            shortened_share=adapter.window_share(speech) if is_short else 1.0,
         )
 
     def _token_side(self, task: Task, run: Run, name: str, sequence: TargetSequence) -> Side:

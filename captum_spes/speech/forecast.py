@@ -15,6 +15,7 @@ from captum_spes.speech.inputs import Audio, read_speech
 from captum_spes.speech.methods import Extent, Method
 from captum_spes.speech.models import (
     Generates,
+    HearsShortWindows,
     ReadsPreviousTokens,
     SpeechInput,
     TargetSequence,
@@ -146,6 +147,7 @@ def _extent(adapter: Any, speech: SpeechInput, sequence: Any, settings: Settings
         cells=speech.spectrogram.numel(),
         previous=len(sequence.previous_positions),
         instruction=len(sequence.instruction),
+        window_share=adapter.window_share(speech) if can(adapter, HearsShortWindows) else 1.0,
     )
 
 

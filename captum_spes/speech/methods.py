@@ -58,6 +58,8 @@ class Extent(NamedTuple):
         cells: of the spectrogram.
         previous: previous tokens.
         instruction: tokens of the instruction.
+        window_share: how much of the model's window is speech and not padding; 1 for a model that
+            cannot leave padding out.
     """
 
     tokens: int
@@ -65,6 +67,7 @@ class Extent(NamedTuple):
     cells: int
     previous: int
     instruction: int = 0
+    window_share: float = 1.0
 
 
 class Passes(NamedTuple):
@@ -145,8 +148,9 @@ def _of_prior(settings: Settings, extent: Extent) -> int:
     """Passes that a prior costs, backward ones included."""
     if not isinstance(settings.prior, GradientPrior):
         return 0
+    share = 1.0 if settings.prior.with_padding else extent.window_share
     each = 1 + _PASSES_OF_GROUP * min(settings.prior.n_groups, extent.tokens)
-    return round(settings.prior.masks_for(settings.n_samples) * each)
+    return round(settings.prior.masks_for(settings.n_samples, share) * each * share)
 
 
 def _of_ablation(settings: Settings, extent: Extent) -> Passes:

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool1d
 
 from captum_spes.attr import Prior
 from captum_spes.attr.loop import free_memory, is_out_of_memory, progress_bar
-from captum_spes.errors import warn_caller, whole_number
+from captum_spes.errors import truth, warn_caller, whole_number
 from captum_spes.forward.scores import is_divergence
 from captum_spes.speech.sides import Run, Side, Stages
 
@@ -43,6 +43,10 @@ class GradientPrior:
     apart. The gradient of a divergence is divided by the divergence's root,
     so that masks that destroy a token do not outweigh all others.
 
+    A model that hears windows of a fixed length (Whisper: 30 s) is differentiated on a window that
+    ends half a second behind the speech. That is another model, nearly the same and much cheaper;
+    what it says wrongly is left to the samples, which run the whole window.
+
     The samples decide how much it counts; see :class:`captum_spes.attr.Prior`. It is not used where
     the model cannot be differentiated, with a warning.
 
@@ -50,12 +54,15 @@ class GradientPrior:
 
         n_masks (int, optional): Perturbed spectrograms at which gradients are computed, at least
                     2, for two halves.
-                    Default: None, one for every six samples and at least 8, which takes about as
-                    long as the samples
+                    Default: None, as many as take about as long as the samples: one for every six
+                    samples and at least 8, and more, up to one for each sample, where padding is
+                    left out
         n_groups (int, optional): Groups into which the tokens of each are divided: backward passes
                     through the encoder for each perturbed spectrogram, at least 1. Up to as many
                     tokens are explained one by one.
                     Default: 4
+        with_padding (bool, optional): Whether all padding is heard, too.
+                    Default: False
 
     Raises:
         ArgumentError: a number is too small.
@@ -71,17 +78,22 @@ class GradientPrior:
 
     n_masks: int | None = None
     n_groups: int = 4
+    with_padding: bool = False
 
     def __post_init__(self) -> None:
         if self.n_masks is not None:
             whole_number("n_masks", self.n_masks, 2)
         whole_number("n_groups", self.n_groups, 1)
+        truth("with_padding", self.with_padding)
 
-    def masks_for(self, n_samples: int) -> int:
-        """How many perturbed spectrograms are differentiated beside so many samples."""
+    def masks_for(self, n_samples: int, share: float = 1.0) -> int:
+        """How many perturbed spectrograms are differentiated beside so many samples, where so large
+        a share of the model's window is speech."""
         if self.n_masks is not None:
             return self.n_masks
-        return max(_LEAST_MASKS, n_samples // _SAMPLES_PER_MASK)
+        count = max(_LEAST_MASKS, n_samples // _SAMPLES_PER_MASK)
+        cost = 1.0 if self.with_padding else share
+        return max(count, min(round(count / cost), n_samples))
 
     def of(self, side: Side, run: Run) -> Prior | None:
         """The prior of a side's maps; None where the model cannot be differentiated."""
@@ -131,14 +143,17 @@ class _Gradients:
     """
 
     def __init__(self, prior: GradientPrior, side: Side, stages: Stages, run: Run) -> None:
+        if prior.with_padding or stages.encode_shortened is None:
+            stages = stages._replace(encode_shortened=None, shortened_share=1.0)
         self._side, self._stages, self._run = side, stages, run
+        self._encode = stages.encode_shortened or stages.encode
         self._change = (side.baselines - side.inputs)[0]
         with torch.no_grad():
-            self._states = stages.encode(side.inputs)
+            self._states = self._encode(side.inputs)
             self._reference = self._logits(self._states)[0]
             intact = self._scored(self._states)
         self._intact, self._n_units = intact, intact.shape[1]
-        self._n_masks = prior.masks_for(side.n_samples)
+        self._n_masks = prior.masks_for(side.n_samples, stages.shortened_share)
         self._n_groups = min(prior.n_groups, self._n_units)
         self._n_combs, self._within_comb = self._combs()
 
@@ -190,6 +205,7 @@ class _Gradients:
         looks = self._stages.attention().to(self._states.device).float()
         if len(looks) != self._n_units:  # units of a score are no tokens
             return self._n_units, None
+        looks = looks[:, : self._states.shape[1]]
         looks = looks.square() + torch.finfo(looks.dtype).tiny
         for comb in range(n_combs):
             looks[comb::n_combs] /= looks[comb::n_combs].sum(0)
@@ -201,7 +217,7 @@ class _Gradients:
         """Masks by number, the tokens of one of its groups, and their maps, on the CPU."""
         perturbed = torch.where(masks.is_removed, self._side.baselines, self._side.inputs)
         spectrograms = perturbed.detach().requires_grad_()
-        states = self._stages.encode(spectrograms)
+        states = self._encode(spectrograms)
         if not states.requires_grad:
             raise _NoGradientError
         at_states, shares = self._at_states(states.detach().requires_grad_(), masks.group)

@@ -122,7 +122,12 @@ def ready(side: Side, run: Run) -> Side:
 
     stages = side.stages
     if stages is not None:
-        stages = stages._replace(encode=steady(stages.encode), decode=steady(stages.decode))
+        short = stages.encode_shortened
+        stages = stages._replace(
+            encode=steady(stages.encode),
+            decode=steady(stages.decode),
+            encode_shortened=None if short is None else steady(short),
+        )
     return replace(side.to(run.device), hidden_func=steady(side.hidden_func), stages=stages)
 
 

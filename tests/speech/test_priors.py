@@ -72,8 +72,8 @@ class TestGradients:
         self, tiny_whisper, audio
     ):
         found = maps_of(
-            tiny_whisper, audio, GradientPrior(2, 100), score="log_probability", baselines=0.0,
-            perturb_prob=1e-12,
+            tiny_whisper, audio, GradientPrior(2, 100, with_padding=True), score="log_probability",
+            baselines=0.0, perturb_prob=1e-12,
         )  # fmt: skip
         captum = explain(tiny_whisper, audio, InputXGradient, baselines=0.0, n_token_samples=0)
         expected = captum.spectrogram_attr.flatten(1)
@@ -147,6 +147,23 @@ class TestGradients:
         assert [GradientPrior().masks_for(n) for n in (10, 50, 120)] == [8, 8, 20]
         assert GradientPrior(4).masks_for(1_000) == 4
 
+    def test_so_does_padding_that_is_left_out_up_to_one_for_each_sample(self):
+        assert [GradientPrior().masks_for(120, share) for share in (1.0, 0.5, 0.1)] == [20, 40, 120]
+        assert GradientPrior(with_padding=True).masks_for(120, 0.1) == 20
+        assert GradientPrior(4).masks_for(120, 0.1) == 4
+
+    @pytest.mark.parametrize(("with_padding", "positions"), [(False, {55, 100}), (True, {100})])
+    def test_padding_is_left_out(self, tiny_whisper, audio, with_padding, positions):
+        seen = set()
+        handle = tiny_whisper[0].get_encoder().layers[0].register_forward_hook(
+            lambda module, args, output: seen.add(args[0].shape[1])
+        )  # fmt: skip
+        try:
+            explain(tiny_whisper, audio, **FEW, prior=GradientPrior(3, with_padding=with_padding))
+        finally:
+            handle.remove()
+        assert seen == positions  # 0.6 s and half a second, of 2 s; samples hear all
+
     def test_cells_that_are_never_perturbed_have_none(self, tiny_whisper, audio):
         usual = explain(tiny_whisper, audio)
         mask = torch.arange(usual.spectrogram.numel()).reshape(usual.spectrogram.shape) // 64
@@ -205,6 +222,7 @@ class TestModels:
         explainer = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1])
         encode = explainer.adapter.encode
         explainer.adapter.encode = torch.no_grad()(encode)
+        explainer.adapter.encode_shortened = torch.no_grad()(encode)
         options = {**FEW, "target": "the cat", "seed": 0}
         with pytest.warns(UserWarning, match="cannot be differentiated.*prior=None says so"):
             found = explainer.attribute(audio, **options)
@@ -215,7 +233,8 @@ class TestModels:
         usual = explain(tiny_whisper, audio, **FEW)
         for most, is_used in ((1, True), (0, False)):
             explainer = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1])
-            explainer.adapter.encode = Limited(explainer.adapter.encode, most)
+            adapter = explainer.adapter
+            adapter.encode_shortened = Limited(adapter.encode_shortened, most)
             options = {**FEW, "target": "the cat", "seed": 0}
             if is_used:
                 found = explainer.attribute(audio, **options)

@@ -227,6 +227,21 @@ class HearsAudio(Protocol):
 
 
 @runtime_checkable
+class HearsShortWindows(Protocol):
+    """Hears windows of a fixed length, and can leave out most of the padding behind the speech."""
+
+    def window_share(self, speech: SpeechInput) -> float:
+        """Which share of the window :meth:`encode_shortened` runs; 1 where it can leave out
+        nothing."""
+        ...
+
+    def encode_shortened(self, speech: SpeechInput, spectrograms: Tensor) -> Tensor:
+        """Nearly what :meth:`HearsAudio.encode` gives for the first positions, at a fraction of the
+        cost."""
+        ...
+
+
+@runtime_checkable
 class ScoresTokens(Protocol):
     """Scores given tokens from the states of the audio, and spells them."""
 
@@ -407,6 +422,7 @@ class SpeechModel(HearsAudio, ScoresTokens, Protocol):
 # In words, for messages and for the list of families.
 CAPABILITIES: dict[type[Any], str] = {
     HearsAudio: "hear audio",
+    HearsShortWindows: "hear a window without most of its padding",
     ScoresTokens: "score given tokens",
     ReadsPreviousTokens: "read previous tokens",
     SharesBeginnings: "read the beginning of several texts once",

@@ -14,13 +14,13 @@ from torch import Tensor
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models.capabilities import DecodedWindow, SpeechInput, TargetSequence
 from captum_spes.speech.models.compatibility import Parts, token_ids, vocabulary_size
-from captum_spes.speech.models.encoder_decoder import HuggingFaceSpeechModel
 from captum_spes.speech.models.huggingface import (
     as_ids,
     check_features,
     is_plane,
     mel_bin_centers,
 )
+from captum_spes.speech.models.short_windows import ShortensWindows
 from captum_spes.speech.models.whisper_windows import TIMESTAMPS, LongForm
 
 # Whisper clips its log-mel 8 decades of power below the loudest cell and then divides by 4.
@@ -34,7 +34,7 @@ _STAMP = re.compile(r"<\|(\d+\.\d\d)\|>")
 _PROBE_LENGTH = 8
 
 
-class WhisperModel(HuggingFaceSpeechModel):
+class WhisperModel(ShortensWindows):
     """Adapter of the Whisper family (Whisper, Distil-Whisper)."""
 
     parts = Parts(

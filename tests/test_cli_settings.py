@@ -171,8 +171,8 @@ class TestHelp:
             assert words in shown, field.name
 
     def test_tells_the_defaults_of_both_schemes(self, shown):
-        assert "(default: 100; paper: 20000)" in shown
-        assert "(default: 300; paper: 2000)" in shown
+        assert "(default: 60; paper: 20000)" in shown
+        assert "(default: 200; paper: 2000)" in shown
         assert "(default: 16 values from 60 to 400; paper: 400 500 600)" in shown
 
 
@@ -183,7 +183,7 @@ class TestCost:
         lines = capsys.readouterr().err.splitlines()
         (cost,) = (number for number, line in enumerate(lines) if "passes" in line)
         assert re.search(
-            "captum-spes: 1 recording, each 148 passes of spectrograms and 31 of previous tokens; "
+            "captum-spes: 1 recording, each 232 passes of spectrograms and 31 of previous tokens; "
             "about [0-9.]+ (s|min|h)$",
             lines[cost],
         )
@@ -194,10 +194,11 @@ class TestCost:
         assert main([*commands["evaluate"], *options]) == 2
         lines = capsys.readouterr().err.splitlines()
         (cost,) = (number for number, line in enumerate(lines) if "passes" in line)
-        # SPES differentiates at one mask for every six samples, which counts as seven passes each.
+        # SPES differentiates at a mask for every three samples, each of which counts as seven
+        # passes.
         # Two methods of 19 steps of deletion and of insertion, and nothing and everything removed.
         assert re.search(
-            "captum-spes: 1 recording, each 219 passes of spectrograms and 62 of previous tokens, "
+            "captum-spes: 1 recording, each 303 passes of spectrograms and 62 of previous tokens, "
             "78 transcriptions to score them; about [0-9.]+ (s|min|h)$",
             lines[cost],
         )

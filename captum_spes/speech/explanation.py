@@ -368,7 +368,6 @@ class Explanation:
             attention=attention if can(adapter, Attends) else None,
             is_decoder_light=not getattr(adapter, "is_language_model", False),
             encode_shortened=partial(adapter.encode_shortened, speech) if is_short else None,
-            shortened_share=adapter.window_share(speech) if is_short else 1.0,
         )
 
     def _token_side(self, task: Task, run: Run, name: str, sequence: TargetSequence) -> Side:

@@ -150,7 +150,7 @@ def _of_prior(settings: Settings, extent: Extent) -> int:
         return 0
     share = 1.0 if settings.prior.with_padding else extent.window_share
     each = 1 + _PASSES_OF_GROUP * min(settings.prior.n_groups, extent.tokens)
-    return round(settings.prior.masks_for(settings.n_samples, share) * each * share)
+    return round(settings.prior.masks_for(settings.n_samples) * each * share)
 
 
 def _of_ablation(settings: Settings, extent: Extent) -> Passes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from captum_spes.speech.sides import Run, Side, Stages
 _SMOOTHED_SECONDS = 0.16
 # Backward passes through the decoder for each perturbed spectrogram, where attention tells tokens
 # apart that share one.
-_MOST_COMBS = 16
+_MOST_COMBS = 8
 # A perturbed spectrogram is differentiated for every so many samples, and at least so many are.
-_SAMPLES_PER_MASK, _LEAST_MASKS = 6, 8
+_SAMPLES_PER_MASK, _LEAST_MASKS = 3, 20
 # Smaller divergences, in nats, count as this much: their gradients are nearly all rounding.
 _LEAST_IMPACT = 1e-4
 
@@ -38,7 +38,7 @@ class GradientPrior:
     removed: what removing a little of each cell would do, for all cells at once, where a sample
     tells what one set of patches did. One backward pass through the encoder serves a random group
     of tokens; what is whose is told by the gradients at the encoder's states, which cost backward
-    passes through the decoder alone. Where the model attends, every sixteenth token shares one of
+    passes through the decoder alone. Where the model attends, every eighth token shares one of
     these, too (in a language model that hears, all of a group do), and its attention tells them
     apart. The gradient of a divergence is divided by the divergence's root,
     so that masks that destroy a token do not outweigh all others.
@@ -54,9 +54,7 @@ class GradientPrior:
 
         n_masks (int, optional): Perturbed spectrograms at which gradients are computed, at least
                     2, for two halves.
-                    Default: None, as many as take about as long as the samples: one for every six
-                    samples and at least 8, and more, up to one for each sample, where padding is
-                    left out
+                    Default: None, one for every three samples and at least 20
         n_groups (int, optional): Groups into which the tokens of each are divided: backward passes
                     through the encoder for each perturbed spectrogram, at least 1. Up to as many
                     tokens are explained one by one.
@@ -86,14 +84,11 @@ class GradientPrior:
         whole_number("n_groups", self.n_groups, 1)
         truth("with_padding", self.with_padding)
 
-    def masks_for(self, n_samples: int, share: float = 1.0) -> int:
-        """How many perturbed spectrograms are differentiated beside so many samples, where so large
-        a share of the model's window is speech."""
+    def masks_for(self, n_samples: int) -> int:
+        """How many perturbed spectrograms are differentiated beside so many samples."""
         if self.n_masks is not None:
             return self.n_masks
-        count = max(_LEAST_MASKS, n_samples // _SAMPLES_PER_MASK)
-        cost = 1.0 if self.with_padding else share
-        return max(count, min(round(count / cost), n_samples))
+        return max(_LEAST_MASKS, n_samples // _SAMPLES_PER_MASK)
 
     def of(self, side: Side, run: Run) -> Prior | None:
         """The prior of a side's maps; None where the model cannot be differentiated."""
@@ -144,16 +139,17 @@ class _Gradients:
 
     def __init__(self, prior: GradientPrior, side: Side, stages: Stages, run: Run) -> None:
         if prior.with_padding or stages.encode_shortened is None:
-            stages = stages._replace(encode_shortened=None, shortened_share=1.0)
+            stages = stages._replace(encode_shortened=None)
         self._side, self._stages, self._run = side, stages, run
         self._encode = stages.encode_shortened or stages.encode
         self._change = (side.baselines - side.inputs)[0]
         with torch.no_grad():
             self._states = self._encode(side.inputs)
-            self._reference = self._logits(self._states)[0]
-            intact = self._scored(self._states)
+            hidden = stages.decode(self._states)
+            self._reference = run.output_layer(hidden)[0]
+            intact = self._scores_of(hidden)
         self._intact, self._n_units = intact, intact.shape[1]
-        self._n_masks = prior.masks_for(side.n_samples, stages.shortened_share)
+        self._n_masks = prior.masks_for(side.n_samples)
         self._n_groups = min(prior.n_groups, self._n_units)
         self._n_combs, self._within_comb = self._combs()
 
@@ -240,17 +236,20 @@ class _Gradients:
     def _at_states(self, states: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of each group at the encoder's states, ``(groups, masks, ...)``, and the share
         of each token in its group's at each frame, ``(masks, units, frames)``."""
-        scores = self._scored(states)
+        hidden = self._stages.decode(states)
+        scores = self._scores_of(hidden)
         if not scores.requires_grad:
             raise _NoGradientError
-        scaled = self._scaled(scores)
+        of_comb = self._gradients_of_combs(hidden, self._scaled(scores))
         sums = states.new_zeros(self._n_groups, *states.shape)
         moved = (self._states - states).detach()
         rows = torch.arange(len(states), device=states.device)
         strengths = []
         for comb in range(self._n_combs):
-            own = scaled[:, comb :: self._n_combs].sum()
-            (found,) = torch.autograd.grad(own, states, retain_graph=comb < self._n_combs - 1)
+            output, weights = of_comb(comb)
+            (found,) = torch.autograd.grad(
+                output, states, weights, retain_graph=comb < self._n_combs - 1
+            )
             sums[group[:, comb], rows] += found
             # States without positions are those of one.
             own = (found * moved).reshape(len(states), *states.shape[1:-1] or (1,), -1)
@@ -259,6 +258,23 @@ class _Gradients:
         if self._within_comb is not None:
             of_units = of_units * self._within_comb
         return sums, self._shares(of_units, self._of_units(group))
+
+    def _gradients_of_combs(
+        self, hidden: Tensor, scores: Tensor
+    ) -> Callable[[int], tuple[Tensor, Tensor | None]]:
+        """What is differentiated for each comb, and the gradient there."""
+        step, is_per_token = self._n_combs, getattr(self._run.score, "is_per_token", False)
+        if not is_per_token or hidden.shape[:2] != scores.shape:
+            return lambda comb: (scores[:, comb::step].sum(), None)
+        # Each score rests on a state of its own: the layer of all words is differentiated once.
+        (at_hidden,) = torch.autograd.grad(scores.sum(), hidden, retain_graph=True)
+
+        def of_comb(comb: int) -> tuple[Tensor, Tensor]:
+            own = torch.zeros_like(at_hidden)
+            own[:, comb::step] = at_hidden[:, comb::step]
+            return hidden, own
+
+        return of_comb
 
     def _scaled(self, scores: Tensor) -> Tensor:
         """What the perturbation cost each token, divergences by their root."""
@@ -288,12 +304,7 @@ class _Gradients:
 
     # Scores ------------------------------------------------------------------------------
 
-    def _logits(self, states: Tensor) -> Tensor:
-        logits: Tensor = self._run.output_layer(self._stages.decode(states))
-        return logits
-
-    def _scored(self, states: Tensor) -> Tensor:
-        """``(masks, units)``, on the states' device."""
-        ids = self._run.token_ids.to(states.device)
-        scores: Tensor = self._run.score(self._logits(states), self._reference, ids)
-        return scores.to(states.device)
+    def _scores_of(self, hidden: Tensor) -> Tensor:
+        ids = self._run.token_ids.to(hidden.device)
+        scores: Tensor = self._run.score(self._run.output_layer(hidden), self._reference, ids)
+        return scores.to(hidden.device)

@@ -227,8 +227,8 @@ class Settings:
         score = changes.get("score")
         takes_logarithms = score is None or is_divergence(as_score(score))
         chosen = {
-            "n_samples": 100,
-            "n_token_samples": 300,
+            "n_samples": 60,
+            "n_token_samples": 200,
             "patches_per_second": EFFICIENT_PATCHES_PER_SECOND,
             "estimator": GaussianProcess(log_impacts=takes_logarithms),
             "prior": GradientPrior(),

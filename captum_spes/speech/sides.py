@@ -96,7 +96,6 @@ class Stages(NamedTuple):
         is_decoder_light: whether most of a pass is the encoder's.
         encode_shortened: nearly the same as ``encode``, without most of the padding; None for a
             model that hears none.
-        shortened_share: which share of the window it runs.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -105,7 +104,6 @@ class Stages(NamedTuple):
     attention: Callable[[], Tensor] | None = None
     is_decoder_light: bool = True
     encode_shortened: Callable[[Tensor], Tensor] | None = None
-    shortened_share: float = 1.0
 
 
 class SidePrior(Protocol):

@@ -144,13 +144,8 @@ class TestGradients:
         assert share_of_difference(first, other) > 0.1
 
     def test_more_samples_bring_more_masks(self):
-        assert [GradientPrior().masks_for(n) for n in (10, 50, 120)] == [8, 8, 20]
+        assert [GradientPrior().masks_for(n) for n in (10, 60, 120)] == [20, 20, 40]
         assert GradientPrior(4).masks_for(1_000) == 4
-
-    def test_so_does_padding_that_is_left_out_up_to_one_for_each_sample(self):
-        assert [GradientPrior().masks_for(120, share) for share in (1.0, 0.5, 0.1)] == [20, 40, 120]
-        assert GradientPrior(with_padding=True).masks_for(120, 0.1) == 20
-        assert GradientPrior(4).masks_for(120, 0.1) == 4
 
     @pytest.mark.parametrize(("with_padding", "positions"), [(False, {55, 100}), (True, {100})])
     def test_padding_is_left_out(self, tiny_whisper, audio, with_padding, positions):
@@ -292,4 +287,4 @@ class TestSettings:
             METHODS["spes"].passes(own, extent).spectrogram
             for own in (settings, settings.replace(prior=None))
         ]
-        assert passes == [61 + 10 * (1 + 6), 61]
+        assert passes == [61 + 20 * (1 + 6), 61]

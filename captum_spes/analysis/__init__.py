@@ -1,4 +1,5 @@
-"""From maps to statements: time, frequency, evidence in the audio, previous tokens."""
+"""From maps to statements: time, frequency, evidence in the audio, previous tokens; and what the
+model itself represents."""
 
 from captum_spes.analysis.evidence import (
     EVIDENCE,
@@ -21,10 +22,21 @@ from captum_spes.analysis.previous_tokens import (
     intermediate_explanations,
     position_analysis,
 )
+from captum_spes.analysis.probes import PhoneProbe, phone_probe
+from captum_spes.analysis.representations import EncoderStates, encoder_states
+from captum_spes.analysis.salient import SalientPhones, salient_phones, time_profiles
+from captum_spes.analysis.similarity import (
+    ModelSimilarity,
+    layer_similarity,
+    linear_cka,
+    similar_models,
+)
 from captum_spes.analysis.time import time_analysis
 from captum_spes.plotting import (
     plot_hallucination_check,
+    plot_layer_similarity,
     plot_positions,
+    plot_probe,
     plot_profiles,
     plot_time,
     plot_token_evidence,
@@ -33,18 +45,28 @@ from captum_spes.plotting import (
 __all__ = [
     "EVIDENCE",
     "AlignedResults",
+    "EncoderStates",
     "Findings",
+    "ModelSimilarity",
+    "PhoneProbe",
     "Profiles",
+    "SalientPhones",
     "align_results",
     "compare_profiles",
     "dependence",
+    "encoder_states",
     "frequency_profiles",
     "hallucination_check",
     "intermediate_explanations",
+    "layer_similarity",
+    "linear_cka",
     "load_results",
     "mean_test",
+    "phone_probe",
     "plot_hallucination_check",
+    "plot_layer_similarity",
     "plot_positions",
+    "plot_probe",
     "plot_profiles",
     "plot_time",
     "plot_token_evidence",
@@ -53,7 +75,10 @@ __all__ = [
     "read_groups",
     "read_results",
     "roc_auc",
+    "salient_phones",
+    "similar_models",
     "time_analysis",
+    "time_profiles",
     "token_evidence",
     "was_matched",
     "word_evidence",

@@ -10,6 +10,7 @@ from captum_spes.plotting.contrast import contrast_figure, contrast_token_figure
 from captum_spes.plotting.curves import plot_curves
 from captum_spes.plotting.figure import NotebookFigure
 from captum_spes.plotting.profiles import plot_profiles
+from captum_spes.plotting.representations import plot_layer_similarity, plot_probe
 from captum_spes.plotting.spectrograms import (
     MOST_MAPS,
     MapPanel,
@@ -31,7 +32,9 @@ __all__ = [
     "cost_figure",
     "plot_curves",
     "plot_hallucination_check",
+    "plot_layer_similarity",
     "plot_positions",
+    "plot_probe",
     "plot_profiles",
     "plot_time",
     "plot_token_evidence",

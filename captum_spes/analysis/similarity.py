@@ -333,7 +333,7 @@ def _mantel(
     models permuted."""
     counts = {"pairs": len(one), "models": n_models}
     values = np.array([one, other])
-    if not np.isfinite(values).all() or len(one) < 3 or (np.ptp(values, axis=1) == 0).any():
+    if not np.isfinite(values).all() or len(one) < 3 or (np.ptp(values, axis=1) < _ROUNDING).any():
         return {**dict.fromkeys(("correlation", "p", "smallest_p"), np.nan), **counts}
     upper = np.triu_indices(n_models, 1)
     ranks = stats.zscore([stats.rankdata(of_pairs) for of_pairs in values], axis=1)

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -66,8 +67,9 @@ class TestPlantedCodes:
         )
         assert len(frames) == len(probe.predicted) == spoken
         assert of(probe, "noise")["frames"] == spoken
-        right = (probe.predicted["phones"] == frames["phone"]).groupby(frames["phone"]).mean()
-        assert right.mean() == pytest.approx(of(probe, "phones")["accuracy"])
+        for layer in ("noise", "phones"):
+            right = (probe.predicted[layer] == frames["phone"]).groupby(frames["phone"]).mean()
+            assert right.mean() == pytest.approx(of(probe, layer)["accuracy"])
         row = frames.iloc[17]
         own = speech.states[row["utterance"]]
         [place] = np.flatnonzero(own.times == row["time"])
@@ -93,6 +95,22 @@ class Spy(ClassifierMixin, BaseEstimator):
         return np.repeat(self.classes_[:1], len(states))
 
 
+class OneLabel(ClassifierMixin, BaseEstimator):
+    """Fails where the frames of one segment, whose number is their state, have several labels."""
+
+    fitted: ClassVar[list] = []
+
+    def fit(self, states, labels):
+        for number in np.unique(states):
+            assert len(set(labels[states[:, 0] == number])) == 1
+        self.classes_ = np.unique(labels)
+        self.fitted.append(labels)
+        return self
+
+    def predict(self, states):
+        return np.repeat(self.classes_[:1], len(states))
+
+
 class TestNothingLeaks:
     def test_codes_of_single_segments_help_nobody(self, probe):
         """Frames of a phone are alike: were they in training and test, both would be told."""
@@ -113,6 +131,23 @@ class TestNothingLeaks:
         labels = frames["phone"].to_numpy(dtype=str)
         divided = KNeighborsClassifier(1).fit(states[odd], labels[odd])
         assert divided.score(states[~odd], labels[~odd]) > 0.8
+
+    def test_controls_give_a_phone_one_label_from_end_to_end(self, speech):
+        """Shuffled frame by frame, labels would show no leak."""
+        numbered = {}
+        for name, own in speech.states.items():
+            phones = speech.alignments[name].phones
+            segments = [
+                next((n for n, p in enumerate(phones, 1) if p.start <= t < p.end), 0)
+                for t in own.times
+            ]
+            number = 1000 * int(name[1:]) + np.array(segments, dtype=float)
+            numbered[name] = replace(own, layers={"1": number[:, None]})
+        OneLabel.fitted = []
+        phone_probe(numbered, speech.alignments, classifier=OneLabel(), folds=2)
+        assert len(OneLabel.fitted) == 2 * (1 + 3 + 3)
+        # Of all that was asked, in the first fold, no two are the same.
+        assert len({tuple(labels) for labels in OneLabel.fitted[:7]}) == 7
 
     @pytest.mark.parametrize("n_speakers", [10, 3])
     def test_no_group_is_in_training_and_test(self, speech, n_speakers):

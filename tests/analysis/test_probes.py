@@ -95,6 +95,14 @@ class Spy(ClassifierMixin, BaseEstimator):
         return np.repeat(self.classes_[:1], len(states))
 
 
+def place_of(speech, utterance, time):
+    """The word that is spoken, and how many phones of it were spoken before."""
+    own = speech.alignments[utterance]
+    [word] = [word for word in own.words if word.start <= time < word.end]
+    before = [phone for phone in own.phones if word.start - 1e-9 <= phone.start <= time]
+    return word.label, len(before) - 1
+
+
 class OneLabel(ClassifierMixin, BaseEstimator):
     """Fails where the frames of one segment, whose number is their state, have several labels."""
 
@@ -144,7 +152,16 @@ class TestNothingLeaks:
             number = 1000 * int(name[1:]) + np.array(segments, dtype=float)
             numbered[name] = replace(own, layers={"1": number[:, None]})
         OneLabel.fitted = []
-        phone_probe(numbered, speech.alignments, classifier=OneLabel(), folds=2)
+        found = phone_probe(numbered, speech.alignments, classifier=OneLabel(), folds=2)
+        heard = found.frames[found.frames["fold"] != 0].reset_index(drop=True)
+        places = [place_of(speech, *row) for row in heard[["utterance", "time"]].to_numpy()]
+        for control in OneLabel.fitted[1:4]:
+            given = {place: set(control[[p == place for p in places]]) for place in set(places)}
+            assert all(len(labels) == 1 for labels in given.values())
+            # One for each place of a word, not for the word.
+            words = {word for word, _ in given}
+            several = [set.union(*(given[p] for p in given if p[0] == w)) for w in words]
+            assert max(map(len, several)) > 1
         assert len(OneLabel.fitted) == 2 * (1 + 3 + 3)
         # Of all that was asked, in the first fold, no two are the same.
         assert len({tuple(labels) for labels in OneLabel.fitted[:7]}) == 7

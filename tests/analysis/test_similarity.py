@@ -138,7 +138,7 @@ class TestLayers:
 
     def test_spoken_frames_alone(self):
         speech = Speech(n=2)
-        loud = {}
+        loud, spoken = {}, {}
         for name, own in speech.states.items():
             is_silent = np.array(
                 [
@@ -146,13 +146,19 @@ class TestLayers:
                     for t in own.times
                 ]
             )
+            spoken[name] = ~is_silent
             layers = {
-                key: own.layers[key] + 100 * is_silent[:, None] for key in ("noise", "phones")
+                key: own.layers[key] + 100 * is_silent[:, None] for key in ("words", "phones")
             }
             loud[name] = replace(own, layers=layers)
-        assert layer_similarity(loud).loc["noise", "phones"] > 0.9
-        spoken = layer_similarity(loud, alignments=speech.alignments)
-        assert abs(spoken.loc["noise", "phones"]) < 0.1
+        assert layer_similarity(loud).loc["words", "phones"] > 0.9
+        found = layer_similarity(loud, alignments=speech.alignments)
+        expected = linear_cka(*(
+            np.concatenate([own.layers[key][spoken[name]] for name, own in speech.states.items()])
+            for key in ("words", "phones")
+        ))  # fmt: skip
+        assert found.loc["words", "phones"] == pytest.approx(expected)
+        assert 0.1 < expected < 0.9
         with pytest.raises(ArgumentError, match="lack the phones of 'r0'"):
             layer_similarity(loud, alignments={})
 

@@ -224,8 +224,19 @@ def _maps(explainer, files, classes):
 
 
 def _write(out, report):
-    text = json.dumps(report, indent=1, default=lambda number: np.asarray(number).item())
-    out.with_suffix(".json").write_text(text + "\n")
+    out.with_suffix(".json").write_text(json.dumps(_plain(report), indent=1) + "\n")
+
+
+def _plain(value):
+    """In JSON's types, which know no NaN; five digits are more than intervals allow."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return round(value, 5) if np.isfinite(value) else None
+    return value
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ explain alike?
     python benchmarks/layers.py phones corpus/test/manifest.jsonl --out layers_bundled
     python benchmarks/layers.py phones ../shared/speech/manifest.jsonl \
         --model ../shared/models/whisper-tiny.en --methods cross-attention energy random \
-        --recordings 54 --out layers_whisper_tiny
+        --recordings 16 --out layers_whisper_tiny
     python benchmarks/layers.py seeds ../shared/speech/fsdd work --out layers_seeds
 
 ``phones`` writes ``OUT.jsonl``, a line with the time profiles of one recording by one method (what

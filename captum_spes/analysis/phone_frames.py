@@ -83,8 +83,8 @@ def _of_utterance(
     return rows
 
 
-def _places(alignment: Alignment) -> list[tuple[str, int]]:
-    """Of each phone its word and its place there; without a word, the phone itself."""
+def _places(alignment: Alignment) -> list[tuple[str, str]]:
+    """Of each phone its word and its place there; outside words "" and the phone itself."""
 
     def middle(phone: Interval) -> float:
         return (phone.start + phone.end) / 2
@@ -97,10 +97,10 @@ def _places(alignment: Alignment) -> list[tuple[str, int]]:
             if word.start <= middle(phone) < word.end
         ]
         if not inside:
-            found.append((f"/{phone.label}/", 0))
+            found.append(("", phone.label))
             continue
         counted[inside[0]] = counted.get(inside[0], -1) + 1
-        found.append((alignment.words[inside[0]].label.casefold(), counted[inside[0]]))
+        found.append((alignment.words[inside[0]].label.casefold(), str(counted[inside[0]])))
     return found
 
 

@@ -103,8 +103,8 @@ def phone_probe(
         ``selectivity``; accuracy on ``shuffled`` labels; ``chance``, one in so many phones; numbers
         of ``frames``, ``phones`` and ``groups``. Intervals are bootstraps over groups, the same
         draws for all layers (NaN for fewer than five groups); they do not tell how probes would
-        differ if they were fitted on other recordings. Frames of 20 or 40 ms hold parts of two
-        phones, so that no probe comes near 1.
+        differ if they were fitted on other recordings.
+        Without words there is no control task (NaN).
 
     Raises:
         ArgumentError: fewer than two groups, or fewer than two phones, are left, layers differ
@@ -201,9 +201,11 @@ def _folds(groups: Any, folds: int) -> NDArray[np.int64]:
 def _tasks(frames: DataFrame, seed: int) -> dict[str, list[_Labels]]:
     """What is asked of each frame: the phone, and the controls, drawn a few times."""
     generator = np.random.default_rng(seed)
+    # Without words a place would be the phone, and the task no other than the probe's own.
+    n_controls = _DRAWS if (frames["word"] != "").any() else 0
     return {
         "phone": [np.array(frames["phone"], dtype=str)],
-        "control": [_given_again(frames, ["word", "place"], generator) for _ in range(_DRAWS)],
+        "control": [_given_again(frames, ["word", "place"], generator) for _ in range(n_controls)],
         "shuffled": [
             _given_again(frames, ["utterance", "segment"], generator) for _ in range(_DRAWS)
         ],
@@ -259,13 +261,7 @@ def _scored(
     first: Array | None = None
     for layer, own in told.items():
         values = {
-            task: np.mean(
-                [
-                    _balanced(asked, one, of_groups, weights)
-                    for asked, one in zip(labels, own[task], strict=True)
-                ],
-                axis=0,
-            )
+            task: _mean_balanced(labels, own[task], of_groups, weights)
             for task, labels in tasks.items()
         }
         first = values["phone"] if first is None else first
@@ -280,6 +276,17 @@ def _scored(
             row |= dict(zip((name, f"{prefix}low", f"{prefix}high"), interval(drawn), strict=True))
         found[layer] = row | {name: float(values[name][0]) for name in ("control", "shuffled")}
     return found
+
+
+def _mean_balanced(
+    tasks: Sequence[_Labels],
+    told: Sequence[_Labels],
+    groups: NDArray[np.int64],
+    weights: Array,
+) -> Array:
+    """Over what was asked several times; NaN where nothing was."""
+    found = [_balanced(asked, one, groups, weights) for asked, one in zip(tasks, told, strict=True)]
+    return np.asarray(np.mean(found, axis=0)) if found else np.full(len(weights), np.nan)
 
 
 def _balanced(labels: _Labels, told: _Labels, groups: NDArray[np.int64], weights: Array) -> Array:

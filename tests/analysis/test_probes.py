@@ -228,6 +228,14 @@ class TestOptions:
         assert found.dropped == dict.fromkeys(("r0", "r1"), "no times of phones")
         assert of(found, "noise")["groups"] == 8
 
+    def test_without_words_there_is_no_control_task(self, speech, probe):
+        """Phones as their own words would be told as well as phones are."""
+        times = {name: Alignment((), own.phones) for name, own in speech.alignments.items()}
+        found = phone_probe(speech.states, times).table
+        assert found[["control", "selectivity", "selectivity_low"]].isna().all(axis=None)
+        assert found["accuracy"].equals(probe.table["accuracy"])
+        assert found["shuffled"].max() < 0.4
+
     def test_few_recordings_have_no_interval(self, speech):
         four = {name: speech.states[name] for name in ("r0", "r1", "r2", "r3")}
         found = phone_probe(four, speech.alignments, fewest=4)

@@ -17,6 +17,7 @@ from captum_spes.metrics.perturbation import (
     deletion_curve,
     insertion_curve,
 )
+from captum_spes.metrics.randomization import RandomizedWeights, randomized_weights
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
@@ -33,6 +34,7 @@ __all__ = [
     "Flips",
     "Interval",
     "Judgement",
+    "RandomizedWeights",
     "SoundFaithfulness",
     "VarianceShares",
     "agreement_ceiling",
@@ -45,6 +47,7 @@ __all__ = [
     "inter_seed_agreement",
     "judge",
     "plot_curves",
+    "randomized_weights",
     "size_curve",
     "sound_faithfulness",
     "variance_shares",

@@ -18,6 +18,7 @@ from captum_spes.plotting.spectrograms import (
     spectrogram_sheet,
 )
 from captum_spes.plotting.stability import agreement_figure, cost_figure
+from captum_spes.plotting.stages import StagesLike, plot_stages
 from captum_spes.plotting.tokens import token_figure
 from captum_spes.plotting.words import SpokenWord
 
@@ -26,6 +27,7 @@ __all__ = [
     "MapPanel",
     "NotebookFigure",
     "SpokenWord",
+    "StagesLike",
     "agreement_figure",
     "contrast_figure",
     "contrast_token_figure",
@@ -36,6 +38,7 @@ __all__ = [
     "plot_positions",
     "plot_probe",
     "plot_profiles",
+    "plot_stages",
     "plot_time",
     "plot_token_evidence",
     "spectrogram_figure",

@@ -1,6 +1,12 @@
 """Measures of explanations."""
 
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
+from captum_spes.metrics.captum_metrics import (
+    CaptumView,
+    captum_view,
+    infidelity,
+    sensitivity_max,
+)
 from captum_spes.metrics.ceiling import (
     AgreementCeiling,
     VarianceShares,
@@ -27,6 +33,7 @@ from captum_spes.speech.judgement import Judgement
 __all__ = [
     "Agreement",
     "AgreementCeiling",
+    "CaptumView",
     "Curve",
     "CurveOptions",
     "Example",
@@ -39,15 +46,18 @@ __all__ = [
     "VarianceShares",
     "agreement_ceiling",
     "auc",
+    "captum_view",
     "corpus_score",
     "deletion_curve",
     "deletion_masks",
     "flip_curves",
+    "infidelity",
     "insertion_curve",
     "inter_seed_agreement",
     "judge",
     "plot_curves",
     "randomized_weights",
+    "sensitivity_max",
     "size_curve",
     "sound_faithfulness",
     "variance_shares",

@@ -45,8 +45,8 @@ class RandomizedWeights:
             both maps is constant.
         chances: the agreement of unrelated maps, by the same names; NaN of "ssim", where it is not
             known.
-        changed: ``(stages,)``: share of the stage's own values that are others than before. Where it
-            is small (norms whose weights are all 1) the stage shows nothing.
+        changed: ``(stages,)``: share of the stage's own values that are others than before. Where
+            it is small (norms whose weights are all 1) the stage shows nothing.
         probabilities: ``(stages, K)``: of the explained tokens; NaN for controls.
     """
 
@@ -138,7 +138,7 @@ class RandomizedWeights:
         )
 
 
-def randomized_weights(  # noqa: PLR0913
+def randomized_weights(
     explainer: SpeechToTextAttribution,
     audio: Audio,
     *,
@@ -160,8 +160,8 @@ def randomized_weights(  # noqa: PLR0913
     The values of each weight tensor are permuted among themselves, by a seed. That keeps their
     distribution, so that no activation explodes or dies for its scale alone; needs to know of no
     module how it is initialised; and works in every precision. What all values have in common stays
-    (``changed`` tells where that leaves a stage as it was). Statistics of batch norms are no weights
-    and stay.
+    (``changed`` tells where that leaves a stage as it was). Statistics of batch norms are no
+    weights and stay.
 
     The maps at all stages, those of the intact model included, are made with a seed other than that
     of the original ones: with the same masks, the noise of a sampling method would agree, too.
@@ -179,8 +179,8 @@ def randomized_weights(  # noqa: PLR0913
         order (str, optional): "cascading" permutes from the output down, each stage on top of those
                     before it; "independent" permutes each stage alone.
                     Default: "cascading"
-        modules (sequence, optional): Names of modules, as ``model.named_modules()`` has them, in the
-                    order in which the model computes; sequences of names are permuted together.
+        modules (sequence, optional): Names of modules, as ``model.named_modules()`` has them, in
+                    the order in which the model computes; sequences of names are permuted together.
                     Default: None: every layer of every stack of layers, and what stands between
                     stacks, in the order in which the model registers them
         seed (int, optional): Of the permutations and of the original maps; the other maps have the
@@ -202,8 +202,8 @@ def randomized_weights(  # noqa: PLR0913
     Raises:
         ArgumentError: an argument is out of range, there is no such module, or what
             ``explainer.attribute`` raises.
-        ArgumentTypeError: an argument has the wrong type, or the method was not made with a model of
-            torch.
+        ArgumentTypeError: an argument has the wrong type, or the method was not made with a model
+            of torch.
 
     Examples::
 

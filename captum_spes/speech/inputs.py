@@ -19,8 +19,11 @@ Audio: TypeAlias = Recording
 _FEATURES = "input_features"
 
 
-def read_speech(adapter: HearsAudio, audio: Audio, sampling_rate: int) -> SpeechInput:
-    """Read a file, samples or features; see ``SpeechToTextAttribution.attribute``."""
+def read_speech(adapter: HearsAudio, audio: Audio | SpeechInput, sampling_rate: int) -> SpeechInput:
+    """Read a file, samples or features; see ``SpeechToTextAttribution.attribute``. What was read
+    before stays as it is."""
+    if isinstance(audio, SpeechInput):
+        return audio
     name = getattr(adapter, "features_name", _FEATURES)
     if isinstance(audio, Mapping) and name in audio:
         audio = audio[name]  # what a processor returns

@@ -17,6 +17,7 @@ from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
 from captum_spes.metrics.judging import judge
+from captum_spes.metrics.noise import NoiseAgreement, noise_agreement
 from captum_spes.metrics.perturbation import (
     CurveOptions,
     Example,
@@ -41,6 +42,7 @@ __all__ = [
     "Flips",
     "Interval",
     "Judgement",
+    "NoiseAgreement",
     "RandomizedWeights",
     "SoundFaithfulness",
     "VarianceShares",
@@ -55,6 +57,7 @@ __all__ = [
     "insertion_curve",
     "inter_seed_agreement",
     "judge",
+    "noise_agreement",
     "plot_curves",
     "randomized_weights",
     "sensitivity_max",

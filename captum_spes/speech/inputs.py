@@ -24,14 +24,15 @@ def read_speech(adapter: HearsAudio, audio: Audio | SpeechInput, sampling_rate: 
     before stays as it is."""
     if isinstance(audio, SpeechInput):
         return audio
+    given: Audio = audio
     name = getattr(adapter, "features_name", _FEATURES)
-    if isinstance(audio, Mapping) and name in audio:
-        audio = audio[name]  # what a processor returns
-    if adapter.is_features(audio):
-        speech = adapter.from_features(torch.as_tensor(audio))
+    if isinstance(given, Mapping) and name in given:
+        given = given[name]  # what a processor returns
+    if adapter.is_features(given):
+        speech = adapter.from_features(torch.as_tensor(given))
         check_duration(speech.seconds, adapter.max_seconds)
         return speech
-    samples = read_samples(audio, sampling_rate, adapter.sampling_rate, adapter.max_seconds)
+    samples = read_samples(given, sampling_rate, adapter.sampling_rate, adapter.max_seconds)
     return adapter.from_audio(samples)
 
 

@@ -22,6 +22,7 @@ from captum.attr._utils.common import (
     _construct_default_feature_mask,
     _format_input_baseline,
 )
+from captum.metrics._core.sensitivity import default_perturb_func
 
 __all__ = [
     "BaselineType",
@@ -38,5 +39,6 @@ __all__ = [
     "_run_forward",
     "_select_targets",
     "compute_gradients",
+    "default_perturb_func",
     "progress",
 ]

@@ -1,17 +1,20 @@
 """Measures of explanations."""
 
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
-from captum_spes.metrics.captum_metrics import (
-    CaptumView,
-    captum_view,
-    infidelity,
-    sensitivity_max,
-)
+from captum_spes.metrics.captum_metrics import infidelity, sensitivity_max
+from captum_spes.metrics.captum_view import CaptumView, captum_view
 from captum_spes.metrics.ceiling import (
     AgreementCeiling,
     VarianceShares,
     agreement_ceiling,
     variance_shares,
+)
+from captum_spes.metrics.cues import (
+    CueEvidence,
+    SpellingCue,
+    cue_in_audio,
+    cue_in_text,
+    spelling_cues,
 )
 from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
@@ -24,6 +27,12 @@ from captum_spes.metrics.perturbation import (
     deletion_curve,
     insertion_curve,
 )
+from captum_spes.metrics.planted import (
+    PlantedEvidence,
+    Spliced,
+    planted_evidence,
+    splice,
+)
 from captum_spes.metrics.randomization import RandomizedWeights, randomized_weights
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
@@ -35,6 +44,7 @@ __all__ = [
     "Agreement",
     "AgreementCeiling",
     "CaptumView",
+    "CueEvidence",
     "Curve",
     "CurveOptions",
     "Example",
@@ -43,13 +53,18 @@ __all__ = [
     "Interval",
     "Judgement",
     "NoiseAgreement",
+    "PlantedEvidence",
     "RandomizedWeights",
     "SoundFaithfulness",
+    "SpellingCue",
+    "Spliced",
     "VarianceShares",
     "agreement_ceiling",
     "auc",
     "captum_view",
     "corpus_score",
+    "cue_in_audio",
+    "cue_in_text",
     "deletion_curve",
     "deletion_masks",
     "flip_curves",
@@ -58,11 +73,14 @@ __all__ = [
     "inter_seed_agreement",
     "judge",
     "noise_agreement",
+    "planted_evidence",
     "plot_curves",
     "randomized_weights",
     "sensitivity_max",
     "size_curve",
     "sound_faithfulness",
+    "spelling_cues",
+    "splice",
     "variance_shares",
     "word_error_rate",
 ]

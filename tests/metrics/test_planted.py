@@ -228,7 +228,12 @@ def test_words_without_which_the_spelling_changes_are_found(tiny_whisper, monkey
         for place, label in enumerate(("We", "know", "that", "he", "ran"))
     ]
     explainer = SpeechToTextAttribution(EnergyMap(tiny_whisper[0]), tiny_whisper[1])
-    texts = {("We",): "No, that he ran.", ("that",): "We know he ran.", ("ran",): "No no no."}
+    texts = {
+        ("he",): "We know that no ran.",
+        ("We",): "No, that he ran.",
+        ("that",): "We know he ran.",
+        ("ran",): "No no no.",
+    }
     monkeypatch.setattr(explainer, "transcribe", Writing(words, texts))
     audio = tone(1.0)
     cues = spelling_cues(explainer, audio, words, 1, ["no", "Know"])

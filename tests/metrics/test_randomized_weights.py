@@ -29,7 +29,7 @@ class Watching(EnergyMap):
 
     def __init__(self, model, stop=None):
         super().__init__(model)
-        self.model, self.stop, self.seen = model, stop, []
+        self.model, self.stop, self.seen, self.outputs = model, stop, [], []
         self.before = copied(model)
 
     def maps(self, adapter, speech, sequence, seed):
@@ -41,6 +41,7 @@ class Watching(EnergyMap):
             assert torch.equal(values, old), name  # permuted, and nothing else
         changed = {name for name in now if not torch.equal(now[name], self.before[name])}
         self.seen.append(changed)
+        self.outputs.append(now["proj_out.weight"].clone() if "proj_out.weight" in now else None)
         if self.stop is not None and len(self.seen) > 3:
             raise self.stop
         return super().maps(adapter, speech, sequence, seed)
@@ -120,6 +121,9 @@ def test_tied_weights_stay_tied_and_are_permuted_once(tiny_whisper, audio):
     explainer = explained_by(tiny_whisper, Watching)
     randomized_weights(explainer, audio, **TARGET)
     _, _, first, *_ = explainer.attr_method.seen
+    outputs = explainer.attr_method.outputs
+    assert not torch.equal(outputs[1], outputs[2])
+    assert all(torch.equal(output, outputs[2]) for output in outputs[3:])
     assert {"proj_out.weight", "model.decoder.embed_tokens.weight"} <= first
     assert network.proj_out.weight is network.model.decoder.embed_tokens.weight
 
@@ -264,6 +268,16 @@ def test_the_seed_decides(tiny_whisper, audio):
     for measure in ("spearman", "overlap", "ssim"):
         np.testing.assert_array_equal(*(run.agreements[measure] for run in runs[:2]))
     assert not np.allclose(runs[0].means()[1:], runs[2].means()[1:])
+
+
+def test_the_seed_decides_how_weights_are_permuted(tiny_whisper, audio):
+    outputs = []
+    for seed in (0, 0, 1):
+        explainer = explained_by(tiny_whisper, Watching)
+        randomized_weights(explainer, audio, modules=["proj_out"], seed=seed, **TARGET)
+        outputs.append(explainer.attr_method.outputs[-1])
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
 
 
 def test_maps_that_are_constant_count_for_nothing():

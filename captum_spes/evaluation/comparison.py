@@ -13,7 +13,8 @@ from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.manifest import TEXT
 from captum_spes.errors import ArgumentError
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
-from captum_spes.metrics.perturbation import GRADED, graded_curve, text_curve
+from captum_spes.metrics.hearing import GRADED
+from captum_spes.metrics.measured_curve import graded_curve, text_curve
 from captum_spes.metrics.size import steps_of
 from captum_spes.speech import Method, Settings
 

@@ -19,7 +19,8 @@ from captum_spes.evaluation.comparison import (
 from captum_spes.evaluation.cost import Cost, measured_cost
 from captum_spes.evaluation.references import check_reference
 from captum_spes.evaluation.shared import SharedUtterance
-from captum_spes.metrics.perturbation import GRADED, explained_sequence, perturbed
+from captum_spes.metrics.deletion import perturbed
+from captum_spes.metrics.hearing import GRADED, explained_sequence
 from captum_spes.metrics.size import size_shares
 from captum_spes.speech import (
     Method,

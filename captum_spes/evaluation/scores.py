@@ -15,7 +15,7 @@ from captum_spes.errors import ArgumentError, warn_caller
 from captum_spes.evaluation.comparison import PERCENTAGES, PERTURBATIONS, SIDES, THRESHOLDS
 from captum_spes.evaluation.cost import Cost
 from captum_spes.io.files import check_settings, keep_settings, regular_file, write_whole
-from captum_spes.metrics.perturbation import GRADED
+from captum_spes.metrics.hearing import GRADED
 from captum_spes.text import visible
 
 _SCORES = "scores.jsonl"

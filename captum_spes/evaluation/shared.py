@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum_spes.evaluation.comparison import EvaluationSettings
 from captum_spes.evaluation.cost import Cost, measured_cost
-from captum_spes.metrics.perturbation import Hearing, encoded
+from captum_spes.metrics.hearing import Hearing, encoded
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.models import SpeechInput, TargetSequence
 from captum_spes.speech.patches import Patches

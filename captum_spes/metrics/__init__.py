@@ -7,15 +7,20 @@ from captum_spes.metrics.ceiling import (
     agreement_ceiling,
     variance_shares,
 )
+from captum_spes.metrics.curve_options import CurveOptions, Example
 from captum_spes.metrics.curves import Curve, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
 from captum_spes.metrics.judging import judge
-from captum_spes.metrics.perturbation import (
-    CurveOptions,
-    Example,
-    deletion_curve,
-    insertion_curve,
+from captum_spes.metrics.perturbation import deletion_curve, insertion_curve
+from captum_spes.metrics.removal import (
+    REMOVALS,
+    MeanValue,
+    Neighbours,
+    Noise,
+    OtherRecording,
+    Removal,
+    Silence,
 )
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
@@ -24,6 +29,7 @@ from captum_spes.plotting import plot_curves
 from captum_spes.speech.judgement import Judgement
 
 __all__ = [
+    "REMOVALS",
     "Agreement",
     "AgreementCeiling",
     "Curve",
@@ -33,6 +39,12 @@ __all__ = [
     "Flips",
     "Interval",
     "Judgement",
+    "MeanValue",
+    "Neighbours",
+    "Noise",
+    "OtherRecording",
+    "Removal",
+    "Silence",
     "SoundFaithfulness",
     "VarianceShares",
     "agreement_ceiling",

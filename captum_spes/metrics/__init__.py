@@ -8,9 +8,10 @@ from captum_spes.metrics.ceiling import (
     variance_shares,
 )
 from captum_spes.metrics.curve_options import CurveOptions, Example
-from captum_spes.metrics.curves import Curve, Interval, auc
+from captum_spes.metrics.curves import Curve, CurveDifference, Interval, auc
 from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
+from captum_spes.metrics.gain import symmetric_gain
 from captum_spes.metrics.judging import judge
 from captum_spes.metrics.perturbation import deletion_curve, insertion_curve
 from captum_spes.metrics.removal import (
@@ -33,6 +34,7 @@ __all__ = [
     "Agreement",
     "AgreementCeiling",
     "Curve",
+    "CurveDifference",
     "CurveOptions",
     "Example",
     "FlipExample",
@@ -59,6 +61,7 @@ __all__ = [
     "plot_curves",
     "size_curve",
     "sound_faithfulness",
+    "symmetric_gain",
     "variance_shares",
     "word_error_rate",
 ]

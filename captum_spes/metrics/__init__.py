@@ -26,6 +26,7 @@ from captum_spes.metrics.removal import (
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
+from captum_spes.metrics.word_curve import WordExample, word_deletion_curve
 from captum_spes.plotting import plot_curves
 from captum_spes.speech.judgement import Judgement
 
@@ -49,6 +50,7 @@ __all__ = [
     "Silence",
     "SoundFaithfulness",
     "VarianceShares",
+    "WordExample",
     "agreement_ceiling",
     "auc",
     "corpus_score",
@@ -63,5 +65,6 @@ __all__ = [
     "sound_faithfulness",
     "symmetric_gain",
     "variance_shares",
+    "word_deletion_curve",
     "word_error_rate",
 ]

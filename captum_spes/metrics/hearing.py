@@ -119,6 +119,24 @@ class Hearing:
         found = {name: torch.cat(own).numpy() for name, own in losses.items()}
         return {**found, "token_accuracy": torch.cat(hits).numpy()}
 
+    def scores(
+        self, sequence: TargetSequence, score: Callable[[Tensor, Tensor], Tensor]
+    ) -> NDArray[np.float64]:
+        """A score of an output itself at each step, ``(steps, units)``.
+
+        Args:
+            sequence: the output, teacher-forced.
+            score: from logits, ``(batch, tokens, vocab)``, and ids, ``(tokens,)``, to
+                ``(batch, units)``.
+        """
+        ids = sequence.explained_ids
+        with torch.no_grad(), self._adapter.evaluation_mode():
+            found = []
+            for states in self._states:
+                logits = self._logits(states, sequence)
+                found.append(score(logits, ids.to(logits.device)).double().cpu())
+        return torch.cat(found).numpy()
+
     def _losses(
         self, scores: Mapping[str, Score], sequence: TargetSequence
     ) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:

@@ -140,6 +140,7 @@ class MeasuredUtterance:
         result: its explanation; None where a map alone is given.
         saliency_map: ``(time, freq)``, of the sentence.
         gen_args: of generation.
+        order: that of the settings.
         fill: what removed cells become.
     """
 
@@ -156,6 +157,7 @@ class MeasuredUtterance:
             attribution = _explain(explainer_or_model, example, settings)
         self._settings = settings
         options = settings.options
+        self.order = options.order
         self.speech = read_speech(adapter, example.audio, adapter.sampling_rate)
         gen_args, baselines = options.gen_args, options.baselines
         self.result: SpeechToTextAttributionResult | None = None

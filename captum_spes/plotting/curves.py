@@ -21,6 +21,7 @@ _LABELS = {
     "bleu": "BLEU",
     "kl": "KL divergence (nats)",
     "token_accuracy": "tokens ranked first (%)",
+    "word_log_probability": "log-probability of the word (nats)",
     "cells": "cells at or above the threshold (%)",
 }
 

@@ -23,6 +23,7 @@ from captum_spes.metrics.removal import (
     Removal,
     Silence,
 )
+from captum_spes.metrics.scaled import OrderSearch, ScaledAreas, scaled_areas
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
@@ -45,8 +46,10 @@ __all__ = [
     "MeanValue",
     "Neighbours",
     "Noise",
+    "OrderSearch",
     "OtherRecording",
     "Removal",
+    "ScaledAreas",
     "Silence",
     "SoundFaithfulness",
     "VarianceShares",
@@ -61,6 +64,7 @@ __all__ = [
     "inter_seed_agreement",
     "judge",
     "plot_curves",
+    "scaled_areas",
     "size_curve",
     "sound_faithfulness",
     "symmetric_gain",

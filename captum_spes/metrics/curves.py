@@ -98,7 +98,7 @@ class Curve:
             >>> curve.interval().low <= curve.auc <= curve.interval().high
             True
         """
-        return _bootstrap(self._area, len(self.counts), confidence, n_resamples, seed)
+        return bootstrapped(self.area_of, len(self.counts), confidence, n_resamples, seed)
 
     def difference(
         self, other: Curve, confidence: float = 0.95, *, n_resamples: int = 1_000, seed: int = 0
@@ -131,9 +131,9 @@ class Curve:
         _check_paired(self, other)
 
         def gap(rows: NDArray[np.int64]) -> float:
-            return self._area(rows) - other._area(rows)
+            return self.area_of(rows) - other.area_of(rows)
 
-        interval = _bootstrap(gap, len(self.counts), confidence, n_resamples, seed)
+        interval = bootstrapped(gap, len(self.counts), confidence, n_resamples, seed)
         return self.auc - other.auc, interval
 
     def plot(self) -> Figure:
@@ -152,7 +152,8 @@ class Curve:
     def _values(self, rows: NDArray[np.int64]) -> tuple[float, ...]:
         return tuple(self.score(sums) for sums in self.counts[rows].sum(0))
 
-    def _area(self, rows: NDArray[np.int64]) -> float:
+    def area_of(self, rows: NDArray[np.int64]) -> float:
+        """The area of some utterances, by their numbers; each counts as often as it is named."""
         return auc(self.x, self._values(rows))
 
 
@@ -227,7 +228,7 @@ class CurveDifference:
             >>> gain.interval().low  # of one utterance nothing can be told
             nan
         """
-        return _bootstrap(self._area, len(self.first.counts), confidence, n_resamples, seed)
+        return bootstrapped(self.area_of, len(self.first.counts), confidence, n_resamples, seed)
 
     def difference(
         self, other: CurveDifference, confidence: float = 0.95, *, n_resamples: int = 1_000,
@@ -260,9 +261,9 @@ class CurveDifference:
         _check_paired(self.first, other.first)
 
         def gap(rows: NDArray[np.int64]) -> float:
-            return self._area(rows) - other._area(rows)
+            return self.area_of(rows) - other.area_of(rows)
 
-        interval = _bootstrap(gap, len(self.first.counts), confidence, n_resamples, seed)
+        interval = bootstrapped(gap, len(self.first.counts), confidence, n_resamples, seed)
         return self.auc - other.auc, interval
 
     def plot(self) -> Figure:
@@ -280,8 +281,9 @@ class CurveDifference:
         curves = {curve.name: curve for curve in (self.first, self.second)}
         return plot_curves(curves, title=f"{self.name}: {self.auc:.2f}")
 
-    def _area(self, rows: NDArray[np.int64]) -> float:
-        return self.first._area(rows) - self.second._area(rows)
+    def area_of(self, rows: NDArray[np.int64]) -> float:
+        """The area of some utterances, by their numbers; each counts as often as it is named."""
+        return self.first.area_of(rows) - self.second.area_of(rows)
 
 
 def _check_paired(first: Curve, second: Curve) -> None:
@@ -341,13 +343,14 @@ def mean_score(sums: ArrayLike) -> float:
     return float(total / count)
 
 
-def _bootstrap(
+def bootstrapped(
     statistic: Callable[[NDArray[np.int64]], float],
     count: int,
     confidence: float,
     n_resamples: int,
     seed: int,
 ) -> Interval:
+    """The interval of a statistic of utterances, whose numbers are drawn with replacement."""
     confidence = open_share("confidence", confidence)
     n_resamples, seed = whole_number("n_resamples", n_resamples, 1), whole_number("seed", seed, 0)
     rows = np.arange(count)

@@ -79,7 +79,7 @@ def measured_curves(
         text_normalizer: for texts.
         show_progress: whether a progress bar is displayed.
     """
-    name, measure = settings.name, settings.measure
+    name = settings.name
     utterances = checked_examples(settings, examples, text_normalizer)
     removal = with_examples(settings.options.removal, [own.audio for own in utterances])
     found: list[list[Any]] = []
@@ -87,17 +87,28 @@ def measured_curves(
         with ordinary_torch(adapter_of(explainer_or_model).device):
             own = MeasuredUtterance(explainer_or_model, example, settings, removal)
             found.append([own.values(order) for order in orders])
-    curves = []
-    for order, values in zip(orders, zip(*found, strict=True), strict=True):
-        title = name if order == "most" else f"{name}, least salient first"
-        if measure.is_graded:
-            curves.append(graded_curve(title, measure.name, settings.percentages, values))
-            continue
-        normalize = text_normalizer or str
-        references = [normalize(str(example.reference)) for example in utterances]
-        hypotheses = [[normalize(text) for text in texts] for texts in values]
-        curves.append(text_curve(title, measure.name, settings.percentages, references, hypotheses))
-    return curves
+    return [
+        corpus_curve(settings, utterances, values, text_normalizer, order)
+        for order, values in zip(orders, zip(*found, strict=True), strict=True)
+    ]
+
+
+def corpus_curve(
+    settings: CurveSettings,
+    utterances: Sequence[Example],
+    values: Sequence[Any],
+    text_normalizer: Callable[[str], str] | None = None,
+    order: str = "most",
+) -> Curve:
+    """The curve of what was measured of each utterance: texts, or graded values."""
+    title = settings.name if order == "most" else f"{settings.name}, least salient first"
+    metric, percentages = settings.measure.name, settings.percentages
+    if settings.measure.is_graded:
+        return graded_curve(title, metric, percentages, values)
+    normalize = text_normalizer or str
+    references = [normalize(str(example.reference)) for example in utterances]
+    hypotheses = [[normalize(text) for text in texts] for texts in values]
+    return text_curve(title, metric, percentages, references, hypotheses)
 
 
 def checked_examples(
@@ -141,6 +152,7 @@ class MeasuredUtterance:
         saliency_map: ``(time, freq)``, of the sentence.
         gen_args: of generation.
         order: that of the settings.
+        batch_size: likewise.
         fill: what removed cells become.
     """
 
@@ -157,7 +169,7 @@ class MeasuredUtterance:
             attribution = _explain(explainer_or_model, example, settings)
         self._settings = settings
         options = settings.options
-        self.order = options.order
+        self.order, self.batch_size = options.order, options.batch_size
         self.speech = read_speech(adapter, example.audio, adapter.sampling_rate)
         gen_args, baselines = options.gen_args, options.baselines
         self.result: SpeechToTextAttributionResult | None = None
@@ -194,20 +206,27 @@ class MeasuredUtterance:
             raise ArgumentError("per_token=True needs explanations, which have a map per token.")
         return self.result.spectrogram_attr
 
-    def values(self, order: str) -> Any:
-        """Texts, or graded values, at each step."""
+    def values(self, order: str, saliency_map: Tensor | None = None) -> Any:
+        """Texts, or graded values, at each step.
+
+        Args:
+            order: one of ``ORDERS``.
+            saliency_map: ``(time, freq)``; None for that of the sentence, or with ``per_token`` for
+                those of the tokens.
+        """
         settings, measure = self._settings, self._settings.measure
+        own = self.saliency_map if saliency_map is None else saliency_map
         if not measure.is_graded:
             require(self.adapter, Transcribes, f"{settings.name} by {measure.name}")
             seed = 0 if self.result is None else self.result.seed
-            return self.hearing(self.saliency_map, order).transcripts(self.gen_args, seed)
-        if not settings.options.per_token:
-            return self.graded(self.saliency_map, order).mean(1)
-        own = [
+            return self.hearing(own, order).transcripts(self.gen_args, seed)
+        if saliency_map is not None or not settings.options.per_token:
+            return self.graded(own, order).mean(1)
+        by_token = [
             self.graded(token_map, order)[:, token]
             for token, token_map in enumerate(self.token_maps)
         ]
-        return np.mean(own, 0)
+        return np.mean(by_token, 0)
 
     def graded(self, saliency_map: Tensor, order: str) -> NDArray[np.float64]:
         """What becomes of each token as cells are removed by a map, ``(steps, units)``."""

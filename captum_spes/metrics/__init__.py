@@ -13,6 +13,7 @@ from captum_spes.metrics.deletion import deletion_masks
 from captum_spes.metrics.flips import FlipExample, Flips, flip_curves
 from captum_spes.metrics.gain import symmetric_gain
 from captum_spes.metrics.judging import judge
+from captum_spes.metrics.own_token import OwnTokenDeletion, own_token_deletion
 from captum_spes.metrics.perturbation import deletion_curve, insertion_curve
 from captum_spes.metrics.removal import (
     REMOVALS,
@@ -48,6 +49,7 @@ __all__ = [
     "Noise",
     "OrderSearch",
     "OtherRecording",
+    "OwnTokenDeletion",
     "Removal",
     "ScaledAreas",
     "Silence",
@@ -63,6 +65,7 @@ __all__ = [
     "insertion_curve",
     "inter_seed_agreement",
     "judge",
+    "own_token_deletion",
     "plot_curves",
     "scaled_areas",
     "size_curve",

@@ -25,6 +25,12 @@ from captum_spes.metrics.removal import (
     Silence,
 )
 from captum_spes.metrics.scaled import OrderSearch, ScaledAreas, scaled_areas
+from captum_spes.metrics.significance import (
+    RankAgreement,
+    holm,
+    paired_p_value,
+    rank_agreement,
+)
 from captum_spes.metrics.size import size_curve
 from captum_spes.metrics.sound import SoundFaithfulness, sound_faithfulness
 from captum_spes.metrics.text import corpus_score, word_error_rate
@@ -50,6 +56,7 @@ __all__ = [
     "OrderSearch",
     "OtherRecording",
     "OwnTokenDeletion",
+    "RankAgreement",
     "Removal",
     "ScaledAreas",
     "Silence",
@@ -62,11 +69,14 @@ __all__ = [
     "deletion_curve",
     "deletion_masks",
     "flip_curves",
+    "holm",
     "insertion_curve",
     "inter_seed_agreement",
     "judge",
     "own_token_deletion",
+    "paired_p_value",
     "plot_curves",
+    "rank_agreement",
     "scaled_areas",
     "size_curve",
     "sound_faithfulness",

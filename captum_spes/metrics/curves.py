@@ -128,7 +128,7 @@ class Curve:
             (0.0, Interval(low=0.0, high=0.0))
         """
         instance_of("other", other, Curve, "a Curve")
-        _check_paired(self, other)
+        check_paired(self, other)
 
         def gap(rows: NDArray[np.int64]) -> float:
             return self.area_of(rows) - other.area_of(rows)
@@ -154,7 +154,7 @@ class Curve:
 
     def area_of(self, rows: NDArray[np.int64]) -> float:
         """The area of some utterances, by their numbers; each counts as often as it is named."""
-        return auc(self.x, self._values(rows))
+        return _area(self.x, self._values(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ class CurveDifference:
     second: Curve
 
     def __post_init__(self) -> None:
-        _check_paired(self.first, self.second)
+        check_paired(self.first, self.second)
 
     @property
     def metric(self) -> str:
@@ -258,7 +258,7 @@ class CurveDifference:
             (0.0, Interval(low=0.0, high=0.0))
         """
         instance_of("other", other, CurveDifference, "a difference of curves")
-        _check_paired(self.first, other.first)
+        check_paired(self.first, other.first)
 
         def gap(rows: NDArray[np.int64]) -> float:
             return self.area_of(rows) - other.area_of(rows)
@@ -286,7 +286,8 @@ class CurveDifference:
         return self.first.area_of(rows) - self.second.area_of(rows)
 
 
-def _check_paired(first: Curve, second: Curve) -> None:
+def check_paired(first: Curve, second: Curve) -> None:
+    """Raise where curves are not of the same measure, steps and utterances."""
     mismatch = first.x != second.x or first.ids != second.ids or first.metric != second.metric
     if mismatch or len(first.counts) != len(second.counts):
         raise ArgumentError(
@@ -328,6 +329,11 @@ def auc(x: Curve | Sequence[float], y: Sequence[float] | None = None) -> float:
         raise ArgumentError("auc needs a curve, or x and y of the same length, at least 2.")
     if not all(low < high for low, high in pairwise(steps)):
         raise ArgumentError(f"x must ascend, got {steps}.")
+    return _area(steps, values)
+
+
+def _area(steps: Sequence[float], values: Sequence[float]) -> float:
+    """Of numbers that were checked: resampling asks for thousands of areas."""
     from scipy.integrate import trapezoid
 
     return float(trapezoid(values, steps) / (100 if steps[-1] > 1 else 1))

@@ -31,13 +31,15 @@ _HEADER = [
 ]  # fmt: skip
 
 
-def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
+def difference_rows(comparison: Comparison, n_resamples: int = 1_000) -> list[dict[str, Any]]:
     r"""
     Compare every method with the first one, by every measure and with every removal.
 
     Args:
 
         comparison (Comparison): What was measured.
+        n_resamples (int, optional): Corpora that are drawn for each interval.
+                    Default: 1000
 
     Returns:
         *list* of dictionaries, one for each ``removal``, ``measure`` and ``method``: its ``area``
@@ -55,7 +57,7 @@ def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
         >>> [row["measure"] for row in difference_rows(comparison)]
         ['deletion', 'insertion', 'gain', 'kl', 'token_accuracy']
     """
-    return [row for measured in _measured(comparison) for row in measured.rows()]
+    return [row for measured in _measured(comparison) for row in measured.rows(n_resamples)]
 
 
 def difference_ranks(comparison: Comparison) -> RankAgreement | None:
@@ -80,7 +82,9 @@ def difference_ranks(comparison: Comparison) -> RankAgreement | None:
     return rank_agreement(scores, comparison.methods)
 
 
-def write_differences(comparison: Comparison, folder: str | PathLike[str]) -> list[Path]:
+def write_differences(
+    comparison: Comparison, folder: str | PathLike[str], n_resamples: int = 1_000
+) -> list[Path]:
     r"""
     Write ``differences.csv``, all of :func:`difference_rows`, and ``differences.md``, to read.
 
@@ -88,6 +92,8 @@ def write_differences(comparison: Comparison, folder: str | PathLike[str]) -> li
 
         comparison (Comparison): What was measured.
         folder (str or path): Where to; it is made if need be.
+        n_resamples (int, optional): As for :func:`difference_rows`.
+                    Default: 1000
 
     Returns:
         *list[Path]*: the files.
@@ -102,7 +108,7 @@ def write_differences(comparison: Comparison, folder: str | PathLike[str]) -> li
         ['differences.csv', 'differences.md']
     """
     target = made_folder(folder)
-    rows = difference_rows(comparison)
+    rows = difference_rows(comparison, n_resamples)
     table = [[row[name] for name in _HEADER] for row in rows]
     written = [write_rows(target / "differences.csv", _HEADER, table), target / "differences.md"]
     write_whole(written[1], _markdown(comparison, rows))
@@ -132,7 +138,7 @@ class _Measured(NamedTuple):
         sign = 1 if self.is_higher_better else -1
         return [round(sign * own.auc, 9) for own in self.areas]
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self, n_resamples: int) -> list[dict[str, Any]]:
         """One for each method."""
         first, others = self.areas[0], self.areas[1:]
         p_values = [paired_p_value(own, first) for own in others]
@@ -140,11 +146,15 @@ class _Measured(NamedTuple):
         ranks = rank_agreement({self.measure: self.scores}, self.methods).ranks[0]
         rows = []
         for index, (method, own) in enumerate(zip(self.methods, self.areas, strict=True)):
-            values: list[float | None] = [own.auc, *own.interval(), float(ranks[index])]
+            values: list[float | None] = [
+                own.auc,
+                *own.interval(n_resamples=n_resamples),
+                float(ranks[index]),
+            ]
             if index == 0:
                 values += [None] * 5
             else:
-                difference, ends = own.difference(first)  # type: ignore[arg-type]
+                difference, ends = own.difference(first, n_resamples=n_resamples)  # type: ignore[arg-type]
                 values += [difference, *ends, p_values[index - 1], corrected[index - 1]]
             found = dict(zip(_HEADER[3:], map(_rounded, values), strict=True))
             rows.append(

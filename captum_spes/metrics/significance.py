@@ -165,7 +165,7 @@ def rank_agreement(scores: Mapping[str, Sequence[float]], methods: Sequence[str]
 
         >>> scores = {"mean": [3.0, 2.0, 1.0], "silence": [9.0, 5.0, 7.0]}
         >>> found = rank_agreement(scores, ["spes", "energy", "random"])
-        >>> found.ranks.tolist(), round(found.taus[0, 1], 2), found.concordance
+        >>> found.ranks.tolist(), round(float(found.taus[0, 1]), 2), found.concordance
         ([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], 0.33, 0.75)
     """
     names = several("methods", methods, "names of methods")

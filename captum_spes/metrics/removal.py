@@ -288,7 +288,7 @@ def filled(fill: Tensor | Fill, is_removed: Tensor, spectrogram: Tensor) -> Tens
         raise _no_fill(values, is_removed) from error
     if found.shape != is_removed.shape:
         raise _no_fill(values, is_removed)
-    if not bool(torch.isfinite(found).all()):
+    if not isinstance(fill, Tensor) and not bool(torch.isfinite(found).all()):
         raise ArgumentError("the removal gave values that are not finite.")
     return found
 

@@ -8,6 +8,7 @@ into a folder of results.
     python benchmarks/compare_methods.py bundled_en bundled_de bundled_es
     python benchmarks/compare_methods.py whisper
     python benchmarks/compare_methods.py bundled_en_samples
+    python benchmarks/compare_methods.py bundled_en_removals
 
 In bfloat16, which halves the time; on the bundled model the sentence maps of 500 samples had a
 rank correlation of 0.99 with those in float32 at the same masks (two recordings).
@@ -55,6 +56,11 @@ PARTS = {
         f"{CORPUS} --limit 50 --scheme paper --samples 5000 --token-samples 1000 "
         "--num-beams 5 --dtype bfloat16 --seed 0 --methods spes,spes-grid"
     ).split(),
+    # Whether methods rank alike whatever takes the place of what is removed.
+    "bundled_en_removals": [
+        *_BUNDLED, "--methods", "spes,spes-grid,saliency,energy,random",
+        "--removal", "mean,silence,noise,neighbours,other", "--own-tokens",
+    ],
     # Larger patches, as 200 samples are too few for the paper's.
     "whisper": (
         f"{SPEECH} --model {WHISPER} --limit 20 --scheme paper --samples 200 --token-samples 100 "
@@ -63,6 +69,8 @@ PARTS = {
     ).split(),
 }  # fmt: skip
 KEPT = ("table.csv", "table.md", "settings.json", "run.json", "deletion.png")
+# Of parts that were asked for them.
+KEPT_IF_THERE = ("differences.csv", "differences.md")
 
 
 def main() -> None:
@@ -78,7 +86,8 @@ def main() -> None:
         if status:
             raise SystemExit(status)
         kept.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
+        there = [name for name in KEPT_IF_THERE if (work / name).exists()]
+        for name in (*KEPT, *there):
             shutil.copy(work / name, kept)
         # A fixed time stamp, so that equal scores make equal files.
         scores = gzip.compress((work / "scores.jsonl").read_bytes(), mtime=0)

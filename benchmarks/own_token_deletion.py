@@ -4,6 +4,7 @@ Deletion by the sentence-level map asks whether what is removed matters to the s
 the loudest cells are hard to beat. Here the map of each token is removed and only that token is
 looked at (mean KL divergence, and whether it still ranks first; the output is forced), which a
 map that is the same for every token, as the energy of the spectrogram, cannot win by being loud.
+The control are the maps of the other tokens, the mean over them; files of earlier versions lack it.
 
     python benchmarks/own_token_deletion.py --model ../shared/models/whisper-tiny.en \\
         --manifest ../shared/speech/manifest.jsonl --out own_token_deletion.jsonl --limit 20
@@ -17,11 +18,11 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from captum_spes import Settings, SpeechToTextAttribution
 from captum_spes.corpus import read_manifest
+from captum_spes.metrics.own_token import OwnTokenValues
 from captum_spes.metrics.perturbation import (
     GRADED,
     Hearing,
@@ -47,7 +48,8 @@ def explained(model, processor, audio, method) -> dict[str, dict[str, list[float
 
 
 def measured(adapter, result, audio) -> dict[str, dict[str, list[float]]]:
-    """KL divergence and token accuracy at each step, by the sentence's and by own maps."""
+    """KL divergence and token accuracy at each step, by the sentence's, by own maps and by those of
+    the other tokens."""
     speech = read_speech(adapter, audio, adapter.sampling_rate)
     sequence = explained_sequence(result)
 
@@ -55,19 +57,21 @@ def measured(adapter, result, audio) -> dict[str, dict[str, list[float]]]:
         steps = perturbed(speech, saliency_map, result.removed, PERCENTAGES)
         return Hearing(adapter, speech, steps).graded(sequence)
 
-    sentence = graded(result.sentence_attr().spectrogram_attr)
-    own = [graded(token_map) for token_map in result.spectrogram_attr]
+    maps = [*result.spectrogram_attr, result.sentence_attr().spectrogram_attr]
+    scores = [graded(saliency_map) for saliency_map in maps]
+    by_metric = {
+        metric: OwnTokenValues.of([own[metric] for own in scores])._asdict() for metric in GRADED
+    }
     return {
-        "sentence": {name: sentence[name].mean(1).tolist() for name in GRADED},
-        "own": {
-            name: np.mean([scores[name][:, k] for k, scores in enumerate(own)], 0).tolist()
-            for name in GRADED
-        },
+        name: {metric: by_metric[metric][name] for metric in GRADED}
+        for name in OwnTokenValues._fields
     }
 
 
 def summary(records: list[dict], methods: list[str]) -> None:
-    for name in ("sentence", "own"):
+    first = methods[0]
+    known = [name for name in OwnTokenValues._fields if all(name in r[first] for r in records)]
+    for name in known:
         for metric in GRADED:
             curves = {
                 m: graded_curve(

@@ -23,7 +23,7 @@ from captum_spes.cli.options import (
     tell,
     workers_of,
 )
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, optional_library
 from captum_spes.text import visible
 
 METHODS = "spes,feature-wise,bubble-noise,saliency,energy,random"
@@ -79,6 +79,30 @@ def add_evaluate(commands: Any) -> None:
         help="keep the explanations, as captum-spes corpus --method NAME --store DIR/NAME.h5 does, "
         "and measure those that are there without computing them again",
     )
+    add(
+        "--removal",
+        type=_names,
+        default=(),
+        metavar="NAME,...",
+        # Written out, as above.
+        help="measure deletion and insertion, and with them the symmetric gain, also with these in "
+        "the place of removed cells, whatever the explanation put there: mean (of each mel bin), "
+        "silence, noise (20 dB below the recording), neighbours (a smooth continuation of what is "
+        "kept), other (the same cells of another recording). Each takes as long as the measures "
+        "without it. Writes differences.md, as --differences",
+    )
+    add(
+        "--own-tokens",
+        action="store_true",
+        help="look at each token by its own map, by those of the other tokens and by that of the "
+        "sentence, too. Writes differences.md, as --differences",
+    )
+    add(
+        "--differences",
+        action="store_true",
+        help="write differences.md and differences.csv: which methods differ from the first, with "
+        "p-values corrected for their number, and how far measures rank methods alike",
+    )
     add_workers_options(evaluate, "none, this process does the work")
     add("--limit", type=positive, metavar="N", help="the first N recordings only")
     add(
@@ -108,6 +132,9 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     settings = _settings(parsed, utterances)
+    if _wants_differences(parsed):
+        # Now, and not after a night.
+        optional_library("statsmodels", "correcting p-values", "evaluation")
     workers = workers_of(parsed)
     if workers is None:
         model = partial(_loaded, parsed, utterances, methods, settings)
@@ -151,20 +178,35 @@ def _settings(parsed: argparse.Namespace, utterances: Any) -> Any:
         language=parsed.reference,
         metric=metric,
         batch_size=explained.perturbations_per_eval,
+        removals=parsed.removal,
+        own_tokens=parsed.own_tokens,
     )
+
+
+def _wants_differences(parsed: argparse.Namespace) -> bool:
+    return bool(parsed.differences or parsed.removal or parsed.own_tokens)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _report(comparison: Any, parsed: argparse.Namespace) -> None:
     from captum_spes.io.provenance import write_provenance
-    from captum_spes.report import write_comparison
+    from captum_spes.report import write_comparison, write_differences
 
     for utterance, method, error in comparison.failures:
         tell(f"{utterance}, {method}: {error}")
     if not comparison.ids:
         raise ArgumentError("no utterance was measured with every method; nothing to compare.")
     written = write_comparison(comparison, parsed.out)
+    if _wants_differences(parsed):
+        written += write_differences(comparison, parsed.out)
     written.append(write_provenance(parsed.out, parsed.arguments))
     table = parsed.out / "table.md"
+    if _wants_differences(parsed):
+        told = parsed.out / "differences.md"
+        print_report(f"\n{told.read_text(encoding='utf-8')}", visible(told))
     print_report(f"\n{table.read_text(encoding='utf-8')}", visible(table))
     print_written(written)
 
@@ -183,7 +225,7 @@ def _loaded(parsed: argparse.Namespace, utterances: Any, methods: Any, settings:
 
 
 def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> None:
-    from captum_spes.evaluation.comparison import n_copies
+    from captum_spes.evaluation.comparison import n_copies, n_copies_per_map
     from captum_spes.io.audio import audio_seconds
     from captum_spes.speech.forecast import forecast
 
@@ -197,7 +239,13 @@ def _tell_cost(adapter: Any, utterances: Any, methods: Any, settings: Any) -> No
         readable.append(utterance)
     for utterance in readable[:_TRIED]:
         try:
-            found = forecast(adapter, utterance.audio, pairs, scored=n_copies(len(pairs)))
+            found = forecast(
+                adapter,
+                utterance.audio,
+                pairs,
+                scored=n_copies(len(pairs), len(settings.removals)),
+                scored_per_map=n_copies_per_map(len(pairs), settings),
+            )
         except (ArgumentError, RuntimeError, OSError):
             continue
         _LOGGER.info(found.text(len(readable), seconds))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from captum_spes.attr.loop import AUTO
 from captum_spes.corpus.manifest import TEXT
-from captum_spes.errors import ArgumentError
-from captum_spes.metrics.curves import Curve, mean_counts, mean_score
-from captum_spes.metrics.perturbation import GRADED, graded_curve, text_curve
+from captum_spes.errors import ArgumentError, several, truth
+from captum_spes.metrics.curves import Curve, CurveDifference, mean_counts, mean_score
+from captum_spes.metrics.gain import rises
+from captum_spes.metrics.hearing import GRADED
+from captum_spes.metrics.measured_curve import graded_curve, text_curve
+from captum_spes.metrics.own_token import OwnTokenDeletion, OwnTokenValues
+from captum_spes.metrics.removal import as_removal
 from captum_spes.metrics.size import steps_of
 from captum_spes.speech import Method, Settings
 
@@ -21,6 +25,11 @@ PERCENTAGES = tuple(range(0, 101, 5))
 THRESHOLDS = tuple(steps_of(0.05))
 SIDES = {"size": "spectrogram", "token_size": "previous tokens"}
 PERTURBATIONS = ("deletion", "insertion")
+# Of own tokens, each of which has a curve of its own.
+OWN_PERCENTAGES = tuple(range(0, 101, 10))
+OWN_CURVES = OwnTokenValues._fields
+# What the explanation itself removes with, as a name among removals.
+AS_EXPLAINED = "as explained"
 _COSTS = ("encoder_passes", "decoder_passes", "seconds")
 
 
@@ -40,6 +49,12 @@ class EvaluationSettings:
         batch_size: steps of deletion and insertion per forward pass; None for all, "auto" for as
             many as the size of the encoder's states suggests. A run can be continued in other
             batches.
+        removals: names of :data:`captum_spes.metrics.REMOVALS`: deletion and insertion are measured
+            with each of them, too, whatever the explanation removed; "other" takes the cells of
+            another one of the utterances.
+        own_tokens: whether each token is looked at by its own map and by those of the other tokens
+            (:func:`captum_spes.metrics.own_token_deletion`), as the explanation removes and with
+            each of the removals.
     """
 
     model: str
@@ -49,6 +64,17 @@ class EvaluationSettings:
     language: str | None = None
     metric: str = "wer_capped"
     batch_size: int | str | None = AUTO
+    removals: tuple[str, ...] = ()
+    own_tokens: bool = False
+
+    def __post_init__(self) -> None:
+        names = [str(name) for name in several("removals", self.removals, "names of removals")]
+        for name in names:
+            as_removal(name)
+        if len(set(names)) < len(names):
+            raise ArgumentError(f"removals are named twice: {', '.join(names)}.")
+        object.__setattr__(self, "removals", tuple(names))
+        truth("own_tokens", self.own_tokens)
 
     def of(self, method: Method) -> Settings:
         """What a method runs with."""
@@ -65,14 +91,30 @@ class EvaluationSettings:
         found["settings"] = self.settings.to_dict()
         found["settings"].pop("perturbations_per_eval")
         found["language"] = None if self.language == TEXT else self.language
+        # Folders of versions without these fields can be continued.
+        for name in ("removals", "own_tokens"):
+            if not found[name]:
+                del found[name]
         return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
-def n_copies(n_methods: int) -> int:
-    """Damaged copies of a recording that the model hears to score explanations by so many methods:
-    those with nothing and with everything removed are the same for all."""
+def n_copies(n_methods: int, n_removals: int = 0) -> int:
+    """Damaged copies of a recording that the model transcribes to score explanations by so many
+    methods: the intact one is the same for all, and that with everything removed for all methods.
+
+    Args:
+        n_methods: that are compared.
+        n_removals: besides what explanations remove with.
+    """
     own = len(PERTURBATIONS) * (len(PERCENTAGES) - 2)
-    return 2 + own * n_methods if n_methods else 0
+    return 1 + (1 + own * n_methods) * (1 + n_removals) if n_methods else 0
+
+
+def n_copies_per_map(n_methods: int, settings: EvaluationSettings) -> int:
+    """Copies that are heard for each token's map, and for that of the sentence, where each token is
+    looked at by its own map."""
+    own = len(OWN_PERCENTAGES) * n_methods * (1 + len(settings.removals))
+    return own if settings.own_tokens else 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +152,7 @@ class Comparison:
             if "error" in record
         ]
 
-    def curve(self, method: str, measure: str) -> Curve | None:
+    def curve(self, method: str, measure: str, removal: str = AS_EXPLAINED) -> Curve | None:
         r"""
         Draw together what all utterances add to a measure.
 
@@ -119,6 +161,9 @@ class Comparison:
             method (str): One of ``methods``.
             measure (str): "deletion" or "insertion" (scored by ``metric``), "size",
                         "token_size", "kl" or "token_accuracy" (of deletion).
+            removal (str, optional): What removed cells became: one of ``removals``; of these sizes
+                        are not measured.
+                        Default: "as explained"
 
         Returns:
             *Curve*, or None where the method has nothing to measure (no map of previous
@@ -129,7 +174,10 @@ class Comparison:
             >>> area = comparison.curve("energy", "deletion").auc
         """
         ids = self.ids
-        values = [self.records[method][i][measure] for i in ids]
+        records = self._records(method, removal)
+        if measure not in PERTURBATIONS + GRADED and removal != AS_EXPLAINED:
+            raise ArgumentError(f"{measure} does not depend on what removed cells become.")
+        values = [record[measure] for record in records]
         if not values or any(value is None for value in values):
             return None
         if measure in PERTURBATIONS:
@@ -142,6 +190,98 @@ class Comparison:
         counts = mean_counts(np.array(values, float))
         name = f"size, {SIDES[measure]}"
         return Curve(name, "cells", THRESHOLDS, counts, mean_score, tuple(ids))
+
+    def gain(
+        self, method: str, metric: str | None = None, removal: str = AS_EXPLAINED
+    ) -> CurveDifference | None:
+        r"""
+        The symmetric relevance gain (:func:`captum_spes.metrics.symmetric_gain`), the larger the
+        better. Removing the least salient cells first is insertion read backwards, but for one cell
+        where a step is no whole number of cells, so that it needs no passes of its own.
+
+        Args:
+
+            method (str): One of ``methods``.
+            metric (str, optional): "kl" or "token_accuracy", which are known for ``removals`` only.
+                        Default: None, that of the texts
+            removal (str, optional): One of ``removals``.
+                        Default: "as explained"
+
+        Returns:
+            *CurveDifference*, or None where insertion was not measured by it.
+
+        Examples::
+
+            >>> gain = comparison.gain("energy").auc
+        """
+        measure = "deletion" if metric is None else metric
+        kept = "insertion" if metric is None else f"insertion_{metric}"
+        records = self._records(method, removal)
+        if not records or any(kept not in record for record in records):
+            return None
+        most = self.curve(method, measure, removal)
+        assert most is not None  # insertion was measured beside it
+        if metric is None:
+            least = self.curve(method, kept, removal)
+            assert least is not None
+        else:
+            values = [record[kept] for record in records]
+            least = graded_curve(f"insertion, {metric}", metric, PERCENTAGES, values, self.ids)
+        least = replace(
+            least, name="deletion, least salient first", counts=least.counts[:, ::-1].copy()
+        )
+        first, second = (most, least) if rises(most.metric) else (least, most)
+        return CurveDifference("symmetric relevance gain", first, second)
+
+    def own_token(self, method: str, removal: str = AS_EXPLAINED) -> OwnTokenDeletion | None:
+        r"""
+        Each token's divergence by its own map, by those of the other tokens and by the sentence's.
+
+        Args:
+
+            method (str): One of ``methods``.
+            removal (str, optional): One of ``removals``.
+                        Default: "as explained"
+
+        Returns:
+            *OwnTokenDeletion* of the utterances with two tokens or more, or None where it was not
+            measured.
+
+        Examples::
+
+            >>> comparison.own_token("energy") is None  # it was not asked for
+            True
+        """
+        records = [
+            (i, self.records[method][i].get("own_tokens", {}).get(removal)) for i in self.ids
+        ]
+        found = [(i, own) for i, own in records if own is not None]
+        if not found:
+            return None
+        ids = [i for i, _ in found]
+        return OwnTokenDeletion(*(
+            graded_curve(
+                f"deletion, {name}", "kl", OWN_PERCENTAGES, [own[name] for _, own in found], ids
+            )
+            for name in OWN_CURVES
+        ))  # fmt: skip
+
+    @property
+    def removals(self) -> list[str]:
+        """What removed cells became: "as explained", and what else was asked for."""
+        first = next(iter(self._records(self.methods[0], None)), {})
+        return [AS_EXPLAINED, *first.get("removals", {})]
+
+    def _records(self, method: str, removal: str | None) -> list[Mapping[str, Any]]:
+        """What was measured with a removal, of the utterances that all methods have."""
+        records = [self.records[method][i] for i in self.ids]
+        if removal in (None, AS_EXPLAINED):
+            return records
+        if any(removal not in record.get("removals", {}) for record in records):
+            raise ArgumentError(
+                f"removal must be one of {', '.join(self.removals)}, got {removal!r}."
+            )
+        return [record["removals"][removal] for record in records]
 
     def cost(self, method: str) -> dict[str, float | None]:
         """Mean passes and seconds per utterance of a method's explanations; of those that were

@@ -7,9 +7,12 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from captum_spes.corpus.worker import Loader, identity_of, loaded
 from captum_spes.evaluation.comparison import (
+    AS_EXPLAINED,
+    OWN_PERCENTAGES,
     PERCENTAGES,
     PERTURBATIONS,
     SIDES,
@@ -19,7 +22,10 @@ from captum_spes.evaluation.comparison import (
 from captum_spes.evaluation.cost import Cost, measured_cost
 from captum_spes.evaluation.references import check_reference
 from captum_spes.evaluation.shared import SharedUtterance
-from captum_spes.metrics.perturbation import GRADED, explained_sequence, perturbed
+from captum_spes.metrics.deletion import perturbed
+from captum_spes.metrics.hearing import GRADED, explained_sequence
+from captum_spes.metrics.own_token import OwnTokenValues
+from captum_spes.metrics.removal import Fill, with_examples
 from captum_spes.metrics.size import size_shares
 from captum_spes.speech import (
     Method,
@@ -47,6 +53,8 @@ class Task(NamedTuple):
         methods: names of those that share one explanation.
         stored: the explanation, where there is one already.
         is_kept: whether one that is made is wanted back.
+        other: another recording, read ahead, where one is needed whose cells take the place of
+            removed ones.
     """
 
     audio: Any
@@ -55,6 +63,7 @@ class Task(NamedTuple):
     methods: Sequence[str]
     stored: Stored | None
     is_kept: bool
+    other: Any = None
 
 
 class Measured(NamedTuple):
@@ -166,7 +175,7 @@ class Measure:
         shared: SharedUtterance,
     ) -> dict[str, Any]:
         try:
-            found = _record(shared, task.reference, self._methods[name], result)
+            found = _record(task, shared, self._settings, self._methods[name], result)
         except Exception as error:
             return _failure(error)
         return {**found, "cost": cost}
@@ -182,31 +191,97 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _record(
+    task: Task,
     shared: SharedUtterance,
-    reference: str,
+    settings: EvaluationSettings,
     method: Method,
     result: SpeechToTextAttributionResult,
 ) -> dict[str, Any]:
-    saliency_map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
-    sequence = explained_sequence(result)
-    record: dict[str, Any] = {
-        "reference": reference,
-        "text": result.text,
-        "audio_seconds": result.seconds,
-    }
-    for name in PERTURBATIONS:
-        copies = perturbed(
-            shared.speech, saliency_map, result.removed, PERCENTAGES, name == "insertion"
-        )
-        record[name], graded = shared.hear(copies, sequence if name == "deletion" else None)
-        record |= {measure: _rounded(graded[measure]) for measure in GRADED if measure in graded}
-    maps = result.normalized()
-    for name, side in SIDES.items():
-        # Size is that of maps between 0 and 1, and there must be a map.
-        is_there = side == "spectrogram" or maps.token_attr is not None
-        is_measured = method.normalized and is_there
-        record[name] = _rounded(size_shares(maps, THRESHOLDS, side)) if is_measured else None
-    return record
+    return _Measuring(shared, settings, method, result).record(task)
+
+
+class _Measuring:
+    """An explanation that is measured.
+
+    Args:
+        shared: its utterance.
+        settings: what is measured.
+        method: whose explanation it is taken for.
+        result: the explanation.
+    """
+
+    def __init__(
+        self,
+        shared: SharedUtterance,
+        settings: EvaluationSettings,
+        method: Method,
+        result: SpeechToTextAttributionResult,
+    ) -> None:
+        self._shared, self._settings, self._result = shared, settings, result
+        self._is_normalized = method.normalized
+        self._map = result.sentence_attr(normalized=method.normalized).spectrogram_attr
+        self._sequence = explained_sequence(result)
+
+    def record(self, task: Task) -> dict[str, Any]:
+        """All that is written of it but for what it cost."""
+        result = self._result
+        record: dict[str, Any] = {
+            "reference": task.reference,
+            "text": result.text,
+            "audio_seconds": result.seconds,
+            **self._perturbations(result.removed, with_insertion=False),
+        }
+        maps = result.normalized()
+        for name, side in SIDES.items():
+            # Size is that of maps between 0 and 1, and there must be a map.
+            is_there = side == "spectrogram" or maps.token_attr is not None
+            is_measured = self._is_normalized and is_there
+            record[name] = _rounded(size_shares(maps, THRESHOLDS, side)) if is_measured else None
+        fills = self._fills(task)
+        if fills:
+            record["removals"] = {
+                name: self._perturbations(fill, with_insertion=True) for name, fill in fills.items()
+            }
+        if self._settings.own_tokens:
+            record["own_tokens"] = {
+                name: self._own_tokens(fill)
+                for name, fill in {AS_EXPLAINED: result.removed, **fills}.items()
+            }
+        return record
+
+    def _fills(self, task: Task) -> dict[str, Tensor | Fill]:
+        """What removed cells become with each removal that is asked for."""
+        shared, others = self._shared, [] if task.other is None else [task.other]
+        removals = {name: with_examples(name, others) for name in self._settings.removals}
+        return {
+            name: removal(shared.adapter, shared.speech, task.audio)
+            for name, removal in removals.items()
+            if removal is not None
+        }
+
+    def _perturbations(self, fill: Tensor | Fill, with_insertion: bool) -> dict[str, Any]:
+        """Texts of deletion and insertion, and graded measures of deletion; of insertion too where
+        they are asked for."""
+        record: dict[str, Any] = {}
+        for name in PERTURBATIONS:
+            is_insertion = name == "insertion"
+            copies = perturbed(self._shared.speech, self._map, fill, PERCENTAGES, is_insertion)
+            is_graded = with_insertion or not is_insertion
+            record[name], graded = self._shared.hear(copies, self._sequence if is_graded else None)
+            prefix = "insertion_" if is_insertion else ""
+            record |= {prefix + measure: _rounded(graded[measure]) for measure in GRADED if graded}
+        return record
+
+    def _own_tokens(self, fill: Tensor | Fill) -> dict[str, list[float]] | None:
+        """Of each token by its own map, and by others; None where there is one token only."""
+        maps = [*self._result.spectrogram_attr, self._map]
+        if len(maps) < 3:
+            return None
+        shared = self._shared
+        copies = (perturbed(shared.speech, own, fill, OWN_PERCENTAGES) for own in maps)
+        losses = [shared.token_losses(own, self._sequence) for own in copies]
+        found = OwnTokenValues.of(losses)._asdict()
+        return {name: _rounded(values) for name, values in found.items()}
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

@@ -54,7 +54,8 @@ def compare_methods(  # noqa: PLR0913
 ) -> Comparison:
     r"""
     Explain every utterance with every method and measure deletion, insertion, size and the
-    graded companions of deletion.
+    graded companions of deletion; where settings ask for it, also deletion and insertion with other
+    removals, and each token by its own map.
 
     The seed of an utterance is made of ``settings.seed`` and its id, as
     :func:`captum_spes.corpus.explain_corpus` makes it: explanations depend neither on the order nor
@@ -144,7 +145,7 @@ def compare_methods(  # noqa: PLR0913
             with only_process_in(made_folder(folder)):
                 scores = ScoresFile(Path(folder), settings.language, made)
                 kept.bind(known["digest"])
-                run = _Run(methods, settings, scores, kept, known)
+                run = _Run(methods, settings, scores, kept, known, utterances)
                 run.measure(team, _in_order(utterances, is_here), show_progress)
     # In the order of the manifest, which others may have come in.
     records = {
@@ -181,6 +182,7 @@ class _Run:
         scores: what is there already, and where more goes.
         kept: likewise of explanations.
         known: what the model takes.
+        utterances: all of them.
     """
 
     methods: Sequence[Method]
@@ -188,6 +190,7 @@ class _Run:
     scores: ScoresFile
     kept: KeptExplanations
     known: Mapping[str, Any]
+    utterances: Sequence[Utterance]
 
     def measure(self, team: Team, utterances: Sequence[Utterance], show_progress: bool) -> None:
         """Let a team measure what the folder does not hold, and write it as it comes."""
@@ -236,6 +239,7 @@ class _Run:
         )
         if result is not None:
             check_recording(audio, own.utterance, result)
+        other = self._other(own.utterance) if "other" in self.settings.removals else None
         return Task(
             audio,
             seed_of(self.settings.seed, own.utterance.id),
@@ -243,7 +247,17 @@ class _Run:
             own.methods,
             None if result is None else result._stored(),
             self.kept.are_kept,
+            other,
         )
+
+    def _other(self, utterance: Utterance) -> Any:
+        """Another recording, read ahead; which one depends on seed and ids, and not on the order or
+        on what was measured before."""
+        chosen = min(
+            (own for own in self.utterances if own.id != utterance.id),
+            key=lambda own: seed_of(self.settings.seed, f"{utterance.id} {own.id}"),
+        )
+        return read_ahead(chosen.audio, self.known["sampling_rate"], self.known["max_seconds"])
 
     def _write(self, own: _Asked, found: Measured) -> None:
         """The explanation first: what is measured is not explained again."""
@@ -333,6 +347,10 @@ def _check(
         )
     for method in methods:
         settings.of(method)
+    if "other" in settings.removals and len(utterances) < 2:
+        raise ArgumentError(
+            "the removal 'other' takes another recording's cells, and there is one."
+        )
     if len({utterance.id for utterance in utterances}) < len(utterances):
         raise ArgumentError("an id is there twice: give every utterance a name of its own.")
     for utterance in utterances:

@@ -12,12 +12,22 @@ from typing import Any
 
 from captum_spes.corpus.manifest import Utterance
 from captum_spes.errors import ArgumentError, warn_caller
-from captum_spes.evaluation.comparison import PERCENTAGES, PERTURBATIONS, SIDES, THRESHOLDS
+from captum_spes.evaluation.comparison import (
+    AS_EXPLAINED,
+    OWN_CURVES,
+    OWN_PERCENTAGES,
+    PERCENTAGES,
+    PERTURBATIONS,
+    SIDES,
+    THRESHOLDS,
+)
 from captum_spes.evaluation.cost import Cost
 from captum_spes.io.files import check_settings, keep_settings, regular_file, write_whole
-from captum_spes.metrics.perturbation import GRADED
+from captum_spes.metrics.hearing import GRADED
 from captum_spes.text import visible
 
+_N_STEPS = len(PERCENTAGES)
+_LENGTHS = dict.fromkeys((*PERTURBATIONS, *GRADED), _N_STEPS)
 _SCORES = "scores.jsonl"
 _SETTINGS = "settings.json"
 
@@ -31,6 +41,8 @@ class ScoresFile:
 
     def __init__(self, folder: Path, language: str | None, made: Mapping[str, Any]) -> None:
         self._path = folder / _SCORES
+        self._removals = tuple(made.get("removals", ()))
+        self._has_own_tokens = bool(made.get("own_tokens"))
         self._language = language
         self.records: dict[str, dict[str, dict[str, Any]]] = {}
         keep_settings(folder / _SETTINGS, made, "scores")
@@ -46,7 +58,7 @@ class ScoresFile:
         record = self.records.get(method, {}).get(utterance.id)
         if record is None or "error" in record:
             return False
-        lacking = _lacking(record)
+        lacking = _lacking(record) or self._lacking_of_removals(record)
         if lacking:
             warn_caller(
                 f"{self._path}: the record of {visible(utterance.id)} by {method} lacks {lacking}, "
@@ -54,6 +66,25 @@ class ScoresFile:
             )
             return False
         return bool(record.get("source") == self._source(utterance))
+
+    def _lacking_of_removals(self, record: Mapping[str, Any]) -> str:
+        """The first of the fields that were asked for besides that a record lacks."""
+        found = record.get("removals", {})
+        for name in self._removals:
+            own = found.get(name) if isinstance(found, Mapping) else None
+            graded = {f"insertion_{measure}": _N_STEPS for measure in GRADED}
+            lacking = _lacking_lists(own if isinstance(own, Mapping) else {}, _LENGTHS | graded)
+            if lacking:
+                return f"removals, {name}, {lacking}"
+        own_tokens = record.get("own_tokens")
+        for name in (AS_EXPLAINED, *self._removals) if self._has_own_tokens else ():
+            if not isinstance(own_tokens, Mapping) or name not in own_tokens:
+                return f"own_tokens, {name}"
+            values = own_tokens[name]
+            lengths = dict.fromkeys(OWN_CURVES, len(OWN_PERCENTAGES))
+            if values is not None and _lacking_lists(values, lengths):
+                return f"own_tokens, {name}"
+        return ""
 
     def add(self, utterance: Utterance, method: str, record: dict[str, Any]) -> None:
         names = {"id": utterance.id, "method": method}
@@ -103,19 +134,26 @@ class ScoresFile:
             self.records.setdefault(method, {})[utterance] = record
 
 
+def _lacking_lists(record: Any, lengths: Mapping[str, int]) -> str:
+    """The first list that a record lacks, or holds in another form than is written."""
+    for name, length in lengths.items():
+        values = record.get(name) if isinstance(record, Mapping) else None
+        kind = str if name in PERTURBATIONS else (int, float)
+        is_list = isinstance(values, list) and len(values) == length
+        if not is_list or not all(isinstance(value, kind) for value in values or ()):
+            return name
+    return ""
+
+
 def _lacking(record: Mapping[str, Any]) -> str:
     """The first field that a record lacks, or holds in another form than is written."""
     for name in ("reference", "text"):
         if not isinstance(record.get(name), str):
             return name
-    lengths = {name: len(PERCENTAGES) for name in (*PERTURBATIONS, *GRADED)}
-    for name, length in {**lengths, **dict.fromkeys(SIDES, len(THRESHOLDS))}.items():
-        values, kind = record.get(name), str if name in PERTURBATIONS else (int, float)
-        if name in SIDES and name in record and values is None:
-            continue
-        is_list = isinstance(values, list) and len(values) == length
-        if not is_list or not all(isinstance(value, kind) for value in values or ()):
-            return name
+    sizes = {name: len(THRESHOLDS) for name in SIDES if record.get(name, ()) is not None}
+    lacking = _lacking_lists(record, _LENGTHS | sizes)
+    if lacking:
+        return lacking
     cost = record.get("cost")
     if "cost" in record and cost is None:  # of an explanation that was read from a store
         return ""

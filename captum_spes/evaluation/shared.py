@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.evaluation.comparison import EvaluationSettings
 from captum_spes.evaluation.cost import Cost, measured_cost
-from captum_spes.metrics.perturbation import Hearing, encoded
+from captum_spes.metrics.hearing import Hearing, encoded
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.models import SpeechInput, TargetSequence
 from captum_spes.speech.patches import Patches
@@ -54,6 +56,8 @@ class SharedUtterance:
         settings: of the comparison.
 
     Attributes:
+        adapter: the model's.
+        speech: the utterance.
         patches: for :func:`captum_spes.speech.patches.remembered_patches`.
     """
 
@@ -61,7 +65,7 @@ class SharedUtterance:
         self, adapter: Any, speech: SpeechInput, seed: int, settings: EvaluationSettings
     ) -> None:
         self.speech = speech
-        self._adapter, self._seed = adapter, seed
+        self.adapter, self._seed = adapter, seed
         self._gen_args, self._batch_size = settings.settings.gen_args, settings.batch_size
         self.patches: Patches = []
         self._written: tuple[TargetSequence, Cost] | None = None
@@ -75,7 +79,7 @@ class SharedUtterance:
     def written(self, model: Any) -> tuple[TargetSequence, Cost]:
         """What the model writes, and what that cost."""
         if self._written is None:
-            adapter = self._adapter
+            adapter = self.adapter
             with (
                 ordinary_torch(adapter.device),
                 adapter.evaluation_mode(),
@@ -110,18 +114,26 @@ class SharedUtterance:
             {measure: [own[measure] for own in grades] for measure in grades[0]},
         )
 
+    def token_losses(self, copies: Tensor, output: TargetSequence) -> NDArray[np.float64]:
+        """The divergence of each token of an output, ``(copies, tokens)``; the texts that the model
+        would write are not asked for."""
+        n_encoded, _ = self._sizes(len(copies))
+        states = encoded(self.adapter, self.speech, copies, n_encoded)
+        hearing = Hearing.of_states(self.adapter, self.speech, states, self._intact)
+        return hearing.graded(output)["kl"]
+
     @cached_property
     def _texts(self) -> dict[bytes, str] | None:
         """What the model writes of copies, by their bits, at first of the intact speech; None where
         it draws what it writes, so that equal copies give different texts."""
-        with self._adapter.evaluation_mode(), seeded_draws(self._seed) as draws:
-            (text,) = self._adapter.transcribe(self.speech, self._intact, self._gen_args)
+        with self.adapter.evaluation_mode(), seeded_draws(self._seed) as draws:
+            (text,) = self.adapter.transcribe(self.speech, self._intact, self._gen_args)
         return None if draws.has_drawn else {_bits(self.speech.spectrogram): text}
 
     @cached_property
     def _intact(self) -> Tensor:
         """Encoder states of the intact speech."""
-        (states,) = encoded(self._adapter, self.speech, self.speech.spectrogram[None])
+        (states,) = encoded(self.adapter, self.speech, self.speech.spectrogram[None])
         return states
 
     def _hearings(self, copies: Mapping[bytes, Tensor]) -> Iterator[tuple[list[bytes], Hearing]]:
@@ -135,15 +147,15 @@ class SharedUtterance:
         for first in range(0, len(keys), size):
             own = keys[first : first + size]
             spectrograms = torch.stack([copies[key] for key in own])
-            states = torch.cat(encoded(self._adapter, self.speech, spectrograms, n_encoded))
-            yield own, Hearing.of_states(self._adapter, self.speech, [states], self._intact)
+            states = torch.cat(encoded(self.adapter, self.speech, spectrograms, n_encoded))
+            yield own, Hearing.of_states(self.adapter, self.speech, [states], self._intact)
 
     def _heard_anew(self, copies: Tensor, output: TargetSequence | None) -> Heard:
         """As if nothing were known. What is drawn depends on the batches: they are those of earlier
         versions."""
         size = _LEAST if isinstance(self._batch_size, str) else self._batch_size
-        states = encoded(self._adapter, self.speech, copies, size)
-        hearing = Hearing.of_states(self._adapter, self.speech, states, self._intact)
+        states = encoded(self.adapter, self.speech, copies, size)
+        hearing = Hearing.of_states(self.adapter, self.speech, states, self._intact)
         texts = hearing.transcripts(self._gen_args, self._seed)
         return Heard(texts, {} if output is None else _means(hearing, output))
 

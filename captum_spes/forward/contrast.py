@@ -221,22 +221,22 @@ class ContrastScore:
 
 @dataclass(frozen=True, eq=False)
 class OfWords:
-    """Log-probabilities of a word and of its foil, of a model that reads what it wrote.
+    """Log-probabilities of words, such as one and its foil, of a model that reads what it wrote.
 
     Attributes:
         rule: see :func:`captum_spes.forward.word_probability`.
-        lengths: rows of the logits that belong to the word, then to the foil.
+        lengths: rows of the logits that belong to each word.
         begins_word: from the size of the vocabulary to ``(vocab,)``, bool.
         has_end: whether the last row of each is that of what stands behind it.
     """
 
     rule: str
-    lengths: tuple[int, int]
+    lengths: tuple[int, ...]
     begins_word: Callable[[int], Tensor]
     has_end: bool = True
 
     def __call__(self, logits: Tensor, token_ids: Tensor) -> Tensor:
-        """Return ``(batch, 2)``."""
+        """Return ``(batch, words)``."""
         log_probabilities = logits.float().log_softmax(-1)
         sizes = list(self.lengths)
         parts = zip(log_probabilities.split(sizes, 1), token_ids.split(sizes), strict=True)

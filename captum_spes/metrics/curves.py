@@ -98,7 +98,7 @@ class Curve:
             >>> curve.interval().low <= curve.auc <= curve.interval().high
             True
         """
-        return _bootstrap(self._area, len(self.counts), confidence, n_resamples, seed)
+        return bootstrapped(self.area_of, len(self.counts), confidence, n_resamples, seed)
 
     def difference(
         self, other: Curve, confidence: float = 0.95, *, n_resamples: int = 1_000, seed: int = 0
@@ -128,17 +128,12 @@ class Curve:
             (0.0, Interval(low=0.0, high=0.0))
         """
         instance_of("other", other, Curve, "a Curve")
-        mismatch = self.x != other.x or self.ids != other.ids or self.metric != other.metric
-        if mismatch or len(self.counts) != len(other.counts):
-            raise ArgumentError(
-                "curves can be compared if they share metric, steps and utterances; got "
-                f"{self.metric} of {len(self.counts)} and {other.metric} of {len(other.counts)}."
-            )
+        check_paired(self, other)
 
         def gap(rows: NDArray[np.int64]) -> float:
-            return self._area(rows) - other._area(rows)
+            return self.area_of(rows) - other.area_of(rows)
 
-        interval = _bootstrap(gap, len(self.counts), confidence, n_resamples, seed)
+        interval = bootstrapped(gap, len(self.counts), confidence, n_resamples, seed)
         return self.auc - other.auc, interval
 
     def plot(self) -> Figure:
@@ -157,8 +152,148 @@ class Curve:
     def _values(self, rows: NDArray[np.int64]) -> tuple[float, ...]:
         return tuple(self.score(sums) for sums in self.counts[rows].sum(0))
 
-    def _area(self, rows: NDArray[np.int64]) -> float:
-        return auc(self.x, self._values(rows))
+    def area_of(self, rows: NDArray[np.int64]) -> float:
+        """The area of some utterances, by their numbers; each counts as often as it is named."""
+        return _area(self.x, self._values(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class CurveDifference:
+    r"""
+    One curve minus another one of the same measure, steps and utterances.
+
+    Attributes:
+        name: what is drawn, for example "symmetric relevance gain".
+        first: the curve.
+        second: what is subtracted of it.
+
+    Raises:
+        ArgumentError: the curves differ in metric, steps or utterances.
+    """
+
+    name: str
+    first: Curve
+    second: Curve
+
+    def __post_init__(self) -> None:
+        check_paired(self.first, self.second)
+
+    @property
+    def metric(self) -> str:
+        """The unit of both."""
+        return self.first.metric
+
+    @property
+    def x(self) -> tuple[float, ...]:
+        """The steps."""
+        return self.first.x
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the utterances."""
+        return self.first.ids
+
+    @property
+    def y(self) -> tuple[float, ...]:
+        """The difference at each step."""
+        return tuple(a - b for a, b in zip(self.first.y, self.second.y, strict=True))
+
+    @property
+    def auc(self) -> float:
+        """The difference of the areas."""
+        return self.first.auc - self.second.auc
+
+    def interval(
+        self, confidence: float = 0.95, *, n_resamples: int = 1_000, seed: int = 0
+    ) -> Interval:
+        r"""
+        Bootstrap the difference over utterances, the two curves of each together.
+
+        Args:
+
+            confidence (float, optional): Coverage, in (0, 1).
+                        Default: 0.95
+            n_resamples (int, optional): Corpora drawn with replacement.
+                        Default: 1000
+            seed (int, optional): Seed of the drawing.
+                        Default: 0
+
+        Returns:
+            *Interval*, as :meth:`Curve.interval`.
+
+        Examples::
+
+            >>> given = [("speech.flac", None, result)]
+            >>> gain = symmetric_gain(explainer, given, 0.25, metric="kl")
+            >>> gain.interval().low  # of one utterance nothing can be told
+            nan
+        """
+        return bootstrapped(self.area_of, len(self.first.counts), confidence, n_resamples, seed)
+
+    def difference(
+        self, other: CurveDifference, confidence: float = 0.95, *, n_resamples: int = 1_000,
+        seed: int = 0,
+    ) -> tuple[float, Interval]:  # fmt: skip
+        r"""
+        Compare two methods by a difference, on the same utterances.
+
+        Args:
+
+            other (CurveDifference): Another method's.
+            confidence (float, optional): Default: 0.95
+            n_resamples (int, optional): Default: 1000
+            seed (int, optional): Default: 0
+
+        Returns:
+            *tuple* of self minus other and its interval from a paired bootstrap over utterances.
+
+        Raises:
+            ArgumentError: the curves differ in metric, steps or utterances.
+
+        Examples::
+
+            >>> given = [("speech.flac", None, result)] * 2
+            >>> gain = symmetric_gain(explainer, given, 0.25, metric="kl")
+            >>> gain.difference(gain)
+            (0.0, Interval(low=0.0, high=0.0))
+        """
+        instance_of("other", other, CurveDifference, "a difference of curves")
+        check_paired(self.first, other.first)
+
+        def gap(rows: NDArray[np.int64]) -> float:
+            return self.area_of(rows) - other.area_of(rows)
+
+        interval = bootstrapped(gap, len(self.first.counts), confidence, n_resamples, seed)
+        return self.auc - other.auc, interval
+
+    def plot(self) -> Figure:
+        r"""
+        Draw both curves.
+
+        Returns:
+            *matplotlib.figure.Figure*, not shown; the title gives the difference of the areas.
+
+        Examples::
+
+            >>> given = [("speech.flac", None, result)]
+            >>> symmetric_gain(explainer, given, 0.5, metric="kl").plot().savefig("gain.png")
+        """
+        curves = {curve.name: curve for curve in (self.first, self.second)}
+        return plot_curves(curves, title=f"{self.name}: {self.auc:.2f}")
+
+    def area_of(self, rows: NDArray[np.int64]) -> float:
+        """The area of some utterances, by their numbers; each counts as often as it is named."""
+        return self.first.area_of(rows) - self.second.area_of(rows)
+
+
+def check_paired(first: Curve, second: Curve) -> None:
+    """Raise where curves are not of the same measure, steps and utterances."""
+    mismatch = first.x != second.x or first.ids != second.ids or first.metric != second.metric
+    if mismatch or len(first.counts) != len(second.counts):
+        raise ArgumentError(
+            "curves can be compared if they share metric, steps and utterances; got "
+            f"{first.metric} of {len(first.counts)} and {second.metric} of {len(second.counts)}."
+        )
 
 
 def auc(x: Curve | Sequence[float], y: Sequence[float] | None = None) -> float:
@@ -194,6 +329,11 @@ def auc(x: Curve | Sequence[float], y: Sequence[float] | None = None) -> float:
         raise ArgumentError("auc needs a curve, or x and y of the same length, at least 2.")
     if not all(low < high for low, high in pairwise(steps)):
         raise ArgumentError(f"x must ascend, got {steps}.")
+    return _area(steps, values)
+
+
+def _area(steps: Sequence[float], values: Sequence[float]) -> float:
+    """Of numbers that were checked: resampling asks for thousands of areas."""
     from scipy.integrate import trapezoid
 
     return float(trapezoid(values, steps) / (100 if steps[-1] > 1 else 1))
@@ -209,13 +349,14 @@ def mean_score(sums: ArrayLike) -> float:
     return float(total / count)
 
 
-def _bootstrap(
+def bootstrapped(
     statistic: Callable[[NDArray[np.int64]], float],
     count: int,
     confidence: float,
     n_resamples: int,
     seed: int,
 ) -> Interval:
+    """The interval of a statistic of utterances, whose numbers are drawn with replacement."""
     confidence = open_share("confidence", confidence)
     n_resamples, seed = whole_number("n_resamples", n_resamples, 1), whole_number("seed", seed, 0)
     rows = np.arange(count)

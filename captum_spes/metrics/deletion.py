@@ -9,6 +9,12 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, real_number, several
 from captum_spes.maps import top_cells
+from captum_spes.metrics.removal import Fill, filled
+from captum_spes.metrics.size import steps_of
+from captum_spes.speech.models import SpeechInput
+
+# Which cells go first.
+ORDERS = ("most", "least")
 
 
 def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 101, 5)) -> Tensor:
@@ -51,3 +57,39 @@ def deletion_masks(saliency_map: Tensor, percentages: Sequence[int] = range(0, 1
     # Integer arithmetic: 0.07 * 100 is more than 7 in floating point.
     counts = (saliency_map.numel() * torch.as_tensor(given, device="cpu")) // 100
     return top_cells(saliency_map, [int(count) for count in counts])
+
+
+def perturbed(
+    speech: SpeechInput,
+    saliency_map: Tensor,
+    fill: Tensor | Fill,
+    percentages: Sequence[int],
+    insertion: bool = False,
+    order: str = "most",
+) -> Tensor:
+    """Remove, or keep only, the first shares of a map: ``(steps, time, freq)``.
+
+    Args:
+        speech: the utterance.
+        saliency_map: ``(time, freq)``.
+        fill: what removed cells become: a Tensor that broadcasts to ``(time, freq)``, or a function
+            of which cells are removed.
+        percentages: of the cells, at each step.
+        insertion: whether to keep only these cells instead of removing them.
+        order: "most", the most salient cells first, or "least".
+    """
+    if saliency_map.shape != speech.spectrogram.shape:
+        raise ArgumentError(
+            f"the attribution has (time, freq) = {tuple(saliency_map.shape)} and the audio "
+            f"{tuple(speech.spectrogram.shape)}: it explains another recording."
+        )
+    is_first = deletion_masks(-saliency_map if order == "least" else saliency_map, percentages)
+    return filled(fill, ~is_first if insertion else is_first, speech.spectrogram)
+
+
+def percentages_of(step: float) -> list[int]:
+    """The percentages of a curve with this step; raise where they are not whole."""
+    percentages = steps_of(step, full=100)
+    if any(percent != round(percent) for percent in percentages):
+        raise ArgumentError(f"step must be a whole number of percent, got {step}.")
+    return [round(percent) for percent in percentages]

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_spes.errors import ArgumentError, ArgumentTypeError, several, whole_number
+from captum_spes.errors import ArgumentError, ArgumentTypeError, several
 from captum_spes.forward import Contrast
 from captum_spes.forward.contrast import ContrastScore
+from captum_spes.metrics.curve_options import CurveOptions
 from captum_spes.metrics.curves import Curve, mean_counts, mean_score
-from captum_spes.metrics.deletion import deletion_masks
-from captum_spes.metrics.perturbation import adapter_of, percentages_of, perturbed
+from captum_spes.metrics.deletion import deletion_masks, percentages_of, perturbed
+from captum_spes.metrics.hearing import adapter_of
+from captum_spes.metrics.removal import Fill, Removal, with_examples
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.contrast import Contrasted
@@ -78,6 +80,7 @@ def flip_curves(
     baselines: str | float | Tensor | None = None,
     batch_size: int | None = None,
     show_progress: bool = False,
+    removal: str | Removal | None = None,
 ) -> Flips:
     r"""
     Remove what speaks most for a word, 5 % more at each step, and see when its foil overtakes it
@@ -99,6 +102,9 @@ def flip_curves(
                     Default: None, all at once
         show_progress (bool, optional): Displays a progress bar over examples.
                     Default: False
+        removal (str or Removal, optional): What removed cells become whatever the explanation put
+                    there, as for :class:`CurveOptions`; not together with ``baselines``.
+                    Default: None, ``baselines``
 
     Returns:
         *Flips*. A better order flips earlier: the area of ``rate`` is larger. A word is covered
@@ -125,15 +131,15 @@ def flip_curves(
     percentages = percentages_of(step)
     if side not in SIDES:
         raise ArgumentError(f"side must be one of {', '.join(SIDES)}, got {side!r}.")
-    if batch_size is not None:
-        whole_number("batch_size", batch_size, 1)
+    options = CurveOptions(baselines=baselines, batch_size=batch_size, removal=removal)
     given = [_example(example) for example in several("examples", examples, "FlipExample")]
     if not given:
         raise ArgumentError("flip_curves needs at least one example.")
+    filling = with_examples(removal, [example.audio for example in given])
     ratios, covered = [], []
     for example in tqdm(given, desc="flips", unit="word", disable=not show_progress):
         with ordinary_torch(adapter.device), torch.no_grad(), adapter.evaluation_mode():
-            place = _Place(adapter, example, baselines, batch_size)
+            place = _Place(adapter, example, options, filling)
             steps = place.of_audio if side == "audio" else place.of_tokens
             own = steps(percentages)
         ratios.append(own.log_ratios)
@@ -165,24 +171,29 @@ class _Place:
         self,
         adapter: Any,
         example: FlipExample,
-        baselines: str | float | Tensor | None,
-        batch_size: int | None,
+        options: CurveOptions,
+        removal: Removal | None,
     ) -> None:
         result = self._result = example.contrast
         score = result.settings.score
         assert isinstance(score, Contrast)  # looked at before
-        self._adapter, self._order, self._batch_size = adapter, example.order, batch_size
+        self._adapter, self._order = adapter, example.order
+        self._batch_size = options.batch_size
         contrasted = Contrasted.of_facts(result.parameters, score)
         self._output = Output.of_contrasted(adapter, contrasted)
         self._speech = read_speech(adapter, example.audio, adapter.sampling_rate)
-        own = result.removed if baselines is None else baselines
-        self._removed = removed_value(adapter, self._speech, own)
+        own = result.removed if options.baselines is None else options.baselines
+        self._fill: Tensor | Fill = (
+            removed_value(adapter, self._speech, own)
+            if removal is None
+            else removal(adapter, self._speech, example.audio)
+        )
 
     def of_audio(self, percentages: Sequence[int]) -> _Steps:
         """Remove cells."""
         adapter, speech = self._adapter, self._speech
         order = self._result.spectrogram_attr[0] if self._order is None else self._order
-        spectrograms = perturbed(speech, order, self._removed, percentages)
+        spectrograms = perturbed(speech, order, self._fill, percentages)
         batches = spectrograms.split(self._batch_size or len(spectrograms))
         found = []
         for batch in batches:

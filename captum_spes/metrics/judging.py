@@ -10,15 +10,9 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, instance_of, whole_number
 from captum_spes.metrics.curves import auc
-from captum_spes.metrics.perturbation import (
-    Hearing,
-    adapter_of,
-    check_kept,
-    explained_sequence,
-    percentages_of,
-    perturbed,
-    text_curve,
-)
+from captum_spes.metrics.deletion import percentages_of, perturbed
+from captum_spes.metrics.hearing import Hearing, adapter_of, check_kept, explained_sequence
+from captum_spes.metrics.measured_curve import text_curve
 from captum_spes.metrics.text import suitable_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch

@@ -13,12 +13,7 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, function
 from captum_spes.io.sound import Sound
-from captum_spes.metrics.perturbation import (
-    Hearing,
-    adapter_of,
-    check_kept,
-    explained_sequence,
-)
+from captum_spes.metrics.hearing import Hearing, adapter_of, check_kept, explained_sequence
 from captum_spes.metrics.text import corpus_score, suitable_metric
 from captum_spes.speech import SpeechToTextAttribution, SpeechToTextAttributionResult
 from captum_spes.speech.ambient import ordinary_torch

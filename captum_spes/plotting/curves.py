@@ -21,6 +21,7 @@ _LABELS = {
     "bleu": "BLEU",
     "kl": "KL divergence (nats)",
     "token_accuracy": "tokens ranked first (%)",
+    "word_log_probability": "log-probability of the word (nats)",
     "cells": "cells at or above the threshold (%)",
 }
 
@@ -80,7 +81,9 @@ def plot_curves(
         shown = f"{label(name)} {curve.auc:.1f}"
         axes.plot(curve.x, curve.y, style, color=colour(index), label=shown)
     is_share = max(first.x) > 1
-    axes.set_xlabel("cells, most salient first (%)" if is_share else "threshold")
+    has_others = any("least salient first" in curve.name for _, curve in drawn)
+    cells = "cells removed (%)" if has_others else "cells, most salient first (%)"
+    axes.set_xlabel(cells if is_share else "threshold")
     axes.set_ylabel(_LABELS.get(first.metric, first.metric))
     shown = label(first.name if title is None else title, 90)
     axes.set_title(f"{shown} ({note})" if note else shown, parse_math=False)

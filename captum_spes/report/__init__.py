@@ -5,6 +5,11 @@ from warnings import warn
 
 from captum_spes.report.analysis import write_analysis
 from captum_spes.report.comparison import comparison_rows, comparison_table, write_comparison
+from captum_spes.report.differences import (
+    difference_ranks,
+    difference_rows,
+    write_differences,
+)
 from captum_spes.report.exports import write_netcdf, write_textgrid, write_units
 from captum_spes.report.files import write_explanation
 from captum_spes.report.stability import write_stability
@@ -16,6 +21,8 @@ __all__ = [
     "TokenSummary",
     "comparison_rows",
     "comparison_table",
+    "difference_ranks",
+    "difference_rows",
     "explanation_text",
     "plot_cost",
     "plot_stability",
@@ -23,6 +30,7 @@ __all__ = [
     "unit_table",
     "write_analysis",
     "write_comparison",
+    "write_differences",
     "write_explanation",
     "write_netcdf",
     "write_stability",

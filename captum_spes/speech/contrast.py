@@ -213,6 +213,18 @@ def rows_of_occurrences(adapter: Any, sequence: TargetSequence, word: str) -> li
     return [output.rows(start, end) for start, end in occurrences(output.text, word)]
 
 
+def word_reading(sequence: TargetSequence, rows: Sequence[int]) -> TargetSequence:
+    """What a model reads to score a word, or phrase: up to its end, with the place behind it.
+
+    Args:
+        sequence: the whole output.
+        rows: of the word's tokens among the explained ones, without a gap.
+    """
+    places = [sequence.explained[row] for row in rows]
+    behind = _frames_behind(sequence, places) if sequence.frames else ()
+    return _to_the_end(_explaining(sequence, range(places[0], places[-1] + 1)), behind)
+
+
 def _differing(
     output: Spelled, other: Spelled, start: int, end: int, foil: str
 ) -> tuple[range, range]:

@@ -36,6 +36,7 @@ class Forecast:
         scored: perturbed spectrograms that the model transcribes to score the explanations.
         seconds: time for all of these, from the measured time of one pass.
         audio_seconds: duration of the recording.
+        graded: perturbed spectrograms from which an output is forced to score the explanations.
     """
 
     spectrograms: int
@@ -43,12 +44,15 @@ class Forecast:
     scored: int
     seconds: float
     audio_seconds: float
+    graded: int = 0
 
     def text(self, n_recordings: int, audio_seconds: float) -> str:
         """One line about recordings that last ``audio_seconds`` together."""
         total = self.seconds * audio_seconds / self.audio_seconds
         noun = "recording" if n_recordings == 1 else "recordings"
         scoring = f", {self.scored:,} transcriptions to score them" if self.scored else ""
+        if self.graded:
+            scoring += f" and {self.graded:,} passes to look at single tokens"
         return (
             f"{n_recordings} {noun}, each {self.spectrograms:,} passes of spectrograms and "
             f"{self.tokens:,} of previous tokens{scoring}; about {duration(total)}"
@@ -62,6 +66,7 @@ def forecast(
     *,
     target: Any = None,
     scored: int = 0,
+    scored_per_map: int = 0,
 ) -> Forecast:
     r"""
     Measure one pass, and count those that methods will need.
@@ -74,6 +79,9 @@ def forecast(
         target (str, sequence of int or TargetSequence, optional): What is explained.
                     Default: None, what the model writes
         scored (int, optional): Transcriptions that scoring the explanations takes.
+                    Default: 0
+        scored_per_map (int, optional): Passes that scoring them takes besides for the map of each
+                    token, and for that of the sentence.
                     Default: 0
 
     Returns:
@@ -110,13 +118,17 @@ def forecast(
         for method, settings in methods
         if method.same_maps_as is None
     ]
+    graded = scored_per_map * (len(sequence.explained) + 1)
     spectrograms, tokens = (sum(own) for own in zip(*counted, strict=True))
     return Forecast(
         spectrograms,
         tokens,
         scored,
-        (spectrograms + scored) * per_spectrogram + tokens * per_tokens + scored * transcribing,
+        (spectrograms + scored + graded) * per_spectrogram
+        + tokens * per_tokens
+        + scored * transcribing,
         speech.seconds,
+        graded,
     )
 
 

@@ -13,6 +13,7 @@ from captum_spes.metrics import Judgement
 # Of recordings that are explained with few samples; the command line prints it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*sampling noise")
 QUICK = ("--samples", "50", "--token-samples", "0", "--quiet")
+NOISY = (*QUICK, "--prior", "none")
 
 
 def run(capsys, *arguments):
@@ -43,7 +44,7 @@ class TestJudge:
             raise RuntimeError("out of memory")
 
         monkeypatch.setattr("captum_spes.metrics.judge", full)
-        given = (*clips(1), "--model", "demo", *QUICK, "--judge", "--html", "--out", tmp_path)
+        given = (*clips(1), "--model", "demo", *NOISY, "--judge", "--html", "--out", tmp_path)
         status, out, err = run(capsys, "explain", *given)
         assert status == 0
         assert "the deletion score cannot be measured: RuntimeError: out of memory" in err
@@ -110,7 +111,7 @@ class TestJudge:
 
 def test_fifty_samples_print_no_place_of_what_is_noise(capsys):
     """The words of the request: a word's row was as sure as any other."""
-    status, out, _ = run(capsys, "explain", *clips(1), "--model", "demo", *QUICK)
+    status, out, _ = run(capsys, "explain", *clips(1), "--model", "demo", *NOISY)
     assert status == 0
     header, *rows = out[out.index("\ntoken ") :].strip().split("\n\n")[0].split("\n")
     assert header.split()[:6] == ["token", "time", "(s)", "band", "(Hz)", "noise"]
@@ -124,7 +125,7 @@ def test_fifty_samples_print_no_place_of_what_is_noise(capsys):
 
 def test_analyse_leaves_noise_out_unless_it_is_kept(capsys, tmp_path):
     """50 samples: the p of a test was one of noise."""
-    assert run(capsys, "explain", *clips(2), "--model", "demo", *QUICK, "--out", tmp_path)[0] == 0
+    assert run(capsys, "explain", *clips(2), "--model", "demo", *NOISY, "--out", tmp_path)[0] == 0
     status, out, _ = run(capsys, "analyse", tmp_path, "--out", tmp_path / "a")
     assert status == 0
     assert "words are mostly noise (reliability below 0.5)" in out

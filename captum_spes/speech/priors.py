@@ -33,7 +33,7 @@ class GradientPrior:
     r"""
     A prior from the gradients of the score at perturbed spectrograms.
 
-    At each of ``n_masks`` spectrograms that are perturbed as SPES perturbs them, the score is
+    At each of ``n_masks`` spectrograms with patches removed at random, as by default, the score is
     differentiated with respect to the cells and multiplied by how much each cell changes when it is
     removed: what removing a little of each cell would do, for all cells at once, where a sample
     tells what one set of patches did. One backward pass through the encoder serves a random group

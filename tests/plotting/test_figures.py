@@ -56,7 +56,23 @@ def condition(method="lime@25", stage="waveform", reported="word", passes=25.0):
 MAPS = torch.rand(2, 30, 80, generator=torch.Generator().manual_seed(0))
 AXES = (torch.arange(30) * 0.01, torch.linspace(30.0, 7900.0, 80))
 SPOKEN = [plotting.SpokenWord(FORMULA, 0.05, 0.15, True), plotting.SpokenWord("b", 0.15, 0.25)]
+LAYERS = ["spectrogram", "1", "2"]
+SHARES = ["accuracy", "low", "high", "control", "shuffled", "chance"]
+PROBE = SimpleNamespace(
+    table=pd.DataFrame({"layer": LAYERS, **{name: [0.1, 0.2, 0.3] for name in SHARES}})
+)
+STAGES = SimpleNamespace(
+    order="cascading",
+    stages=("intact", FORMULA),
+    chances={"spearman": 0.0},
+    means=lambda measure: np.array([1.0, 0.2]),
+)
 FIGURES = {
+    "plot_probe": lambda: plotting.plot_probe(PROBE),
+    "plot_layer_similarity": lambda: plotting.plot_layer_similarity(
+        pd.DataFrame(np.eye(3), index=LAYERS, columns=LAYERS)
+    ),
+    "plot_stages": lambda: plotting.plot_stages({FORMULA: STAGES}),
     "plot_time": lambda: plotting.plot_time(times()),
     "plot_profiles": lambda: plotting.plot_profiles(profiles(FORMULA)),
     "plot_token_evidence": lambda: plotting.plot_token_evidence(
@@ -98,7 +114,7 @@ FIGURES = {
 
 def test_no_figure_is_missing_here():
     assert set(FIGURES) == set(plotting.__all__) - {
-        "MOST_MAPS", "MapPanel", "NotebookFigure", "SpokenWord",
+        "MOST_MAPS", "MapPanel", "NotebookFigure", "SpokenWord", "StagesLike",
     }  # fmt: skip
 
 
@@ -117,6 +133,7 @@ def test_a_figure_is_returned_and_nothing_global_is_changed(name):
     "name",
     [
         "plot_profiles",
+        "plot_stages",
         "plot_curves",
         "agreement_figure",
         "cost_figure",

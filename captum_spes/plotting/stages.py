@@ -96,8 +96,9 @@ def plot_stages(
     if np.isfinite(chance):
         axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="chance")
     shown = [label(stage, 28) for stage in first.stages]
-    text = {"rotation": 40, "ha": "right", "rotation_mode": "anchor", "parse_math": False}
-    axes.set_xticks(places, shown, **text)
+    axes.set_xticks(
+        places, shown, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
+    )
     axes.set_ylabel(_LABELS[measure])
     is_cascade = first.order == "cascading"
     own = "permuted from the output down" if is_cascade else "permuted, each stage alone"

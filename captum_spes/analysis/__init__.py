@@ -1,6 +1,7 @@
 """From maps to statements: time, frequency, evidence in the audio, previous tokens; and what the
 model itself represents."""
 
+from captum_spes.analysis.context_mixing import ContextMixing, context_mixing
 from captum_spes.analysis.evidence import (
     EVIDENCE,
     hallucination_check,
@@ -45,6 +46,7 @@ from captum_spes.plotting import (
 __all__ = [
     "EVIDENCE",
     "AlignedResults",
+    "ContextMixing",
     "EncoderStates",
     "Findings",
     "ModelSimilarity",
@@ -53,6 +55,7 @@ __all__ = [
     "SalientPhones",
     "align_results",
     "compare_profiles",
+    "context_mixing",
     "dependence",
     "encoder_states",
     "frequency_profiles",

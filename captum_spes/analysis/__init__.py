@@ -34,6 +34,7 @@ from captum_spes.analysis.similarity import (
 )
 from captum_spes.analysis.time import time_analysis
 from captum_spes.plotting import (
+    plot_context_mixing,
     plot_hallucination_check,
     plot_layer_similarity,
     plot_positions,
@@ -66,6 +67,7 @@ __all__ = [
     "load_results",
     "mean_test",
     "phone_probe",
+    "plot_context_mixing",
     "plot_hallucination_check",
     "plot_layer_similarity",
     "plot_positions",

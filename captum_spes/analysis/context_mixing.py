@@ -226,13 +226,23 @@ def context_mixing(
     )  # fmt: skip
 
 
+class _Named(NamedTuple):
+    """The last fields of :class:`ContextMixing`."""
+
+    targets: tuple[str, ...]
+    sources: tuple[str, ...]
+    readable: Tensor
+    frame_groups: Tensor | None
+    frame_times: Tensor
+
+
 class _Axes(NamedTuple):
     """Targets by their row, sources by their group, and what :class:`ContextMixing` says of both;
     sources behind those that have a group are padding."""
 
     rows: Tensor
     groups: Tensor
-    named: tuple[tuple[str, ...], tuple[str, ...], Tensor, Tensor | None, Tensor]
+    named: _Named
 
 
 def _sequence(
@@ -266,7 +276,7 @@ def _axes(
         names = ["".join(strings[i : i + size]) for i in range(0, n_sources, size)]
         first = torch.arange(0, n_sources, size)
         readable = first[None, :] <= rows[:, None]
-        named = (written, tuple(names), readable, None, speech.frame_times)
+        named = _Named(written, tuple(names), readable, None, speech.frame_times)
         return _Axes(rows, groups, named)
     n_frames = len(speech.spectrogram)
     per_position = max(n_frames, adapter.covered_frames(speech, n_sources)) / n_sources
@@ -279,7 +289,8 @@ def _axes(
     if sequence is None:
         rows, written = torch.arange(len(groups)), tuple(named_times)
     readable = torch.ones(len(rows), int(groups[-1]) + 1, dtype=torch.bool)
-    named = (written, tuple(named_times[::size]), readable, groups[position], speech.frame_times)
+    starts = tuple(named_times[::size])
+    named = _Named(written, starts, readable, groups[position], speech.frame_times)
     return _Axes(rows, groups, named)
 
 
@@ -307,4 +318,5 @@ def _attention(layer: AttentionLayer, axes: _Axes) -> Tensor:
     """``(targets, groups)``: weights, averaged over heads."""
     weights = layer.weights[0].float().mean(0).cpu()[axes.rows, : len(axes.groups)]
     n_groups = int(axes.groups[-1]) + 1
-    return weights.new_zeros(len(weights), n_groups).index_add_(1, axes.groups, weights)
+    found: Tensor = weights.new_zeros(len(weights), n_groups).index_add_(1, axes.groups, weights)
+    return found

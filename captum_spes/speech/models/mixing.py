@@ -148,9 +148,9 @@ def contributions(layer: AttentionLayer, rows: Tensor, groups: Tensor) -> Tensor
 def _layers_of(model: Any, part: str) -> list[AttentionLayer]:
     stack = model.get_encoder() if part == "encoder" else model.get_decoder()
     name = _ATTENTION[part]
-    layers = getattr(stack, "layers", None) or getattr(
-        getattr(stack, "decoder", None), "layers", ()
-    )
+    layers: Any = getattr(stack, "layers", None)
+    if layers is None:  # some wrap the decoder once more
+        layers = getattr(getattr(stack, "decoder", None), "layers", [])
     found = [AttentionLayer(layer, attention) for layer in layers
              if (attention := getattr(layer, name, None)) is not None]  # fmt: skip
     known = all(
@@ -166,7 +166,8 @@ def _layers_of(model: Any, part: str) -> list[AttentionLayer]:
 
 
 def _output_projection(attention: nn.Module) -> Any:
-    return next((own for name in _OUTPUTS if (own := getattr(attention, name, None))), None)
+    found = (getattr(attention, name, None) for name in _OUTPUTS)
+    return next((own for own in found if own is not None), None)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """From maps to statements: time, frequency, evidence in the audio, previous tokens; and what the
 model itself represents."""
 
+from captum_spes.analysis.attention_share import correlation_in_time
 from captum_spes.analysis.context_mixing import ContextMixing, context_mixing
 from captum_spes.analysis.evidence import (
     EVIDENCE,
@@ -32,6 +33,7 @@ from captum_spes.analysis.similarity import (
     linear_cka,
     similar_models,
 )
+from captum_spes.analysis.state_saliency import StateSaliency, state_saliency
 from captum_spes.analysis.time import time_analysis
 from captum_spes.plotting import (
     plot_context_mixing,
@@ -54,9 +56,11 @@ __all__ = [
     "PhoneProbe",
     "Profiles",
     "SalientPhones",
+    "StateSaliency",
     "align_results",
     "compare_profiles",
     "context_mixing",
+    "correlation_in_time",
     "dependence",
     "encoder_states",
     "frequency_profiles",
@@ -82,6 +86,7 @@ __all__ = [
     "roc_auc",
     "salient_phones",
     "similar_models",
+    "state_saliency",
     "time_analysis",
     "time_profiles",
     "token_evidence",

@@ -203,17 +203,12 @@ def context_mixing(
         raise ArgumentError(f"part must be one of {PARTS}, got {part!r}.")
     whole_number("group", group, 1)
     whole_number("batch_size", batch_size, 1)
-    adapter = getattr(explainer, "adapter", explainer)
-    if not hasattr(adapter, "encode"):
-        raise ArgumentTypeError(
-            "give an explainer, SpeechToTextAttribution(method, processor), or its adapter; got "
-            f"{type(explainer).__name__}."
-        )
+    adapter = adapter_of(explainer)
     with ordinary_torch(adapter.device):
         speech = read_speech(adapter, audio, sampling_rate)
         sequence = None
         if part != "encoder":  # which runs before anything is written
-            sequence = _sequence(adapter, speech, target, dict(gen_args or {}))
+            sequence = written_sequence(adapter, speech, target, dict(gen_args or {}))
         with adapter.evaluation_mode():
             layers = read_layers(adapter, part, speech, sequence)
             axes = _axes(adapter, part, speech, sequence, layers[0], group)
@@ -224,6 +219,17 @@ def context_mixing(
     return ContextMixing(
         part, torch.stack(scores), torch.stack(attention), torch.stack(norms), *axes.named
     )  # fmt: skip
+
+
+def adapter_of(explainer: Any) -> Any:
+    """The adapter of an explainer, or the adapter that was given."""
+    adapter = getattr(explainer, "adapter", explainer)
+    if not hasattr(adapter, "encode"):
+        raise ArgumentTypeError(
+            "give an explainer, SpeechToTextAttribution(method, processor), or its adapter; got "
+            f"{type(explainer).__name__}."
+        )
+    return adapter
 
 
 class _Named(NamedTuple):
@@ -245,9 +251,10 @@ class _Axes(NamedTuple):
     named: _Named
 
 
-def _sequence(
+def written_sequence(
     adapter: Any, speech: SpeechInput, target: Any, gen_args: dict[str, Any]
 ) -> TargetSequence:
+    """What is given as the output, or what the model writes."""
     with seeded_draws(0), adapter.evaluation_mode(), torch.no_grad():
         found: TargetSequence
         if target is None:
@@ -278,20 +285,25 @@ def _axes(
         readable = first[None, :] <= rows[:, None]
         named = _Named(written, tuple(names), readable, None, speech.frame_times)
         return _Axes(rows, groups, named)
-    n_frames = len(speech.spectrogram)
-    per_position = max(n_frames, adapter.covered_frames(speech, n_sources)) / n_sources
-    position = (torch.arange(n_frames) / per_position).long().clamp(max=n_sources - 1)
+    position = position_of_frames(adapter, speech, n_sources)
     groups = torch.arange(int(position[-1]) + 1) // size
-    seconds = float(speech.frame_times[0]) + torch.arange(len(groups)) * per_position / float(
-        adapter.frame_rate
-    )
-    named_times = [f"{second:.2f}" for second in seconds.tolist()]
+    seconds = [float(speech.frame_times[position.tolist().index(i)]) for i in range(len(groups))]
+    named_times = [f"{second:.2f}" for second in seconds]
     if sequence is None:
         rows, written = torch.arange(len(groups)), tuple(named_times)
     readable = torch.ones(len(rows), int(groups[-1]) + 1, dtype=torch.bool)
     starts = tuple(named_times[::size])
     named = _Named(written, starts, readable, groups[position], speech.frame_times)
     return _Axes(rows, groups, named)
+
+
+def position_of_frames(adapter: Any, speech: SpeechInput, n_positions: int) -> Tensor:
+    """int64 ``(time,)``: the position of the encoder that covers each frame of the spectrogram."""
+    n_frames = len(speech.spectrogram)
+    per_position = max(n_frames, adapter.covered_frames(speech, n_positions)) / n_positions
+    frames = torch.arange(n_frames, dtype=torch.float32)
+    found: Tensor = (frames / per_position).long().clamp(max=n_positions - 1)
+    return found
 
 
 def _zeroed(layer: AttentionLayer, axes: _Axes, batch_size: int) -> Tensor:

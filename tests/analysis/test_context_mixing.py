@@ -219,14 +219,15 @@ class TestTheModel:
         assert network.training
         handle.remove()
 
-    def test_another_thread_is_not_zeroed(self, tiny_whisper, audio):
+    def test_other_threads_neither_see_nor_are_seen(self, tiny_whisper, audio):
         network, _ = tiny_whisper
         adapter = adapt(*tiny_whisper)
         speech = adapter.from_audio(audio)
         target = adapter.force(speech, TARGET, {})
-        states = adapter.encode(speech, speech.spectrogram[None]).detach()
+        states = adapter.encode(speech, speech.spectrogram[None]).detach().flip(1)
         with torch.no_grad():
             alone = adapter.decode(states, target)
+        undisturbed = context_mixing(explainer_of(tiny_whisper), audio, target=TARGET)
         seen, owner = [], threading.get_ident()
 
         def other(*_):
@@ -242,8 +243,9 @@ class TestTheModel:
             thread.join()
 
         handle = network.get_decoder().layers[0].fc1.register_forward_hook(other)
-        context_mixing(explainer_of(tiny_whisper), audio, target=TARGET, batch_size=1)
+        mixing = context_mixing(explainer_of(tiny_whisper), audio, target=TARGET, batch_size=1)
         handle.remove()
+        assert torch.allclose(mixing.scores, undisturbed.scores, atol=1e-6)
         assert len(seen) > 30  # also while each of 30 positions was zeroed
         assert all(torch.equal(one, alone) for one in seen)
 

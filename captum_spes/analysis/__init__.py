@@ -1,6 +1,8 @@
 """From maps to statements: time, frequency, evidence in the audio, previous tokens; and what the
 model itself represents."""
 
+from captum_spes.analysis.attention_share import correlation_in_time
+from captum_spes.analysis.context_mixing import ContextMixing, context_mixing
 from captum_spes.analysis.evidence import (
     EVIDENCE,
     hallucination_check,
@@ -31,8 +33,10 @@ from captum_spes.analysis.similarity import (
     linear_cka,
     similar_models,
 )
+from captum_spes.analysis.state_saliency import StateSaliency, state_saliency
 from captum_spes.analysis.time import time_analysis
 from captum_spes.plotting import (
+    plot_context_mixing,
     plot_hallucination_check,
     plot_layer_similarity,
     plot_positions,
@@ -45,14 +49,18 @@ from captum_spes.plotting import (
 __all__ = [
     "EVIDENCE",
     "AlignedResults",
+    "ContextMixing",
     "EncoderStates",
     "Findings",
     "ModelSimilarity",
     "PhoneProbe",
     "Profiles",
     "SalientPhones",
+    "StateSaliency",
     "align_results",
     "compare_profiles",
+    "context_mixing",
+    "correlation_in_time",
     "dependence",
     "encoder_states",
     "frequency_profiles",
@@ -63,6 +71,7 @@ __all__ = [
     "load_results",
     "mean_test",
     "phone_probe",
+    "plot_context_mixing",
     "plot_hallucination_check",
     "plot_layer_similarity",
     "plot_positions",
@@ -77,6 +86,7 @@ __all__ = [
     "roc_auc",
     "salient_phones",
     "similar_models",
+    "state_saliency",
     "time_analysis",
     "time_profiles",
     "token_evidence",

@@ -9,6 +9,7 @@ from captum_spes.plotting.analysis import (
 from captum_spes.plotting.contrast import contrast_figure, contrast_token_figure
 from captum_spes.plotting.curves import plot_curves
 from captum_spes.plotting.figure import NotebookFigure
+from captum_spes.plotting.mixing import plot_context_mixing
 from captum_spes.plotting.profiles import plot_profiles
 from captum_spes.plotting.representations import plot_layer_similarity, plot_probe
 from captum_spes.plotting.spectrograms import (
@@ -32,6 +33,7 @@ __all__ = [
     "contrast_figure",
     "contrast_token_figure",
     "cost_figure",
+    "plot_context_mixing",
     "plot_curves",
     "plot_hallucination_check",
     "plot_layer_similarity",

@@ -1,6 +1,7 @@
 """Explaining a speech-to-text model end to end."""
 
 from captum_spes.speech.alternatives import Alternative
+from captum_spes.speech.attention_heads import ChosenHeads, HeadsByEntropy
 from captum_spes.speech.attribution import SpeechToTextAttribution
 from captum_spes.speech.classification import SpeechClassificationAttribution
 from captum_spes.speech.controls import EnergyMap, RandomMap
@@ -18,10 +19,12 @@ from captum_spes.speech.verdicts import VerdictRule, read_rules, shipped_rules, 
 __all__ = [
     "METHODS",
     "Alternative",
+    "ChosenHeads",
     "CrossAttention",
     "EnergyMap",
     "EvidenceReport",
     "GradientPrior",
+    "HeadsByEntropy",
     "Method",
     "RandomMap",
     "Settings",

@@ -74,13 +74,8 @@ class CrossAttention(SpeechAttribution):
         weights = attention.cross.mean(0)
         if self.aggregation == "rollout":
             weights = weights @ attention_rollout(adapter.encoder_attention(speech))
-        n_frames, n_bins = speech.spectrogram.shape
-        # The encoder also reads the features' padding, which is not part of the spectrogram.
-        frames_per_position = attention.n_frames / weights.shape[1]
-        frames = torch.arange(n_frames, dtype=torch.float32, device="cpu")
-        position = (frames / frames_per_position).long()
-        over_time = weights[:, position.clamp(max=weights.shape[1] - 1)]
-        return Maps(over_time[:, :, None].expand(-1, -1, n_bins).clone(), attention.decoder.mean(0))
+        over_frames = spread_over_frames(weights, attention.n_frames, speech)
+        return Maps(over_frames, attention.decoder.mean(0))
 
 
 class CrossAttentionRollout(CrossAttention):
@@ -95,6 +90,24 @@ class CrossAttentionRollout(CrossAttention):
             forward_func (PreTrainedModel): The model.
         """
         super().__init__(forward_func, "rollout")
+
+
+def spread_over_frames(weights: Tensor, n_covered: int, speech: SpeechInput) -> Tensor:
+    """Maps ``(tokens, time, freq)`` of weights ``(tokens, positions)``: each frame gets the weight
+    of the position that covers it, all mel bins alike.
+
+    Args:
+        weights: of all positions of the encoder.
+        n_covered: frames that they cover, padding included.
+        speech: the utterance.
+    """
+    n_frames, n_bins = speech.spectrogram.shape
+    # The encoder also reads the features' padding, which is not part of the spectrogram.
+    frames_per_position = n_covered / weights.shape[1]
+    frames = torch.arange(n_frames, dtype=torch.float32, device="cpu")
+    position = (frames / frames_per_position).long()
+    over_time = weights[:, position.clamp(max=weights.shape[1] - 1)]
+    return over_time[:, :, None].expand(-1, -1, n_bins).clone()
 
 
 def attention_rollout(layers: Tensor) -> Tensor:

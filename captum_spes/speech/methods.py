@@ -33,6 +33,7 @@ from captum_spes.attr import SPES, BubbleNoise, GaussianProcess, MaskedDifferenc
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import EFFICIENT_PATCHES_PER_SECOND
 from captum_spes.speech import running
+from captum_spes.speech.attention_heads import ChosenHeads, HeadsByEntropy
 from captum_spes.speech.controls import EnergyMap, RandomMap
 from captum_spes.speech.cross_attention import CrossAttention, CrossAttentionRollout
 from captum_spes.speech.priors import GradientPrior
@@ -359,6 +360,10 @@ _ALL = (
     _utterance(CrossAttention, "cross-attention", "mean attention of the decoder"),
     _utterance(
         CrossAttentionRollout, "cross-attention-rollout", "followed back through the encoder"
+    ),
+    _utterance(ChosenHeads, "cross-attention-alignment-heads", "of the heads that Whisper names"),
+    _utterance(
+        HeadsByEntropy, "cross-attention-by-entropy", "heads that look at few places count more"
     ),
     # Controls, which every method should beat.
     _utterance(EnergyMap, "energy", "control: the spectrogram itself"),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from captum_spes import plotting
+from captum_spes.analysis import ContextMixing
 
 FORMULA = "$x_1^$"  # which is none that can be set
 
@@ -67,7 +68,13 @@ STAGES = SimpleNamespace(
     chances={"spearman": 0.0},
     means=lambda measure: np.array([1.0, 0.2]),
 )
+SHARES_OF_LAYER = torch.rand(1, 2, 3, generator=torch.Generator().manual_seed(0))
+MIXING = ContextMixing(
+    "cross", SHARES_OF_LAYER, SHARES_OF_LAYER, SHARES_OF_LAYER, (FORMULA, "b"), ("x", "y", "z"),
+    torch.ones(2, 3, dtype=torch.bool), torch.arange(3), torch.arange(3) / 100,
+)  # fmt: skip
 FIGURES = {
+    "plot_context_mixing": lambda: plotting.plot_context_mixing(MIXING),
     "plot_probe": lambda: plotting.plot_probe(PROBE),
     "plot_layer_similarity": lambda: plotting.plot_layer_similarity(
         pd.DataFrame(np.eye(3), index=LAYERS, columns=LAYERS)

@@ -45,3 +45,8 @@ def attention_reader(model: Any) -> Any:
 def head_mean(layers: Any) -> Tensor:
     """Weights of the first example, ``(layers, queries, keys)``."""
     return torch.stack([layer[0].detach().float().mean(0).cpu() for layer in layers])
+
+
+def head_weights(layers: Any, rows: Tensor) -> Tensor:
+    """Weights of the first example's ``rows`` of queries, ``(layers, heads, rows, keys)``."""
+    return torch.stack([layer[0][:, rows.to(layer.device)].float().cpu() for layer in layers])

@@ -180,6 +180,26 @@ class Attention:
     n_frames: int
 
 
+@dataclass(frozen=True)
+class HeadAttention:
+    """Attention weights of one teacher-forced pass, each head's own.
+
+    Attributes:
+        cross: ``(layers, heads, explained tokens, positions)``: where in the audio each token
+            looks.
+        decoder: ``(layers, heads, explained tokens, previous tokens)``.
+        n_frames: frames of the features that the positions cover, padding included.
+    """
+
+    cross: Tensor
+    decoder: Tensor
+    n_frames: int
+
+    def mean(self) -> Attention:
+        """Averaged over the heads."""
+        return Attention(self.cross.mean(1), self.decoder.mean(1), self.n_frames)
+
+
 @runtime_checkable
 class HearsAudio(Protocol):
     """Turns audio into a spectrogram, and spectrograms into states.
@@ -387,6 +407,15 @@ class Attends(Protocol):
 
 
 @runtime_checkable
+class AttendsInHeads(Protocol):
+    """Has attention heads whose weights can be read one by one."""
+
+    def head_attention(self, speech: SpeechInput, target: TargetSequence) -> HeadAttention:
+        """Read the attention weights of one teacher-forced pass."""
+        ...
+
+
+@runtime_checkable
 class AttendsInEncoder(Protocol):
     """Has attention weights within its encoder that can be read."""
 
@@ -434,6 +463,7 @@ CAPABILITIES: dict[type[Any], str] = {
     DecodesLongForm: "decode long recordings in its own way",
     AlignsTokens: "tell when it writes a token",
     Attends: "tell where it attends",
+    AttendsInHeads: "tell where each of its heads attends",
     AttendsInEncoder: "tell where its encoder attends",
     NamesLanguages: "be told the language",
     FollowsInstructions: "follow an instruction",

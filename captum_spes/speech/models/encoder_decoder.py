@@ -12,8 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.speech.models.attention import AlignedByAttention, attention_reader, head_mean
-from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
+from captum_spes.speech.models.attention import (
+    AlignedByAttention,
+    attention_reader,
+    head_mean,
+    head_weights,
+)
+from captum_spes.speech.models.capabilities import (
+    Attention,
+    HeadAttention,
+    SpeechInput,
+    TargetSequence,
+)
 from captum_spes.speech.models.compatibility import cut_cache, token_ids
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, scaled
 
@@ -111,6 +121,11 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
         return output.last_hidden_state
 
     def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
+        """See ``Attends``."""
+        return self.head_attention(speech, target).mean()
+
+    def head_attention(self, speech: SpeechInput, target: TargetSequence) -> HeadAttention:
+        """See ``AttendsInHeads``."""
         features = self._features(speech)
         with torch.no_grad():
             encoded = self.model.get_encoder()(features, return_dict=True)
@@ -122,10 +137,10 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
                 return_dict=True,
             )
         # A token is written from the position before it.
-        positions = torch.tensor(target.explained) - 1
-        return Attention(
-            cross=head_mean(output.cross_attentions)[:, positions],
-            decoder=head_mean(output.decoder_attentions)[:, positions],
+        rows = torch.tensor(target.explained) - 1
+        return HeadAttention(
+            cross=head_weights(output.cross_attentions, rows),
+            decoder=head_weights(output.decoder_attentions, rows),
             n_frames=self.n_frames(features),
         )
 
@@ -144,22 +159,9 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
     def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
         """Weights of each head over the time of the speech, padding left out, (layers, heads,
         explained tokens, positions)."""
-        features = self._features(speech)
-        with torch.no_grad():
-            encoded = self.model.get_encoder()(features)
-            output = attention_reader(self.model)(
-                encoder_outputs=self.encoder_outputs(encoded.last_hidden_state),
-                decoder_input_ids=target.decoder_ids.to(self.model.device)[None],
-                use_cache=False,
-                output_attentions=True,
-            )
-        weights = torch.stack(
-            [layer[0].detach().float().cpu() for layer in output.cross_attentions]
-        )
-        # A token is written from the position before it.
-        weights = weights[:, :, torch.tensor(target.explained) - 1]
-        share = len(speech.spectrogram) / self.n_frames(features)
-        return weights[..., : max(1, round(weights.shape[-1] * share))]
+        found = self.head_attention(speech, target)
+        share = len(speech.spectrogram) / found.n_frames
+        return found.cross[..., : max(1, round(found.cross.shape[-1] * share))]
 
     def covered_frames(self, speech: SpeechInput, n_positions: int) -> int:
         """Frames that the encoder's positions stand for, padding included."""

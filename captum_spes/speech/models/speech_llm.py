@@ -18,7 +18,12 @@ from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, instance_of
 from captum_spes.speech.models.attention import AlignedByAttention, attention_reader
-from captum_spes.speech.models.capabilities import Attention, SpeechInput, TargetSequence
+from captum_spes.speech.models.capabilities import (
+    Attention,
+    HeadAttention,
+    SpeechInput,
+    TargetSequence,
+)
 from captum_spes.speech.models.compatibility import added_tokens, cut_cache, plain, token_ids
 from captum_spes.speech.models.huggingface import (
     HuggingFaceAdapter,
@@ -419,21 +424,25 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
     # Attention -------------------------------------------------------------------------
 
     def attention(self, speech: SpeechInput, target: TargetSequence) -> Attention:
-        mean = torch.stack([layer.mean(0) for layer in self._attentions(speech, target)])
+        """See ``Attends``."""
+        return self.head_attention(speech, target).mean()
+
+    def head_attention(self, speech: SpeechInput, target: TargetSequence) -> HeadAttention:
+        """See ``AttendsInHeads``."""
+        weights = torch.stack(self._attentions(speech, target))
         is_audio = target.decoder_ids == self.audio_id
-        return Attention(
-            cross=mean[:, :, is_audio],
-            decoder=mean[:, :, list(target.previous_positions)],
+        return HeadAttention(
+            cross=weights[..., is_audio],
+            decoder=weights[..., list(target.previous_positions)],
             n_frames=self.covered_frames(speech, int(is_audio.sum())),
         )
 
     def cross_attention(self, speech: SpeechInput, target: TargetSequence) -> Tensor:
         """Weights of each head over the embeddings of the speech, (layers, heads, explained tokens,
         positions)."""
-        is_audio = target.decoder_ids == self.audio_id
-        weights = torch.stack(self._attentions(speech, target))[..., is_audio]
-        share = len(speech.spectrogram) / self.covered_frames(speech, weights.shape[-1])
-        return weights[..., : max(1, round(weights.shape[-1] * min(1.0, share)))]
+        found = self.head_attention(speech, target)
+        share = len(speech.spectrogram) / found.n_frames
+        return found.cross[..., : max(1, round(found.cross.shape[-1] * min(1.0, share)))]
 
     def covered_frames(self, speech: SpeechInput, n_positions: int) -> int:
         """Frames that so many embeddings stand for, padding included."""

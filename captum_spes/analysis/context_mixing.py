@@ -13,7 +13,13 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError, whole_number
 from captum_spes.speech.ambient import ordinary_torch
 from captum_spes.speech.inputs import Audio, read_speech
 from captum_spes.speech.models import SpeechInput, TargetSequence
-from captum_spes.speech.models.mixing import PARTS, AttentionLayer, contributions, read_layers
+from captum_spes.speech.models.mixing import (
+    PARTS,
+    AttentionLayer,
+    check_layers,
+    contributions,
+    read_layers,
+)
 from captum_spes.speech.randomness import seeded_draws
 
 MEASURES = ("zeroing", "attention", "norms")
@@ -204,6 +210,7 @@ def context_mixing(
     whole_number("group", group, 1)
     whole_number("batch_size", batch_size, 1)
     adapter = adapter_of(explainer)
+    check_layers(adapter, part)
     with ordinary_torch(adapter.device):
         speech = read_speech(adapter, audio, sampling_rate)
         sequence = None

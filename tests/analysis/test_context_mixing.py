@@ -2,6 +2,7 @@
 and a model that is left as it was."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -335,3 +336,15 @@ class TestErrors:
     def test_other_models(self, tiny_whisper, audio):
         with pytest.raises(ArgumentTypeError, match="give an explainer"):
             context_mixing(tiny_whisper[0], audio)
+        other = SimpleNamespace(encode=None)  # fails where it is asked for anything
+        with pytest.raises(ArgumentTypeError, match="of transformers, such as Whisper"):
+            context_mixing(other, audio)
+
+    def test_other_layers_before_the_model_runs(self, tiny_whisper, audio):
+        layer, calls = tiny_whisper[0].get_decoder().layers[0], []
+        layer.looks_at = layer.encoder_attn
+        del layer.encoder_attn
+        tiny_whisper[0].get_encoder().register_forward_hook(lambda *_: calls.append(1))
+        with pytest.raises(ArgumentTypeError, match="layers whose encoder_attn has v_proj"):
+            context_mixing(explainer_of(tiny_whisper), audio)
+        assert not calls

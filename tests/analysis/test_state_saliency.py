@@ -89,6 +89,8 @@ class TestStates:
     def test_other_models(self, tiny_whisper, audio):
         with pytest.raises(ArgumentTypeError, match="give an explainer"):
             state_saliency(tiny_whisper[0], audio)
+        with pytest.raises(ArgumentTypeError, match="of transformers, such as Whisper"):
+            state_saliency(SimpleNamespace(encode=None), audio)
 
 
 class TestCorrelation:

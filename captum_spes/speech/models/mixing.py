@@ -79,6 +79,17 @@ class AttentionLayer:
             handle.remove()
 
 
+def check_layers(adapter: Any, part: str) -> None:
+    """Raise, before the model runs, where it has no layers whose values can be read."""
+    is_encoder_decoder: bool = isinstance(adapter, HuggingFaceSpeechModel)
+    if not is_encoder_decoder:
+        raise ArgumentTypeError(
+            "context mixing is read from encoder-decoders of transformers, such as Whisper; "
+            f"{type(adapter).__name__} is none."
+        )
+    _layers_of(adapter.model, part)
+
+
 def read_layers(
     adapter: Any,
     part: str,
@@ -96,15 +107,7 @@ def read_layers(
         target: what the decoder reads; None where only the encoder runs.
         weights: whether to read attention weights, which a copy of the model with slow attention
             gives; its layers are of the copy.
-
-    Raises:
-        ArgumentTypeError: the model has no such layers.
     """
-    if not isinstance(adapter, HuggingFaceSpeechModel):
-        raise ArgumentTypeError(
-            "context mixing is read from encoder-decoders of transformers, such as Whisper; "
-            f"{type(adapter).__name__} is none."
-        )
     with torch.no_grad(), adapter.evaluation_mode():
         reader = adapter
         if weights:

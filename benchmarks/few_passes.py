@@ -10,7 +10,8 @@ Ways were tuned on `TUNE` and are reported on `REPORT`, which were fixed before 
 A way is a name and a number: samples of "paper", "lime" and "kernel-shap", steps of
 "integrated-gradients", and of "efficient" samples, beside which gradients cost as much again;
 "efficient-samples" leaves the gradients out, "efficient-misled" shifts them by half of the time,
-"efficient-padded" computes them with all of Whisper's padding.
+"efficient-padded" computes them with all of Whisper's padding, "efficient-gradients" at twice as
+many masks as by default.
 
     python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 140
     python benchmarks/few_passes.py run demo build/corpus/test/manifest.jsonl --set report \\
@@ -88,6 +89,8 @@ def settings_of(way: str) -> tuple[str, Settings]:
         return "spes", Settings.efficient(**efficient, prior=None)
     if name == "efficient-padded":
         return "spes", Settings.efficient(**efficient, prior=GradientPrior(with_padding=True))
+    if name == "efficient-gradients":
+        return "spes", Settings.efficient(**efficient, prior=GradientPrior(count // 3))
     if name == "efficient-misled":
         return "spes", Settings.efficient(**efficient, prior=Misled())
     if name == "integrated-gradients":

@@ -183,7 +183,7 @@ class TestCost:
         lines = capsys.readouterr().err.splitlines()
         (cost,) = (number for number, line in enumerate(lines) if "passes" in line)
         assert re.search(
-            "captum-spes: 1 recording, each 232 passes of spectrograms and 31 of previous tokens; "
+            "captum-spes: 1 recording, each 211 passes of spectrograms and 31 of previous tokens; "
             "about [0-9.]+ (s|min|h)$",
             lines[cost],
         )
@@ -194,11 +194,10 @@ class TestCost:
         assert main([*commands["evaluate"], *options]) == 2
         lines = capsys.readouterr().err.splitlines()
         (cost,) = (number for number, line in enumerate(lines) if "passes" in line)
-        # SPES differentiates at a mask for every three samples, each of which counts as seven
-        # passes.
+        # SPES differentiates at 20 masks, each of which counts as seven passes.
         # Two methods of 19 steps of deletion and of insertion, and nothing and everything removed.
         assert re.search(
-            "captum-spes: 1 recording, each 303 passes of spectrograms and 62 of previous tokens, "
+            "captum-spes: 1 recording, each 282 passes of spectrograms and 62 of previous tokens, "
             "78 transcriptions to score them; about [0-9.]+ (s|min|h)$",
             lines[cost],
         )

@@ -23,7 +23,7 @@ _SMOOTHED_SECONDS = 0.16
 # apart that share one.
 _MOST_COMBS = 8
 # A perturbed spectrogram is differentiated for every so many samples, and at least so many are.
-_SAMPLES_PER_MASK, _LEAST_MASKS = 3, 20
+_SAMPLES_PER_MASK, _LEAST_MASKS = 6, 20
 # Smaller divergences, in nats, count as this much: their gradients are nearly all rounding.
 _LEAST_IMPACT = 1e-4
 
@@ -54,7 +54,7 @@ class GradientPrior:
 
         n_masks (int, optional): Perturbed spectrograms at which gradients are computed, at least
                     2, for two halves.
-                    Default: None, one for every three samples and at least 20
+                    Default: None, one for every six samples and at least 20
         n_groups (int, optional): Groups into which the tokens of each are divided: backward passes
                     through the encoder for each perturbed spectrogram, at least 1. Up to as many
                     tokens are explained one by one.

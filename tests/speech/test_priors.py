@@ -144,7 +144,7 @@ class TestGradients:
         assert share_of_difference(first, other) > 0.1
 
     def test_more_samples_bring_more_masks(self):
-        assert [GradientPrior().masks_for(n) for n in (10, 60, 120)] == [20, 20, 40]
+        assert [GradientPrior().masks_for(n) for n in (10, 60, 240)] == [20, 20, 40]
         assert GradientPrior(4).masks_for(1_000) == 4
 
     @pytest.mark.parametrize(("with_padding", "positions"), [(False, {55, 100}), (True, {100})])

@@ -233,6 +233,7 @@ def _told(
 ) -> dict[str, list[_Labels]]:
     """What probes that were fitted on the other folds take each frame for."""
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     found = {task: [np.empty_like(one) for one in labels] for task, labels in tasks.items()}
     for fold in np.unique(folds):
@@ -243,7 +244,9 @@ def _told(
                 if len(known) == 1:  # which most classifiers refuse
                     told[held_out] = known[0]
                     continue
-                fitted = clone(classifier).fit(states[~held_out], asked[~held_out])
+                # Its products are so small that threads wait for each other most of the time.
+                with threadpool_limits(1):
+                    fitted = clone(classifier).fit(states[~held_out], asked[~held_out])
                 told[held_out] = fitted.predict(states[held_out])
     return found
 

@@ -100,7 +100,7 @@ def standing_benchmark(
         )
         weights = read_settings(Path(folder) / "settings.json")["weights"]
     if not comparison.ids:
-        utterance, name, error = comparison.failures[0]
+        _, name, error = comparison.failures[0]
         raise ArgumentError(f"no recording was measured with every method; {name}: {error}")
     about = {own.method.name: own.method.about for own in entrants}
     found = Standing({**suite.to_dict(), "weights": weights}, comparison, about, _made(entrants))

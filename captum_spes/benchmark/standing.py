@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from captum_spes.benchmark.suite import SUITE, Suite
+from captum_spes.benchmark.suite import SUITE
 from captum_spes.benchmark.table import TABLE_HEADER, measure_rows, standing_table
 from captum_spes.errors import ArgumentError
 from captum_spes.evaluation import Comparison

@@ -65,14 +65,18 @@ def commit(folder: Path) -> str | None:
     """The commit of the git checkout that a folder is in, with "+" behind it where files differ
     from it; None where there is none, or no git."""
     try:
-        asked = {"cwd": folder, "capture_output": True, "text": True, "check": True, "timeout": 30}
-        found = subprocess.run(["git", "rev-parse", "HEAD"], **asked).stdout.strip()  # type: ignore[call-overload]
-        state = subprocess.run(  # type: ignore[call-overload]
-            ["git", "status", "--porcelain", "--untracked-files=no", "."], **asked
-        ).stdout
+        found = _git(folder, "rev-parse", "HEAD").strip()
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
     except (OSError, subprocess.SubprocessError):
         return None
-    return found + ("+" if state else "")
+    return found + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30
+    )
+    return run.stdout
 
 
 def versions() -> dict[str, str]:

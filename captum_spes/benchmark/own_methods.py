@@ -62,8 +62,7 @@ def entrants_of(given: Sequence[Any], model: Any) -> list[Entrant]:
 
 def _entrant(given: Any, model: Any) -> Entrant:
     if isinstance(given, Method):
-        is_listed = METHODS.get(given.name) is given
-        return Entrant(given, _source(given.make) if not is_listed else None)
+        return _made_method(given)
     if not isinstance(given, str):
         return _own(getattr(given, "__name__", type(given).__name__), given, model)
     if ":" not in given:
@@ -77,13 +76,22 @@ def _entrant(given: Any, model: Any) -> Entrant:
     return _own(name or place.rpartition(":")[2], _loaded(place), model)
 
 
+def _made_method(method: Method) -> Entrant:
+    """A method that is an entry of the list, or could be one."""
+    listed = METHODS.get(method.name)
+    if listed is not None and listed is not method:
+        raise ArgumentError(f"there is a method {method.name!r} already: give yours another name.")
+    is_ours = getattr(method.make, "__module__", "").partition(".")[0] in ("captum", "captum_spes")
+    return Entrant(method, None if is_ours else _source(method.make))
+
+
 def _own(name: str, make: Any, model: Any) -> Entrant:
+    if isinstance(make, Method):
+        return _made_method(make)
     if name in METHODS:
         raise ArgumentError(
             f"there is a method {name!r} already: name yours, as in mine=file.py:x."
         )
-    if isinstance(make, Method):
-        return Entrant(make, _source(make.make))
     if not callable(make):
         raise ArgumentTypeError(f"{name} must be {_EXPECTED}; got {type(make).__name__}.")
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from captum_spes.io.files import (
     keep_settings,
     made_folder,
     read_settings,
+    write_whole,
 )
+from captum_spes.io.names import file_name
 from captum_spes.io.provenance import commit, machine, versions
 
 # The first is what others are compared with.
@@ -116,12 +119,29 @@ def _keep_suite(folder: Path, suite: Suite) -> None:
 
 
 def _keep_sources(folder: Path, entrants: Sequence[Entrant]) -> None:
-    """Write down the code of methods from outside, or raise where scores are of other code."""
+    """Write down the code of methods from outside, or raise where there are scores of other code;
+    code that only failed may be mended."""
     for own in entrants:
-        if own.source is not None:
-            path = folder / "methods" / f"{own.method.name}.json"
-            made_folder(path.parent)
-            keep_settings(path, {"source": own.source}, f"scores of {own.method.name}")
+        if own.source is None:
+            continue
+        name = own.method.name
+        path, made = folder / "methods" / f"{file_name(name)}.json", {"source": own.source}
+        if _has_scores(folder, name):
+            check_settings(path, made, f"scores of {name}")
+        write_whole(made_folder(path.parent) / path.name, json.dumps(made) + "\n")
+
+
+def _has_scores(folder: Path, name: str) -> bool:
+    """Whether a method was measured on a recording."""
+    path = folder / "scores.jsonl"
+    if not path.exists():
+        return False
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValueError):  # the last one was being written, or the run will tell
+            record = json.loads(line)
+            if record.get("method") == name and "error" not in record:
+                return True
+    return False
 
 
 def _made(entrants: Sequence[Entrant]) -> dict[str, Any]:

@@ -187,6 +187,9 @@ def _wrong(found: Mapping[str, Any]) -> str:
         return "it names no version of the suite"
     if suite["version"] not in (SUITE.version, SUITE.trial().version):
         return ""  # told by its version, and not by what another version has or lacks
+    lists = all(isinstance(suite.get(name), list) for name in ("recordings", "removals"))
+    if not lists or not isinstance(suite.get("metric"), str):
+        return "its suite lacks recordings, removals or the metric"
     if not isinstance(methods, list) or not methods:
         return "it has no methods"
     for method in methods:
@@ -196,14 +199,14 @@ def _wrong(found: Mapping[str, Any]) -> str:
         if not isinstance(scores, dict) or list(scores) != suite["recordings"]:
             return f"{method['name']} has not the scores of every recording"
         for id_, record in scores.items():
-            lacking = lacking_field(record, suite["removals"], True) if _is_measured(record) else ""
+            if not isinstance(record, dict):
+                return f"the scores of {id_} by {method['name']} are none"
+            lacking = (
+                lacking_field(record, suite["removals"], True) if "error" not in record else ""
+            )
             if lacking:
                 return f"the scores of {id_} by {method['name']} lack {lacking}"
     return ""
-
-
-def _is_measured(record: Any) -> bool:
-    return not (isinstance(record, dict) and "error" in record)
 
 
 def _check_same(first: Mapping[str, Any], suite: Mapping[str, Any], one: Path, other: Path) -> None:

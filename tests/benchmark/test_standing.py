@@ -138,6 +138,17 @@ def test_scores_of_other_code_are_not_gone_on_with(measured, tmp_path):
         standing_benchmark([f"mine={changed}:gradients"], out=measured[0], suite=TRIAL)
 
 
+def test_code_that_failed_can_be_mended(tmp_path):
+    path = tmp_path / "mine.py"
+    mended = "from captum_spes import EnergyMap\n\n\nclass Mine(EnergyMap):"
+    path.write_text(f"{mended}\n    def maps(self, *args):\n        raise KeyError('no')\n")
+    with pytest.raises(ArgumentError, match="measured with every method; Mine: KeyError: 'no'"):
+        standing_benchmark([f"{path}:Mine"], out=tmp_path / "out", suite=TRIAL)
+    path.write_text(f"{mended}\n    pass\n")
+    found = standing_benchmark([f"{path}:Mine"], out=tmp_path / "out", suite=TRIAL)
+    assert found.rows()[0]["value"] == 0
+
+
 def test_a_folder_of_another_suite_is_not_gone_on_with(measured):
     with pytest.raises(ArgumentError, match=r"other settings \(recordings, removals, version"):
         standing_benchmark(["energy"], out=measured[0])
@@ -178,6 +189,8 @@ def test_the_same_name_with_other_scores_gets_a_number(measured, tmp_path):
     [
         (lambda s: s["suite"].update(version="2"), "is of version '2' of the suite, and this"),
         (lambda s: s["suite"].update(seed=7), r"different suites .*seed\): rows of both cannot"),
+        (lambda s: s["suite"].pop("metric"), "its suite lacks recordings, removals or the metric"),
+        (lambda s: s["methods"][0]["scores"].update({TRIAL.recordings[0]: 3}), "are none"),
         (lambda s: s.update(format="?"), "is no submission"),
         (lambda s: s["methods"][0]["scores"].clear(), "has not the scores of every recording"),
         (lambda s: s["methods"][0]["scores"][TRIAL.recordings[0]].pop("kl"), "energy lack kl"),

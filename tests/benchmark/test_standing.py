@@ -168,6 +168,7 @@ def test_submissions_are_joined(measured, tmp_path, capsys):
     assert main(["benchmark", "--join", *map(str, paths)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("| energy |") == 1  # the same scores, once
+    assert "energy (2)" not in printed
     assert "minus energy" in printed
     rows = {(r["method"], r["measure"], r["removal"]): r for r in joined_standing(paths).rows()}
     mine = rows["mine", "own token", "mean"]

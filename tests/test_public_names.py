@@ -33,6 +33,7 @@ LAYERS = [
     "stability",
     "reliability",
     "report",
+    "benchmark",
     "cli",
 ]
 GROUND = {"errors", "text"}

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from captum_spes.cli.align import add_align
 from captum_spes.cli.analyse import add_analyse
+from captum_spes.cli.benchmark import add_benchmark
 from captum_spes.cli.check import add_check
 from captum_spes.cli.corpus import add_corpus
 from captum_spes.cli.evaluate import add_evaluate
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add_listen(commands)
     add_corpus(commands)
     add_evaluate(commands)
+    add_benchmark(commands)
     add_align(commands)
     add_analyse(commands)
     add_export(commands)

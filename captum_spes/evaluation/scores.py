@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class ScoresFile:
         record = self.records.get(method, {}).get(utterance.id)
         if record is None or "error" in record:
             return False
-        lacking = _lacking(record) or self._lacking_of_removals(record)
+        lacking = lacking_field(record, self._removals, self._has_own_tokens)
         if lacking:
             warn_caller(
                 f"{self._path}: the record of {visible(utterance.id)} by {method} lacks {lacking}, "
@@ -66,25 +66,6 @@ class ScoresFile:
             )
             return False
         return bool(record.get("source") == self._source(utterance))
-
-    def _lacking_of_removals(self, record: Mapping[str, Any]) -> str:
-        """The first of the fields that were asked for besides that a record lacks."""
-        found = record.get("removals", {})
-        for name in self._removals:
-            own = found.get(name) if isinstance(found, Mapping) else None
-            graded = {f"insertion_{measure}": _N_STEPS for measure in GRADED}
-            lacking = _lacking_lists(own if isinstance(own, Mapping) else {}, _LENGTHS | graded)
-            if lacking:
-                return f"removals, {name}, {lacking}"
-        own_tokens = record.get("own_tokens")
-        for name in (AS_EXPLAINED, *self._removals) if self._has_own_tokens else ():
-            if not isinstance(own_tokens, Mapping) or name not in own_tokens:
-                return f"own_tokens, {name}"
-            values = own_tokens[name]
-            lengths = dict.fromkeys(OWN_CURVES, len(OWN_PERCENTAGES))
-            if values is not None and _lacking_lists(values, lengths):
-                return f"own_tokens, {name}"
-        return ""
 
     def add(self, utterance: Utterance, method: str, record: dict[str, Any]) -> None:
         names = {"id": utterance.id, "method": method}
@@ -162,3 +143,37 @@ def _lacking(record: Mapping[str, Any]) -> str:
         isinstance(cost.get(name), int | float) for name in names
     )
     return "" if is_cost else "cost"
+
+
+def lacking_field(record: Mapping[str, Any], removals: Sequence[str], own_tokens: bool) -> str:
+    """The first field that a record of a measured explanation lacks, or holds in another form than
+    is written; an empty text where there is none.
+
+    Args:
+        record: of one utterance and method.
+        removals: that were asked for besides.
+        own_tokens: whether each token was to be looked at by its own map.
+    """
+    return _lacking(record) or _lacking_of_removals(record, removals, own_tokens)
+
+
+def _lacking_of_removals(
+    record: Mapping[str, Any], removals: Sequence[str], own_tokens: bool
+) -> str:
+    """The first of the fields that were asked for besides that a record lacks."""
+    found = record.get("removals", {})
+    for name in removals:
+        own = found.get(name) if isinstance(found, Mapping) else None
+        graded = {f"insertion_{measure}": _N_STEPS for measure in GRADED}
+        lacking = _lacking_lists(own if isinstance(own, Mapping) else {}, _LENGTHS | graded)
+        if lacking:
+            return f"removals, {name}, {lacking}"
+    known = record.get("own_tokens")
+    for name in (AS_EXPLAINED, *removals) if own_tokens else ():
+        if not isinstance(known, Mapping) or name not in known:
+            return f"own_tokens, {name}"
+        values = known[name]
+        lengths = dict.fromkeys(OWN_CURVES, len(OWN_PERCENTAGES))
+        if values is not None and _lacking_lists(values, lengths):
+            return f"own_tokens, {name}"
+    return ""

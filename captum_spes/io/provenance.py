@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -28,13 +29,7 @@ def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
         "command": shlex.join(["captum-spes", *arguments]),
         "date": time.strftime("%Y-%m-%d"),
         "versions": {"python": platform.python_version(), **versions()},
-        "machine": {
-            "system": platform.system(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        },
+        "machine": machine(),
     }
     if run not in runs:
         write_whole(path, json.dumps([*runs, run], indent=1, ensure_ascii=False) + "\n")
@@ -53,6 +48,35 @@ def _earlier_runs(path: Path) -> list[Any]:
     os.replace(path, aside)
     warn_caller(f"{path} was damaged and is {aside.name} now.")
     return []
+
+
+def machine() -> dict[str, Any]:
+    """What it runs on."""
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def commit(folder: Path) -> str | None:
+    """The commit of the git checkout that a folder is in, with "+" behind it where files differ
+    from it; None where there is none, or no git."""
+    try:
+        found = _git(folder, "rev-parse", "HEAD").strip()
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30
+    )
+    return run.stdout
 
 
 def versions() -> dict[str, str]:

@@ -89,7 +89,7 @@ def names(made, place, tmp_path, monkeypatch):
     }
     packages = (
         "attr", "forward", "masks", "maps", "demo", "metrics", "corpus", "report", "speech",
-        "analysis", "alignment", "stability", "evaluation",
+        "analysis", "alignment", "stability", "evaluation", "benchmark",
     )  # fmt: skip
     for name in packages:
         package = sys.modules[f"captum_spes.{name}"]

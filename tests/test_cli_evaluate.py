@@ -64,6 +64,7 @@ def test_bundled_recordings_with_the_bundled_model(capsys, tmp_path):
     assert run["command"].startswith("captum-spes evaluate ")
     assert {"torch", "captum", "python"} <= set(run["versions"])
     assert run["machine"]["cores"] >= 1
+    assert "commit" in run
 
 
 def test_a_translation_is_scored_by_bleu(capsys, tmp_path):

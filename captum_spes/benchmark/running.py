@@ -11,7 +11,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import captum_spes
 from captum_spes.benchmark.own_methods import Entrant, entrants_of
 from captum_spes.benchmark.standing import Standing
 from captum_spes.benchmark.suite import SUITE, Suite
@@ -149,7 +148,7 @@ def _made(entrants: Sequence[Entrant]) -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "versions": versions(),
-        "commit": commit(Path(captum_spes.__file__).parent),
+        "commit": commit(),
         "machine": machine(),
         "sources": {own.method.name: own.source for own in entrants},
     }

@@ -20,14 +20,18 @@ from captum_spes.io.files import made_folder, read_json, write_whole
 
 
 def write_provenance(folder: Path, arguments: Sequence[str]) -> Path:
-    """Add to ``run.json``: the command line, versions of packages, and the machine. A run that was
-    continued has several entries."""
-    path = folder / "run.json"
-    made_folder(folder)
+    """Add a run of ``captum-spes`` to the ``run.json`` of a folder; see :func:`record_run`."""
+    return record_run(made_folder(folder) / "run.json", ["captum-spes", *arguments])
+
+
+def record_run(path: Path, command: Sequence[str]) -> Path:
+    """Add to a file: the command line, the commit, versions of packages, and the machine. A run
+    that was continued has several entries."""
     runs = _earlier_runs(path) if path.exists() else []
     run = {
-        "command": shlex.join(["captum-spes", *arguments]),
+        "command": shlex.join(command),
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "versions": {"python": platform.python_version(), **versions()},
         "machine": machine(),
     }
@@ -44,7 +48,7 @@ def _earlier_runs(path: Path) -> list[Any]:
         runs = None
     if isinstance(runs, list):
         return runs
-    aside = path.with_name("run.damaged.json")
+    aside = path.with_name(f"{path.stem}.damaged.json")
     os.replace(path, aside)
     warn_caller(f"{path} was damaged and is {aside.name} now.")
     return []
@@ -61,10 +65,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def commit(folder: Path) -> str | None:
-    """The commit of the git checkout that a folder is in, with "+" behind it where files differ
-    from it; None where there is none, or no git."""
+def commit(folder: Path = Path(__file__).parents[1]) -> str | None:
+    """The commit of the git checkout that a folder belongs to, by default the package's, with "+"
+    behind it where files differ from it; None where there is none, or no git."""
     try:
+        # Not that of a user's project which has the environment in it.
+        if not _git(folder, "ls-files", ".").strip():
+            return None
         found = _git(folder, "rev-parse", "HEAD").strip()
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
     except (OSError, subprocess.SubprocessError):

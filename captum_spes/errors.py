@@ -13,6 +13,8 @@ from importlib import import_module
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 # Modules that can stand between the user's line and a warning: ours, and those that wrap ours.
 _BETWEEN = ("captum_spes.", "captum.", "torch.", "matplotlib.", "contextlib")
 
@@ -78,9 +80,9 @@ def dimension(name: str, value: object, n_dims: int) -> int:
 
 def truth(name: str, value: object) -> bool:
     """Return ``value``, which must be True or False; other values do not stand for either."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(f"{name} must be True or False, got {shown(value)}.")
-    return value
+    return bool(value)
 
 
 def instance_of(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:

@@ -41,6 +41,7 @@ OPTIONS = {
     "--feature-mask grid": ("feature_mask", "grid"),
     "--baselines 0.5": ("baselines", 0.5),
     "--baselines mean": ("baselines", "mean"),
+    "--gradients-with-padding no": ("gradients_with_padding", False),
     "--tolerance 0.25": ("tolerance", 0.25),
     "--batch-size 3": ("perturbations_per_eval", 3),
     "--dtype float32": ("dtype", None),

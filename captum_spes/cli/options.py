@@ -41,6 +41,7 @@ class _Option(NamedTuple):
     flag: str | None = None
     many: bool = False
     choices: tuple[str, ...] | None = None
+    metavar: str = "N"
 
 
 def _number(text: str) -> Any:
@@ -68,6 +69,13 @@ def _prior(text: str) -> GradientPrior | None:
     raise argparse.ArgumentTypeError(message)
 
 
+def _yes_or_no(text: str) -> bool:
+    found = {"yes": True, "no": False}.get(text.lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected yes or no, got {text!r}")
+    return found
+
+
 # Settings that are typed as one value; help and defaults are those of the settings.
 _TYPED = {
     "n_samples": _Option(_number, "--samples"),
@@ -81,6 +89,7 @@ _TYPED = {
     "baselines": _Option(_number),
     "score": _Option(str, choices=tuple(SCORES)),
     "prior": _Option(_prior),
+    "gradients_with_padding": _Option(_yes_or_no, metavar="yes|no"),
     "tolerance": _Option(_number),
     "perturbations_per_eval": _Option(_number, "--batch-size"),
     "dtype": _Option(str, choices=("float32", "bfloat16", "float16")),
@@ -109,7 +118,7 @@ def add_settings_options(command: argparse.ArgumentParser) -> None:
             nargs="+" if option.many else None,
             choices=option.choices,
             default=argparse.SUPPRESS,
-            metavar=None if option.choices else "N",
+            metavar=None if option.choices else option.metavar,
             help=f"{helps[name]} (default: {defaults})".replace("%", "%%"),
         )
 
@@ -337,11 +346,13 @@ def _defaults(name: str, efficient: Any, paper: Any) -> str:
     if name in _OWN_DEFAULTS:
         return str(_OWN_DEFAULTS[name])
     if efficient == paper:
-        return "none" if paper is None else str(paper)
+        return ("yes" if paper else "no") if isinstance(paper, bool) else _shown(paper)
     return f"{_shown(efficient)}; paper: {_shown(paper)}"
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
     if not isinstance(value, list):
         return str(value)
     if len(value) > 4:

@@ -151,6 +151,7 @@ class SpeechToTextAttribution:
         contrast: Contrast | None = None,
         estimator: Estimator | Unset = UNSET,
         prior: SidePrior | Unset | None = UNSET,
+        gradients_with_padding: bool | Unset = UNSET,
         design: MaskDesign | Unset | None = UNSET,
         perturb_jointly: bool | Unset = UNSET,
         method_args: Mapping[str, Any] | Unset | None = UNSET,
@@ -194,8 +195,8 @@ class SpeechToTextAttribution:
                         Default: False, Ctrl-C raises KeyboardInterrupt
             gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
             patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
-            feature_mask, n_patches, score, estimator, prior, design, perturb_jointly,
-            method_args
+            feature_mask, n_patches, score, estimator, prior, gradients_with_padding, design,
+            perturb_jointly, method_args
             (optional): Each replaces the value of that name in the settings; see
                         :class:`captum_spes.Settings` for what they mean.
                         Default: the value in ``settings``

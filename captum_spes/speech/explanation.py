@@ -346,6 +346,7 @@ class Explanation:
             frame_rate=self.adapter.frame_rate,
             method_args=dict(settings.method_args.get("spectrogram", {})),
             prior=settings.prior,
+            gradients_with_padding=settings.gradients_with_padding,
             stages=self._stages(task),
         )
 

@@ -179,7 +179,9 @@ def _of_gradients(steps: int, is_shared: bool = True) -> Callable[[Settings, Ext
         own = {**settings.method_args.get("spectrogram", {})}
         n_steps = int(own.get("n_steps", own.get("n_samples", steps)))
         n_sides = 1 + (extent.instruction > 0) if settings.n_token_samples else 0
-        return Passes(each * n_steps, each * steps * n_sides)
+        is_whole = settings.gradients_with_padding or not is_shared
+        share = 1.0 if is_whole else extent.window_share
+        return Passes(math.ceil(each * n_steps * share), each * steps * n_sides)
 
     return passes
 

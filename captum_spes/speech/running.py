@@ -208,7 +208,7 @@ def _all_tokens(method: Attribution, runner: Runner, side: Side, run: Run) -> Si
 
 def _token_by_token(method: Attribution, runner: Runner, side: Side, run: Run) -> Tensor:
     features = _Features(side)
-    forward, n_units = _forward_of_targets(runner, side, run)
+    forward, n_units = _forward_of_targets(method, runner, side, run)
     _set_forward(method, forward)
     usual = _usual(runner, features, side, run)
     arguments = _accepted(method, usual, runner.arguments(side, run))
@@ -253,7 +253,9 @@ def _attributed(method: Any, inputs: Tensor, unit: int, arguments: Arguments) ->
     return found
 
 
-def _forward_of_targets(runner: Runner, side: Side, run: Run) -> tuple[Any, int]:
+def _forward_of_targets(
+    method: Attribution, runner: Runner, side: Side, run: Run
+) -> tuple[Any, int]:
     """A forward function of which each column is a target, and how many there are."""
     if runner.differentiates:
         if not getattr(run.score, "has_gradient", True):
@@ -261,8 +263,9 @@ def _forward_of_targets(runner: Runner, side: Side, run: Run) -> tuple[Any, int]
                 f"score={score_name(run.score)!r} has no gradient at the unperturbed input; "
                 "gradient methods take 'log_probability' or 'probability'."
             )
+        hidden_func = _hidden_func(method, side)
         forward: Any = score_forward(
-            run.score, side.hidden_func, side.inputs, run.token_ids, run.output_layer
+            run.score, hidden_func, side.inputs, run.token_ids, run.output_layer
         )
     else:
         forward = Replayed(score_of_side(side, run))
@@ -270,6 +273,15 @@ def _forward_of_targets(runner: Runner, side: Side, run: Run) -> tuple[Any, int]
         return forward, len(run.token_ids)
     with torch.no_grad():
         return forward, int(forward(side.inputs).shape[1])
+
+
+def _hidden_func(method: Attribution, side: Side) -> Callable[[Tensor], Tensor]:
+    """What is differentiated; rules for layers are for those of the model itself."""
+    stages = side.stages
+    if side.gradients_with_padding or hasattr(method, _MODULE) or stages is None:
+        return side.hidden_func
+    encode = stages.encode_shortened
+    return side.hidden_func if encode is None else lambda inputs: stages.decode(encode(inputs))
 
 
 def _usual(runner: Runner, features: _Features, side: Side, run: Run) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from captum_spes.errors import (
     open_share,
     positive_number,
     real_number,
+    truth,
     whole_number,
 )
 from captum_spes.forward.scores import Score, as_score, is_divergence, score_name
@@ -121,6 +122,12 @@ class Settings:
                     sampled, for the regression: gradients at perturbed spectrograms
                     (:class:`captum_spes.speech.GradientPrior`; on the command line their number).
                     Default: None, nothing
+        gradients_with_padding (bool, optional): Whether methods that differentiate the model do so
+                    on the whole window of a model that hears windows of a fixed length (Whisper:
+                    30 s). If False, on one that ends half a second behind the speech: of short
+                    recordings many times faster, and the gradients of another model, nearly the
+                    same (methods with rules for layers keep the window).
+                    Default: True
         design (MaskDesign, optional): Masks of SPES for the spectrogram.
                     Default: None, independent Bernoulli masks
         perturb_jointly (bool, optional): Whether SPES perturbs spectrogram and previous tokens in
@@ -174,6 +181,7 @@ class Settings:
     score: Score | None = None
     estimator: Estimator = field(default_factory=MaskedMean)
     prior: SidePrior | None = None
+    gradients_with_padding: bool = True
     design: MaskDesign | None = None
     perturb_jointly: bool = False
     tolerance: float | None = None
@@ -207,7 +215,7 @@ class Settings:
     @classmethod
     def efficient(cls, **changes: Any) -> Settings:
         r"""
-        More from few passes: 100 and 300 samples, patches of 16 sizes, and regression
+        More from few passes: 60 and 200 samples, patches of 16 sizes, and regression
         (:class:`captum_spes.attr.GaussianProcess`) that starts from gradients at perturbed
         spectrograms (:class:`captum_spes.speech.GradientPrior`). The command line's default.
 
@@ -276,11 +284,8 @@ class Settings:
         self._check_samples()
         self._check_patches()
         self._set("score", None if self.score is None else as_score(self.score))
-        if not isinstance(self.perturb_jointly, bool | np.bool_):
-            raise ArgumentTypeError(
-                f"perturb_jointly must be True or False, got {self.perturb_jointly!r}."
-            )
-        self._set("perturb_jointly", bool(self.perturb_jointly))
+        for name in ("perturb_jointly", "gradients_with_padding"):
+            self._set(name, truth(name, getattr(self, name)))
         self._set("dtype", _dtype(self.dtype))
         self._set("gen_args", _gen_args(self.gen_args))
         check_baselines(self.baselines)

@@ -134,6 +134,8 @@ class Side:
             where all of them are before every one.
         method_args: further arguments of the method's own ``attribute``.
         prior: of SPES.
+        gradients_with_padding: whether all that the model hears is differentiated, also where most
+            of it is padding.
         stages: of a spectrogram; None for previous tokens.
     """
 
@@ -151,6 +153,7 @@ class Side:
     n_before: tuple[int, ...] | None = None
     method_args: dict[str, Any] = field(default_factory=dict)
     prior: SidePrior | None = None
+    gradients_with_padding: bool = True
     stages: Stages | None = None
 
     def to(self, device: torch.device) -> Side:

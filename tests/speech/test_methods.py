@@ -35,9 +35,12 @@ from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 from captum_spes.metrics import deletion_curve, size_curve
-from captum_spes.speech import running
+from captum_spes.metrics.hearing import explained_sequence
+from captum_spes.speech import named_methods, running
 from captum_spes.speech.cross_attention import attention_rollout
 from captum_spes.speech.evaluations import SharedGradients
+from captum_spes.speech.forecast import forecast
+from captum_spes.speech.inputs import read_speech
 from captum_spes.speech.methods import runner_of
 from captum_spes.speech.models.attention import attention_reader
 from captum_spes.speech.running import attribute_side
@@ -640,3 +643,81 @@ class TestUsersObjects:
         assert len(result.output_tokens) > 1
         # Beside the samples: the reference, the intact input, and how sure the model was.
         assert QUICK["n_samples"] <= sum(seen) <= QUICK["n_samples"] + 4
+
+
+class TestGradientsWithoutPadding:
+    """``gradients_with_padding=False``: the model on a window that ends behind the speech."""
+
+    @staticmethod
+    def positions(tiny_whisper, audio, method, **changes):
+        """How many positions the encoder's layers were given."""
+        seen = set()
+        handle = tiny_whisper[0].get_encoder().layers[0].register_forward_hook(
+            lambda module, args, output: seen.add(args[0].shape[1])
+        )  # fmt: skip
+        try:
+            result = explain(tiny_whisper, audio, method, n_token_samples=0, **changes)
+        finally:
+            handle.remove()
+        return result, seen
+
+    def test_the_encoder_is_given_the_speech_and_half_a_second(self, tiny_whisper, audio):
+        whole, seen = self.positions(tiny_whisper, audio, InputXGradient)
+        assert seen == {100}
+        short, seen = self.positions(
+            tiny_whisper, audio, InputXGradient, gradients_with_padding=False
+        )
+        assert seen == {55, 100}  # 0.6 s and half a second, of 2 s; what is written hears all
+        assert short.output_ids == whole.output_ids
+        assert not torch.equal(short.spectrogram_attr, whole.spectrogram_attr)
+        assert short.settings.gradients_with_padding is False
+        again = explain(tiny_whisper, audio, InputXGradient, settings=short.settings)
+        assert torch.equal(again.spectrogram_attr, short.spectrogram_attr)
+
+    def test_the_gradients_are_those_of_the_model_on_that_window(self, tiny_whisper, audio):
+        explainer = SpeechToTextAttribution(InputXGradient(tiny_whisper[0]), tiny_whisper[1])
+        result = explainer.attribute(
+            audio, n_token_samples=0, gradients_with_padding=False, seed=0, baselines=0.0
+        )
+        adapter = explainer.adapter
+        speech = read_speech(adapter, audio, 16_000)
+        inputs = speech.spectrogram[None].clone().requires_grad_()
+        with adapter.evaluation_mode(), torch.enable_grad():
+            sequence = explained_sequence(result)
+            states = adapter.encode_shortened(speech, inputs)
+            logits = adapter.output_layer(adapter.decode(states, sequence))
+            of_token = logits.log_softmax(-1)[0, 1, sequence.explained_ids[1]]
+            (gradient,) = torch.autograd.grad(of_token, inputs)
+        torch.testing.assert_close(result.spectrogram_attr[1], (gradient * inputs)[0].detach())
+
+    @pytest.mark.filterwarnings("ignore:Setting backward hooks")
+    @pytest.mark.parametrize("method", [FeatureAblation, GuidedBackprop])
+    def test_what_does_not_differentiate_or_has_rules_for_layers_hears_all(
+        self, make_tiny_whisper, audio, method
+    ):
+        model = make_tiny_whisper()
+        for layer in model[0].get_encoder().layers:
+            layer.activation_fn = torch.nn.ReLU()  # for which GuidedBackprop has a rule
+        _, seen = self.positions(
+            model, audio, method, gradients_with_padding=False, feature_mask="grid", n_patches=3
+        )
+        assert seen == {100}
+
+    def test_a_model_without_such_windows_is_differentiated_as_it_is(self, tiny_speech2text, audio):
+        whole, short = (
+            explain(
+                tiny_speech2text, audio, Saliency, n_token_samples=0, gradients_with_padding=padding
+            )
+            for padding in (True, False)
+        )
+        assert torch.equal(whole.spectrogram_attr, short.spectrogram_attr)
+
+    def test_it_is_forecast_to_cost_less(self, tiny_whisper, audio):
+        adapter = SpeechToTextAttribution(SPES(tiny_whisper[0]), tiny_whisper[1]).adapter
+        (method,) = named_methods(["integrated-gradients"])
+        settings = Settings.paper(n_token_samples=0)
+        whole, short = (
+            forecast(adapter, audio, [(method, own)], scored=0).spectrograms
+            for own in (settings, settings.replace(gradients_with_padding=False))
+        )
+        assert short == pytest.approx(0.55 * whole, rel=0.02)

@@ -17,6 +17,7 @@ ATTACKS = [
     "x\n\n# H\n<script>", "a|b", "# H", "> q", "- i", "* i", "+ i", "1. i", "1) i", "---", "===",
     "`code`", "```", "*b*", "_b_", "__b__", "[a](b)", "![a](b)", "<b>", "&lt;", "&amp;", "~~s~~",
     "\\|", "\\", "a\\", "    code", "|", "a\r\nb", "\u2028", "$x$", ": d", "[x]: http://a",
+    "-1.5 [-2.0, 1.0]", "1 [2, 3](4)", "-", "1.",
 ]  # fmt: skip
 
 
@@ -42,6 +43,11 @@ def test_markdown_shows_it_as_it_is(attack):
         "bullet_list_open", "list_item_open", "paragraph_open",
     ]  # fmt: skip
     assert texts(f"# {for_markdown(attack)} end")[0].split() == [*visible(attack).split(), "end"]
+
+
+def test_numbers_in_a_table_can_be_read_without_a_renderer():
+    rows = [["-1.50 [-2.00, 1.00]", "1,000", "-", "+3"]]
+    assert markdown_table(["a", "b", "c", "d"], rows).endswith(f"| {' | '.join(rows[0])} |")
 
 
 def test_ordinary_names_stay_readable():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Letters in a column of fixed width; the CSV has all.
 _WIDEST = 60
+# A number with or without an interval; "-" stands for none.
+_NUMBER = re.compile(r"-|[-+]?\d[\d.,]*( \[[-+]?\d[\d.,]*, [-+]?\d[\d.,]*\])?")
 
 
 def write_frame(path: Path, frame: DataFrame, *, float_format: str | None = None) -> Path:
@@ -48,9 +50,15 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]])
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of plain texts, without a newline at its end."""
-    lines = [f"| {' | '.join(map(for_markdown, cells))} |" for cells in (header, *rows)]
+    lines = [f"| {' | '.join(map(_for_cell, cells))} |" for cells in (header, *rows)]
     lines.insert(1, "|---" * len(header) + "|")
     return "\n".join(lines)
+
+
+def _for_cell(text: str) -> str:
+    """Numbers stay as they are, so that they can be read in a terminal, too: in a cell they are no
+    list and no link."""
+    return text if _NUMBER.fullmatch(text) else for_markdown(text)
 
 
 def fenced_table(frame: DataFrame, number_format: str) -> str:

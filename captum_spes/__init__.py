@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as _version
 
-from captum_spes.attr import SPES, BubbleNoise, LLMAttribution
+from captum_spes.attr import SPES, AudioMaskInput, BubbleNoise, LLMAttribution
 from captum_spes.forward import KLDivergenceForward, TokenProbabilityForward
 from captum_spes.masks import (
     describe_levels,
@@ -28,6 +28,7 @@ __version__ = _version("captum-spes")
 
 __all__ = [
     "SPES",
+    "AudioMaskInput",
     "BubbleNoise",
     "CrossAttention",
     "EnergyMap",

@@ -75,7 +75,7 @@ FORMER = {
 
 def test_public_names():
     assert set(captum_spes.__all__) == {
-        "SPES", "BubbleNoise", "CrossAttention", "EnergyMap", "EvidenceReport",
+        "SPES", "AudioMaskInput", "BubbleNoise", "CrossAttention", "EnergyMap", "EvidenceReport",
         "KLDivergenceForward", "LLMAttribution", "RandomMap", "Settings",
         "SpeechClassificationAttribution", "SpeechToTextAttribution",
         "SpeechToTextAttributionResult", "TokenProbabilityForward",

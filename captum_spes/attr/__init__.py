@@ -1,5 +1,6 @@
 """Attribution methods in Captum's terms; they know nothing of speech."""
 
+from captum_spes.attr.audio_input import AudioMaskInput
 from captum_spes.attr.bubble_noise import BubbleNoise
 from captum_spes.attr.designs import BernoulliDesign, MaskDesign
 from captum_spes.attr.estimators import (
@@ -19,6 +20,7 @@ from captum_spes.attr.spes import SPES
 
 __all__ = [
     "SPES",
+    "AudioMaskInput",
     "BernoulliDesign",
     "BubbleNoise",
     "Estimator",

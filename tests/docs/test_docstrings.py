@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import captum
 import numpy as np
 import pytest
 import soundfile
 import torch
-from captum.attr import Saliency, TextTemplateInput
+from captum.attr import FeatureAblation, Saliency, TextTemplateInput
 
 import captum_spes
 from captum_spes import SPES, SpeechToTextAttribution
@@ -73,6 +74,8 @@ def names(made, place, tmp_path, monkeypatch):
     names = {
         "np": np,
         "torch": torch,
+        "captum": captum,
+        "FeatureAblation": FeatureAblation,
         "Saliency": Saliency,
         "SimpleClassifier": lambda: torch.nn.Sequential(
             torch.nn.Flatten(), torch.nn.Linear(16, 3)

@@ -53,28 +53,34 @@ OWN = {
 
 # The paper's patches and beam.
 _BUNDLED = f"{CORPUS} --limit 50 --scheme paper --num-beams 5 --dtype bfloat16 --seed 0".split()
-_OWN = ["--method-args", json.dumps(OWN), "--own-tokens"]
+
+
+def _methods(names: str) -> list[str]:
+    """Options that name methods, with their own numbers, and ask for own tokens."""
+    own = {name: OWN[name] for name in names.split(",") if name in OWN}
+    return ["--own-tokens", "--method-args", json.dumps(own), "--methods", names]
+
+
 _FEWER = ["--samples", "1000", "--token-samples", "200"]
 
 PARTS = {
     "bundled_en": [
-        *_BUNDLED, "--samples", "20000", "--token-samples", "2000", *_OWN, "--methods", METHODS,
+        *_BUNDLED, "--samples", "20000", "--token-samples", "2000", *_methods(METHODS),
     ],
     **{
         f"bundled_{language}": [
-            *_BUNDLED, *_FEWER, *_OWN, "--target-language", language, "--reference", language,
-            "--methods", METHODS,
+            *_BUNDLED, *_FEWER, *_methods(METHODS),
+            "--target-language", language, "--reference", language,
         ]
         for language in ("de", "es")
     },
     "bundled_en_ablations": [
-        *_BUNDLED, *_FEWER, "--own-tokens", "--methods", ",".join([ABLATIONS, VARIANTS]),
+        *_BUNDLED, *_FEWER, *_methods(",".join([ABLATIONS, VARIANTS])),
     ],
     # Whether methods rank alike whatever takes the place of what is removed.
     "bundled_en_removals": [
-        *_BUNDLED, *_FEWER, *_OWN,
-        "--methods", "spes-efficient,spes-mean,lime,integrated-gradients,saliency,cross-attention,"
-        "energy,random",
+        *_BUNDLED, *_FEWER,
+        *_methods("spes-efficient,spes-mean,lime,integrated-gradients,saliency,energy,random"),
         "--removal", "mean,silence,noise,neighbours,other",
     ],
     # Natives and learners.

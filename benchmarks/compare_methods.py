@@ -40,13 +40,14 @@ ABLATIONS = "spes-mean,spes-single-level,spes-grid,spes-fixed-patches,spes-proba
 VARIANTS = "spes-unnormalized,spes-joint"
 # As many samples as users get, and of the baselines as many as the paper gave Bubble Noise; Lime on
 # the patches that served it best, in as many passes as the efficient scheme takes.
+_THOUSAND = {"n_samples": 1000, "n_token_samples": 200}
 OWN = {
     "spes-efficient": {
         "n_samples": Settings.efficient().n_samples,
         "n_token_samples": Settings.efficient().n_token_samples,
     },
-    "bubble-noise": {"n_samples": 1000},
-    "feature-wise": {"n_samples": 1000},
+    "bubble-noise": _THOUSAND,
+    "feature-wise": _THOUSAND,
     "lime": {"n_samples": 240, "patches_per_second": 60},
     "integrated-gradients": {"n_steps": 20},
 }

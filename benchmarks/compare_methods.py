@@ -40,11 +40,11 @@ ABLATIONS = "spes-mean,spes-single-level,spes-grid,spes-fixed-patches,spes-proba
 VARIANTS = "spes-unnormalized,spes-joint"
 # As many samples as users get, and of the baselines as many as the paper gave Bubble Noise; Lime on
 # the patches that served it best, in as many passes as the efficient scheme takes.
-_THOUSAND = {"n_samples": 1000, "n_token_samples": 200}
+_THOUSAND = {"spectrogram": {"n_samples": 1000}, "tokens": {"n_samples": 200}}
 OWN = {
     "spes-efficient": {
-        "n_samples": Settings.efficient().n_samples,
-        "n_token_samples": Settings.efficient().n_token_samples,
+        "spectrogram": {"n_samples": Settings.efficient().n_samples},
+        "tokens": {"n_samples": Settings.efficient().n_token_samples},
     },
     "bubble-noise": _THOUSAND,
     "feature-wise": _THOUSAND,

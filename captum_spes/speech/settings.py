@@ -47,6 +47,10 @@ _OWN_FIELDS = {
     "spectrogram": {
         "n_samples": "n_samples",
         "perturb_prob": "perturb_prob",
+        "patches_per_second": "patches_per_second",
+        "max_seconds": "max_seconds",
+        "n_patches": "n_patches",
+        "gradients_with_padding": "gradients_with_padding",
         "design": "design",
         "estimator": "estimator",
         "tolerance": "tolerance",

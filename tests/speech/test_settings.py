@@ -430,6 +430,9 @@ class TestMethodArguments:
         assert Settings(method_args=sides) == Settings(
             n_samples=7, n_token_samples=9, token_perturb_prob=0.1
         )
+        patches = {"patches_per_second": 30, "max_seconds": 4, "gradients_with_padding": False}
+        assert Settings(method_args=patches) == Settings(**patches)
+        assert Settings(method_args={"n_patches": [3, 4]}) == Settings(n_patches=[3, 4])
 
     def test_samples_of_the_spectrogram_do_not_reach_the_previous_tokens(
         self, tiny_speech2text, audio

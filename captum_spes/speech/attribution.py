@@ -192,12 +192,9 @@ class SpeechToTextAttribution:
                         with a warning; pressed before the first sample of previous tokens,
                         it leaves these out.
                         Default: False, Ctrl-C raises KeyboardInterrupt
-            gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
-            patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
-            feature_mask, n_patches, score, estimator, prior, design, perturb_jointly,
-            method_args
-            (optional): Each replaces the value of that name in the settings; see
-                        :class:`captum_spes.Settings` for what they mean.
+            gen_args, n_samples, ..., method_args (optional): Each of the remaining arguments replaces
+                        the value of its name in the settings; see :class:`captum_spes.Settings`
+                        for what they mean.
                         Default: the value in ``settings``
 
         Returns:

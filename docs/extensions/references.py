@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from extensions.api_reference import public_paths
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
+_SHOWN = re.compile(r'href="(?P<page>[^"#]*api/[^"#]*)#(?P<name>captum_spes\.[^"]*)"')
+# Of Python's own there is no source to show.
+_BUILT_IN = re.compile(r'<li><a href="builtins\.html">builtins</a></li>\n?')
 # Pages of the site that include a file from elsewhere.
 SHOWN_AS = {
     "CHANGELOG": "changes",
@@ -92,9 +96,34 @@ def _repository_links(app: Any, doctree: nodes.document) -> None:
             node.replace_self(nodes.reference("", "", *label, refuri=f"{up}pages/{file.name}"))
 
 
+def _source_links(app: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Point the source of a name back at the path that it is shown under.
+
+    Sphinx knows one path for each file; here one name of a file is shown as of the package, and
+    another as of a module.
+    """
+    if not name.startswith("_modules/"):
+        return
+    entries = app.env.get_domain("py").objects
+
+    def right(link: re.Match[str]) -> str:
+        own = link["name"]
+        if own not in entries:
+            own = next((found for found in _by_import(own) if found in entries), own)
+        if own not in entries:
+            tail = own.split(".")[-2:] if own.count(".") > 2 else own.split(".")[-1:]
+            ends = (".".join(tail), tail[-1])
+            same = [key for end in ends for key in entries if key.endswith(f".{end}")]
+            own = same[0] if same else own
+        return f'href="{link["page"]}#{own}"'
+
+    context["body"] = _BUILT_IN.sub("", _SHOWN.sub(right, context["body"]))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Connect both to Sphinx's steps."""
     app.connect("missing-reference", _find)
     # Before Sphinx collects the files that are downloaded.
     app.connect("doctree-read", _repository_links, priority=100)
+    app.connect("html-page-context", _source_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -22,6 +22,7 @@ from extensions.api_reference import public_paths
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 _SHOWN = re.compile(r'href="(?P<page>[^"#]*api/[^"#]*)#(?P<name>captum_spes\.[^"]*)"')
+_INTERVAL = re.compile(r"[-\d.]+ \[[-+\d.]+, [-+\d.]+\]")
 # Of Python's own there is no source to show.
 _BUILT_IN = re.compile(r'<li><a href="builtins\.html">builtins</a></li>\n?')
 # Pages of the site that include a file from elsewhere.
@@ -96,6 +97,15 @@ def _repository_links(app: Any, doctree: nodes.document) -> None:
             node.replace_self(nodes.reference("", "", *label, refuri=f"{up}pages/{file.name}"))
 
 
+def _whole_intervals(app: Any, doctree: nodes.document) -> None:
+    """Keep a number and its interval, 60.8 [56.3, 66.0], on one line of a table."""
+    for entry in doctree.findall(nodes.entry):
+        for text in list(entry.findall(nodes.Text)):
+            own = _INTERVAL.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+            if own != text:
+                text.parent.replace(text, nodes.Text(own))
+
+
 def _source_links(app: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Point the source of a name back at the path that it is shown under.
 
@@ -125,5 +135,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("missing-reference", _find)
     # Before Sphinx collects the files that are downloaded.
     app.connect("doctree-read", _repository_links, priority=100)
+    app.connect("doctree-read", _whole_intervals)
     app.connect("html-page-context", _source_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -73,17 +73,17 @@ def main() -> None:
 
 def _drawn(rooms: list[str]) -> Any:
     height = 0.36
-    figure, axis = plt.subplots(figsize=(8, height * (len(rooms) + 3)))
+    figure, axis = plt.subplots(figsize=(8.8, height * (len(rooms) + 3)))
     for row, layer in enumerate(rooms):
         colour = FLOORS[FLOOR_OF[layer]]
         axis.add_patch(plt.Rectangle((0, row), 1.5, 0.88, color=colour))
         axis.text(0.75, row + 0.44, layer, color="white", ha="center", va="center", weight="bold")
-        about = textwrap.shorten(purpose(layer).rstrip("."), 92, placeholder=" ...")
+        about = textwrap.shorten(purpose(layer).rstrip("."), 98, placeholder=" ...")
         axis.text(1.62, row + 0.44, about, va="center")
     axis.text(0, len(rooms) + 0.3, "imports run downwards: a layer uses only what stands below it")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in FLOORS.values()]
     axis.legend(handles, FLOORS, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
-    axis.set(xlim=(0, 8), ylim=(0, len(rooms) + 0.8))
+    axis.set(xlim=(0, 8.8), ylim=(0, len(rooms) + 0.8))
     axis.axis("off")
     figure.subplots_adjust(left=0.01, right=0.99, top=1, bottom=0.12)
     return figure

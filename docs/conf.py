@@ -1,4 +1,4 @@
-"""How the documentation is built: ``sphinx-build -W -b html docs build/site`` (no network needed)."""
+"""How the site is built: ``sphinx-build -W -b html docs build/site``, without a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 project = "captum_spes"
 author = "The captum_spes developers"
-copyright = author  # noqa: A001, Sphinx's name
+copyright = author
 version = release = installed_version("captum-spes")
 
 extensions = [
@@ -52,7 +52,7 @@ autodoc_member_order = "bysource"
 # Docstrings say types in words, with shapes and units.
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True}
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 76
 add_module_names = False
 
 # Every reference must lead somewhere; names of other packages would need the network.

@@ -1,162 +1,25 @@
 """The pages of the API reference, written from the packages' lists of public names.
 
 Every name of every ``__all__`` is shown once, with its members, under the shortest path that it is
-imported by. GROUPS says on which page a name stands; a name that no page asks for by itself stands
-on the page of its package, so that a new one cannot be forgotten.
+imported by. ``api_groups`` says on which page a name stands; a name that no page asks for by itself
+stands on the page of its package, so that a new one cannot be forgotten.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import captum_spes
+from extensions.api_groups import GROUPS, Group
+
 API = Path(__file__).resolve().parents[1] / "api"
 
-
-@dataclass(frozen=True)
-class Group:
-    """A page: its file, title and introduction, single names, and packages shown whole."""
-
-    file: str
-    title: str
-    about: str
-    names: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-
-
-GROUPS = (
-    Group(
-        "explain",
-        "Explain a recording",
-        "The explainer, its settings, and what it returns.",
-        names=(
-            "captum_spes.SpeechToTextAttribution",
-            "captum_spes.SpeechToTextAttributionResult",
-            "captum_spes.Settings",
-            "captum_spes.SpeechClassificationAttribution",
-            "captum_spes.Word",
-            "captum_spes.speech.Alternative",
-            "captum_spes.speech.TranscriptError",
-            "captum_spes.speech.GradientPrior",
-            "captum_spes.speech.SpeechGame",
-            "captum_spes.speech.parts.Part",
-            "captum_spes.speech.plain.Unsaved",
-        ),
-    ),
-    Group(
-        "check",
-        "Check a transcript",
-        "Which words the model heard, and the rules by which that is decided.",
-        names=(
-            "captum_spes.EvidenceReport",
-            "captum_spes.WordEvidence",
-            "captum_spes.speech.VerdictRule",
-            "captum_spes.speech.read_rules",
-            "captum_spes.speech.shipped_rules",
-            "captum_spes.speech.write_rules",
-            "captum_spes.evaluation.calibrate",
-        ),
-    ),
-    Group(
-        "methods",
-        "Methods",
-        "What takes the place of SPES, the controls among them, and the list that names them.",
-        names=(
-            "captum_spes.speech.methods.Passes",
-            "captum_spes.speech.methods.Extent",
-            "captum_spes.speech.running.Runner",
-        ),
-        packages=("captum_spes.speech",),
-    ),
-    Group(
-        "attr",
-        "SPES for any model",
-        "The method in Captum's terms, its estimators, and the parts to build another one.",
-        names=(
-            "captum_spes.attr.segmentation.Segmentation",
-            "captum_spes.attr.prior.PriorMaps",
-        ),
-        packages=("captum_spes.attr",),
-    ),
-    Group(
-        "masks",
-        "Cut an input into patches",
-        "Feature masks: which cells are removed together.",
-        packages=("captum_spes.masks",),
-    ),
-    Group(
-        "scores",
-        "Scores and contrasts",
-        "What is asked of the output when something is removed.",
-        packages=("captum_spes.forward",),
-    ),
-    Group(
-        "maps",
-        "Work with maps",
-        "Normalise, aggregate to words and bands, read off the strongest places.",
-        packages=("captum_spes.maps",),
-    ),
-    Group(
-        "metrics",
-        "Judge maps",
-        "Deletion and its kin, sanity checks, agreement, significance.",
-        packages=("captum_spes.metrics",),
-    ),
-    Group(
-        "compare",
-        "Compare methods",
-        "Methods compared on a corpus, and the standing benchmark.",
-        packages=("captum_spes.evaluation", "captum_spes.benchmark"),
-    ),
-    Group(
-        "words",
-        "Words and sounds",
-        "Times of words and phones, and statements about maps, each with a test.",
-        packages=("captum_spes.alignment", "captum_spes.analysis"),
-    ),
-    Group(
-        "corpus",
-        "Many recordings",
-        "Manifests, stores of explanations, and the workers that fill them.",
-        packages=("captum_spes.corpus",),
-    ),
-    Group(
-        "stability",
-        "Training seeds",
-        "Whether models that were trained alike are explained alike.",
-        names=("captum_spes.stability.attributions.ModelAttributions",),
-        packages=("captum_spes.stability",),
-    ),
-    Group(
-        "report",
-        "Tables, figures and pages",
-        "Explanations and comparisons for people and for other tools.",
-        packages=("captum_spes.report", "captum_spes.plotting", "captum_spes.pages"),
-    ),
-    Group(
-        "models",
-        "Models and families",
-        "Loading a model, what methods ask of one, and the bundled models.",
-        packages=("captum_spes.speech.models", "captum_spes.demo"),
-    ),
-    Group(
-        "files",
-        "Files and errors",
-        "Audio, sound, and the errors that bad input ends with.",
-        names=(
-            "captum_spes.io.audio.load_audio",
-            "captum_spes.io.audio.Excerpt",
-            "captum_spes.io.sound.Sound",
-            "captum_spes.errors.ArgumentError",
-            "captum_spes.errors.ArgumentTypeError",
-        ),
-    ),
-)
 # In the order in which a name's home is sought: the shortest path first.
 PACKAGES = ("captum_spes", *(package for group in GROUPS for package in group.packages))
 
@@ -189,6 +52,10 @@ def _named(value: Any) -> bool:
 
 def shown() -> dict[str, list[str]]:
     """For each page the paths on it, in order."""
+    packages = [own.name for own in pkgutil.iter_modules(captum_spes.__path__) if own.ispkg]
+    for name in (f"captum_spes.{package}" for package in packages):
+        if getattr(importlib.import_module(name), "__all__", ()) and name not in PACKAGES:
+            raise ValueError(f"no page of the API reference shows {name}: see api_groups.py")
     homes = list(dict.fromkeys(public_paths().values()))
     asked = {name for group in GROUPS for name in group.names}
     pages: dict[str, list[str]] = {}
@@ -225,9 +92,13 @@ def _directive(path: str) -> str:
 
 
 def _is_own(value: type, name: str) -> bool:
-    """Whether a member was written here; some are put into a class by the library it derives from."""
+    """Whether a member was written here: libraries put some into classes derived from theirs."""
     module = getattr(vars(value)[name], "__module__", None) or "captum_spes"
-    return name.startswith("_") or not inspect.isroutine(vars(value)[name]) or module.startswith("captum_spes")
+    return (
+        name.startswith("_")
+        or not inspect.isroutine(vars(value)[name])
+        or module.startswith("captum_spes")
+    )
 
 
 def _entries(value: Any) -> list[Any]:
@@ -256,7 +127,8 @@ def _comment(path: str) -> str:
 
 
 def _kind(path: str) -> str:
-    return type(lookup(path)).__name__
+    value = lookup(path)
+    return "file or folder of the package" if isinstance(value, Path) else type(value).__name__
 
 
 def _first_sentence(path: str) -> str:
@@ -275,13 +147,22 @@ def _page(group: Group, paths: list[str]) -> str:
     lines.append("")
     for path in paths:
         module, _, name = path.rpartition(".")
-        lines += [name, "-" * len(name), "", f"``from {module} import {name}``", "", _directive(path)]
+        lines += [
+            name,
+            "-" * len(name),
+            "",
+            f"``from {module} import {name}``",
+            "",
+            _directive(path),
+        ]
     return "\n".join(lines)
 
 
 def _index() -> str:
     lines = ["API reference", "=============", ""]
-    lines += ["Every public name, by what it is for. Arguments say their shapes, units and defaults;"]
+    lines += [
+        "Every public name, by what it is for. Arguments say their shapes, units and defaults;"
+    ]
     lines += ["examples in the docstrings are run by the tests.", ""]
     lines += [".. toctree::", "   :hidden:", ""]
     lines += [f"   {group.file}" for group in GROUPS]

@@ -23,6 +23,9 @@ DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 _SHOWN = re.compile(r'href="(?P<page>[^"#]*api/[^"#]*)#(?P<name>captum_spes\.[^"]*)"')
 _INTERVAL = re.compile(r"[-\d.]+ \[[-+\d.]+, [-+\d.]+\]")
+# What a role can mean: a type that is called "file" is no attribute of that name.
+_KINDS = {"class": ("class", "exception"), "exc": ("exception",), "func": ("function",)}
+_RETURNED = re.compile(r"(?<!\*)\*([A-Z]\w+)\*(?!\*)")
 # Of Python's own there is no source to show.
 _BUILT_IN = re.compile(r'<li><a href="builtins\.html">builtins</a></li>\n?')
 # Pages of the site that include a file from elsewhere.
@@ -43,7 +46,12 @@ def _find(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | No
     entries = env.get_domain("py").objects
     name = next((found for found in [target, *_by_import(target)] if found in entries), None)
     if name is None:  # a name alone, where only one thing is called so
-        ends = [key for key in entries if key.endswith(f".{target}")]
+        kinds = _KINDS.get(node["reftype"])
+        ends = [
+            key
+            for key, entry in entries.items()
+            if key.endswith(f".{target}") and (kinds is None or entry.objtype in kinds)
+        ]
         name = ends[0] if len(ends) == 1 else None
     if name is None:
         return None
@@ -52,6 +60,19 @@ def _find(app: Any, env: Any, node: Any, content: nodes.Node) -> nodes.Node | No
     return nodes.reference(
         "", "", content, internal=True, refuri=f"{uri}#{found.node_id}", reftitle=name
     )
+
+
+def _link_returned(app: Any, what: str, name: str, value: Any, options: Any, lines: Any) -> None:
+    """Make references of the types that `Returns:` names between asterisks."""
+    public = {path.rpartition(".")[2] for path in public_paths()}
+    inside = False
+    for number, line in enumerate(lines):
+        if line.strip() and not line.startswith(" "):
+            inside = line.strip() == "Returns:"
+        if inside:
+            lines[number] = _RETURNED.sub(
+                lambda found: f":class:`{found[1]}`" if found[1] in public else found[0], line
+            )
 
 
 def _by_import(target: str) -> list[str]:
@@ -133,6 +154,8 @@ def _source_links(app: Any, name: str, template: str, context: dict[str, Any], t
 def setup(app: Any) -> dict[str, bool]:
     """Connect both to Sphinx's steps."""
     app.connect("missing-reference", _find)
+    # Before napoleon makes fields of the sections.
+    app.connect("autodoc-process-docstring", _link_returned, priority=100)
     # Before Sphinx collects the files that are downloaded.
     app.connect("doctree-read", _repository_links, priority=100)
     app.connect("doctree-read", _whole_intervals)

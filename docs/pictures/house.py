@@ -82,7 +82,9 @@ def _drawn(rooms: list[str]) -> Any:
         axis.text(1.62, row + 0.44, about, va="center")
     axis.text(0, len(rooms) + 0.3, "imports run downwards: a layer uses only what stands below it")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in FLOORS.values()]
-    axis.legend(handles, FLOORS, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
+    axis.legend(
+        handles, FLOORS, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False
+    )
     axis.set(xlim=(0, 8.8), ylim=(0, len(rooms) + 0.8))
     axis.axis("off")
     figure.subplots_adjust(left=0.01, right=0.99, top=1, bottom=0.12)

@@ -43,7 +43,17 @@ class Page(HTMLParser):
 def site():
     """Built as the documentation says, by its own command; all pages by their place."""
     place = Path(os.environ["CAPTUM_SPES_SITE"]).resolve()
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs", str(place)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        "docs",
+        str(place),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = [file for file in place.rglob("*.html") if "pages" not in file.relative_to(place).parts]
@@ -61,9 +71,10 @@ def test_every_link_and_anchor_is_there(site):
             found = (file.parent / unquote(parts.path)).resolve() if parts.path else file
             if not found.is_file():
                 broken.append(f"{file.relative_to(place)}: {target}")
-            elif parts.fragment and found in pages:
-                if unquote(parts.fragment) not in pages[found].anchors:
-                    broken.append(f"{file.relative_to(place)}: {target}")
+                continue
+            anchors = pages[found].anchors if found in pages else {unquote(parts.fragment)}
+            if parts.fragment and unquote(parts.fragment) not in anchors:
+                broken.append(f"{file.relative_to(place)}: {target}")
     assert not broken, "\n".join(broken)
 
 
@@ -85,7 +96,9 @@ def test_every_public_name_and_tutorial_is_shown(site):
     finally:
         sys.path.remove(str(ROOT / "docs"))
     place, pages = site
-    shown = set().union(*(page.anchors for file, page in pages.items() if file.parent.name == "api"))
+    shown = set().union(
+        *(page.anchors for file, page in pages.items() if file.parent.name == "api")
+    )
     assert set(public_paths().values()) <= shown
     for notebook in (ROOT / "tutorials").glob("*.ipynb"):
         assert (place / "tutorials" / f"{notebook.stem}.html").is_file()

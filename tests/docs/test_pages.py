@@ -133,6 +133,7 @@ def check_explain(names):
 
 
 def check_check(names):
+    assert [word.word.strip() for word in names["checked"].not_heard] == ["lawyer", "reports"]
     assert names["report"].not_heard == []  # of the model's own text
 
 

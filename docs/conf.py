@@ -26,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "extensions.sources",
     "extensions.api_reference",
+    "extensions.command_line",
     "extensions.references",
     "extensions.mathml",
 ]

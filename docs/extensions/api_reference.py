@@ -178,7 +178,7 @@ def _write(app: Any, config: Any) -> None:
     texts = {f"{group.file}.rst": _page(group, pages[group.file]) for group in GROUPS}
     texts["index.rst"] = _index()
     for file in API.glob("*.rst"):
-        if file.name not in texts:
+        if file.name not in texts and file.name != "command_line.rst":
             file.unlink()
     for name, text in texts.items():
         file = API / name

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pictures.__main__ import make_missing
+from pictures.__main__ import make, make_missing
 
 DOCS = Path(__file__).resolve().parents[1]
 TUTORIALS = DOCS.parent / "tutorials"
@@ -17,6 +17,7 @@ _ROW = re.compile(r"^\| (?P<term>[^|]+?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 
 def _prepare(app: Any, config: Any) -> None:
     make_missing()
+    make("house")  # as the code is now
     there = DOCS / "tutorials"
     there.mkdir(exist_ok=True)
     found = [*TUTORIALS.glob("*.ipynb"), *TUTORIALS.glob("results/*.py")]

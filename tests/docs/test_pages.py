@@ -1,5 +1,6 @@
 """README and docs: their code runs, their commands and links exist."""
 
+import ast
 import inspect
 import re
 import shlex
@@ -17,6 +18,7 @@ from captum_spes.demo import load_demo
 from captum_spes.speech.methods import METHODS
 from captum_spes.stability import parse_method, parse_units, run_study
 from tests.stability.planted import PlantedModel, drawn, utterances
+from tests.test_public_names import LAYERS
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -184,10 +186,39 @@ def test_commands_have_the_options_that_are_shown(page, capsys):
     for line in lines:
         command, *words = shlex.split(line)
         with pytest.raises(SystemExit) as ended:
-            main([command, "--help"])
-        assert ended.value.code == 0
+            main([command, *words, "--help"])  # what stands before --help is read first
+        assert ended.value.code == 0, line
         described = re.findall(r"--[a-z-]+", capsys.readouterr().out)
         assert {word for word in words if word.startswith("--")} <= set(described), line
+
+
+def test_the_picture_of_the_house_shows_every_layer():
+    """In the order of the list that imports are held to."""
+    picture = (DOCS / "images" / "house.svg").read_text(encoding="utf-8")
+    shown = re.findall(r"<text[^>]*>([a-z]+)</text>", picture)
+    rooms = [layer for layer in LAYERS if layer != "reliability"]  # the former name of another
+    assert [word for word in shown if word in rooms][: len(rooms)] == rooms  # a legend follows
+
+
+def test_gotchas_quote_what_the_code_says():
+    """Headings in quotation marks are messages: their words stand in the source."""
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "captum_spes").rglob("*.py")]
+    said = " ".join(
+        "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+        if isinstance(node, ast.JoinedStr)
+        else node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.JoinedStr)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    )
+    page = (DOCS / "gotchas.md").read_text(encoding="utf-8")
+    quoted = re.findall(r'"([^"]+)"', "\n".join(re.findall(r"^#+ .*$", page, re.MULTILINE)))
+    quoted += re.findall(r'^"([^"]+)"', page, re.MULTILINE)
+    assert len(quoted) > 12
+    for message in quoted:
+        for words in re.split(r"\.\.\.|[\d.]+ ?%?", message):
+            assert words.strip() in said, message
 
 
 def test_commands_of_the_readme():

@@ -222,14 +222,15 @@ class SPES(PerturbationAttribution):
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, or, with
             ``return_halves=True``, a tuple of **attributions** and **halves**:
+
             - **attributions** (*Tensor* or *tuple[Tensor, ...]*):
-                        If ``forward_func`` (after selecting ``target``) returns a scalar
-                        per example, the shape of the inputs; if it returns
-                        ``(batch, k)``, the shape ``(batch, k, *input.shape[1:])``; if it
-                        returns a scalar per batch, ``(1, *input.shape[1:])``. float32, or
-                        float64 where ``forward_func`` returns float64. Features that no
-                        sample perturbed get 0 (from a GaussianProcess what their
-                        surroundings suggest), with a warning.
+              If ``forward_func`` (after selecting ``target``) returns a scalar
+              per example, the shape of the inputs; if it returns
+              ``(batch, k)``, the shape ``(batch, k, *input.shape[1:])``; if it
+              returns a scalar per batch, ``(1, *input.shape[1:])``. float32, or
+              float64 where ``forward_func`` returns float64. Features that no
+              sample perturbed get 0 (from a GaussianProcess what their
+              surroundings suggest), with a warning.
             - **halves** (*tuple*): two more such attributions, each from every second sample.
 
         Raises:

@@ -62,7 +62,7 @@ class TokenSummary:
         reliability: the share of the map's variance that is not sampling noise, in [0, 1]; None
             where it is not known.
         rests_on_audio: False where removing audio moves the token next to nothing, see
-            :func:`captum_spes.speech.noise.rests_on_audio`.
+            ``captum_spes.speech.noise.rests_on_audio``.
     """
 
     token: str

@@ -193,11 +193,8 @@ class SpeechToTextAttribution:
                         with a warning; pressed before the first sample of previous tokens,
                         it leaves these out.
                         Default: False, Ctrl-C raises KeyboardInterrupt
-            gen_args, n_samples, n_token_samples, perturb_prob, token_perturb_prob,
-            patches_per_second, max_seconds, perturbations_per_eval, dtype, tolerance, baselines,
-            feature_mask, n_patches, score, estimator, prior, gradients_with_padding, design,
-            perturb_jointly, method_args
-            (optional): Each replaces the value of that name in the settings; see
+            gen_args, n_samples, ..., method_args (optional): Each of the remaining arguments
+                        replaces the value of its name in the settings; see
                         :class:`captum_spes.Settings` for what they mean.
                         Default: the value in ``settings``
 
@@ -717,7 +714,7 @@ class SpeechToTextAttribution:
                         Default: None, what the model writes
             passes (int, optional): Perturbed inputs per window, from 1 to 40; the intact one comes
                         on top. One tells whether a text stands without the audio; more tell the
-                        times of words better. ``docs/results.md`` says what each buys.
+                        times of words better. ``docs/results/heard_words.md`` says what each buys.
                         Default: 12
             gen_args, chunk_seconds: As for :meth:`transcribe`.
             baselines (str, optional): The removed value, "mean" or "silence".

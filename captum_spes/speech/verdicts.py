@@ -43,8 +43,9 @@ class VerdictRule:
     r"""
     Says of a word whether it was heard.
 
-    The score of a word is a weighted sum of its :data:`~captum_spes.speech.measures.MEASURES`: the
-    logarithm of the odds that it was said, had as many words been said as not.
+    The score of a word is a weighted sum of its measures
+    (``captum_spes.speech.measures.MEASURES``): the logarithm of the odds that it was said, had as
+    many words been said as not.
 
     Attributes:
         family: of the model that it was calibrated on, by the name that its configuration has.
@@ -181,7 +182,8 @@ def _shipped() -> tuple[VerdictRule, ...]:
 
 def shipped_rules() -> list[VerdictRule]:
     r"""
-    The rules that come with the package; ``docs/results.md`` says what they were made from.
+    The rules that come with the package; ``docs/results/heard_words.md`` says what they were made
+    from.
 
     Returns:
         *list* of :class:`VerdictRule`.

@@ -1,6 +1,6 @@
 """Make the pictures of captum.md: run its examples, with a small language model, and draw.
 
-Run it from the root of the repository: ``python docs/make_captum_pictures.py``. It takes less than
+Run it from the root of the repository: ``python docs/pictures captum``. It takes less than
 a minute.
 """
 
@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 matplotlib.use("Agg")
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parents[1]
 NAMES = ["Dave", "Ann", "Omar", "Mei"]
 SPORTS = {"Florida": "golf", "Norway": "hockey", "Hawaii": "tennis", "Nepal": "chess"}
 DRINKS = {"lawyer": "wine", "nurse": "tea", "baker": "milk", "pilot": "water"}

@@ -1,8 +1,9 @@
 """Make the pages of docs/pages, one for each tutorial's example.
 
-Run it from the root of the repository: ``python docs/make_pages.py``, or with the numbers of some
-tutorials. The pages of the first two tutorials need what they need: CAPTUM_SPES_MODEL and
-CAPTUM_SPES_AUDIO, a Whisper and a recording. All take a few minutes on two cores.
+Run it from the root of the repository: ``python docs/pictures pages``, or, for some tutorials,
+``python docs/pictures/pages.py 04 05``. The pages of the first two tutorials need what these need:
+CAPTUM_SPES_MODEL and CAPTUM_SPES_AUDIO, a Whisper and a recording. All take a few minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from captum.attr import IntegratedGradients, Saliency
@@ -21,8 +23,8 @@ from captum_spes.io.audio import load_audio
 from captum_spes.metrics import sound_faithfulness
 from captum_spes.speech.models import load_model
 
-HERE = Path(__file__).resolve().parent
-PAGES = HERE / "pages"
+DOCS = Path(__file__).resolve().parents[1]
+PAGES = DOCS / "pages"
 EFFICIENT = {"scheme": "efficient", "n_samples": 500, "n_token_samples": 300, "seed": 0}
 
 
@@ -41,7 +43,7 @@ def explain_a_transcription():
 
 def does_it_make_sense():
     """The first half of a recording, with the text of the whole: some words cannot be heard."""
-    saved = HERE.parent / "tutorials" / "results" / "cut" / "librivox-0930.npz"
+    saved = DOCS.parent / "tutorials" / "results" / "cut" / "librivox-0930.npz"
     result = SpeechToTextAttributionResult.load(saved)
     rate = 16_000
     samples = load_audio(os.environ["CAPTUM_SPES_AUDIO"], rate)[: round(result.seconds * rate)]
@@ -110,10 +112,10 @@ EXAMPLES = {
 }
 
 
-def main() -> None:
-    """Write those that are named, or all."""
+def main(numbers: Sequence[str] = ()) -> None:
+    """Write those of the named tutorials, or all."""
     PAGES.mkdir(exist_ok=True)
-    for number in sys.argv[1:] or EXAMPLES:
+    for number in numbers or EXAMPLES:
         example = EXAMPLES[number]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -124,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
-"""Make the picture of a contrast in guide.md, with the times of the sounds of the word.
+"""Make the picture of a contrast in the guide, with the times of the sounds of the word.
 
-Run it from the root of the repository: ``python docs/make_contrast_picture.py``. It takes less than
+Run it from the root of the repository: ``python docs/pictures contrast``. It takes less than
 a minute.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
                 axes.axvline(time, color="black", linestyle=":", linewidth=0.8)
             middle, name = (sound.start + sound.end) / 2, SOUNDS.get(sound.label, sound.label)
             axes.text(middle, 77, name, ha="center", va="top")
-    figure.savefig(Path(__file__).parent / "images" / "contrast.png", dpi=90)
+    figure.savefig(Path(__file__).resolve().parents[1] / "images" / "contrast.png", dpi=90)
 
 
 if __name__ == "__main__":

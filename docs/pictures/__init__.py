@@ -1,0 +1,1 @@
+"""Scripts that make the pictures and the interactive pages of the documentation."""

@@ -19,7 +19,8 @@ pytestmark = [
 ]
 
 QUICK = [
-    "--samples", "20", "--token-samples", "10", "--patches-per-second", "40", "--quiet",
+    "--samples", "20", "--token-samples", "10", "--patches-per-second", "40", "--prior", "2",
+    "--quiet",
 ]  # fmt: skip
 
 

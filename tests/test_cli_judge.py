@@ -12,7 +12,7 @@ from captum_spes.metrics import Judgement
 
 # Of recordings that are explained with few samples; the command line prints it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*sampling noise")
-QUICK = ("--samples", "50", "--token-samples", "0", "--quiet")
+QUICK = ("--samples", "50", "--token-samples", "0", "--prior", "4", "--quiet")
 NOISY = (*QUICK, "--prior", "none")
 
 

@@ -23,6 +23,7 @@ def explained(tmp_path_factory):
     samples, rate = soundfile.read(load_examples()[0].path)
     soundfile.write(recording, samples, rate, "FLOAT")
     few = ["--samples", "30", "--token-samples", "0", "--patches-per-second", "40", "--quiet"]
+    few += ["--prior", "2"]
     status = main(["explain", str(recording), "--model", "demo", "--out", str(folder), *few])
     assert status == 0
     return recording, folder / "speech" / "explanation.npz"
@@ -118,6 +119,7 @@ def test_windows_and_errors_of_long_recordings_know_their_file(capsys, tmp_path,
     generator = np.random.default_rng(0)
     soundfile.write(tmp_path / "long.wav", 0.1 * generator.standard_normal(48_000 * 6), 48_000)
     few = ["--samples", "20", "--token-samples", "0", "--patches-per-second", "40", "--quiet"]
+    few += ["--prior", "2"]
     status, _, _ = run(
         capsys, "explain", tmp_path / "long.wav", "--model", model_folder, "--out", tmp_path, *few
     )

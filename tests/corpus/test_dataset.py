@@ -18,10 +18,13 @@ from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
 from captum_spes.io.audio import load_audio
 from captum_spes.io.samples import origin_of
+from captum_spes.speech import GradientPrior
 
 datasets = pytest.importorskip("datasets", reason="needs Hugging Face's datasets")
 
-SETTINGS = Settings.efficient(n_samples=30, n_token_samples=0, patches_per_second=(30,))
+SETTINGS = Settings.efficient(
+    n_samples=30, n_token_samples=0, patches_per_second=(30,), prior=GradientPrior(2)
+)
 
 
 def rows(is_embedded=False, **columns):
@@ -99,7 +102,7 @@ def test_a_row_without_a_recording_is_named_and_the_rest_goes_on(tmp_path, capfd
     found = datasets.Dataset.from_dict({"audio": [None, path], "id": ["none", "some"]})
     found.cast_column("audio", datasets.Audio()).save_to_disk(tmp_path / "saved")
     asked = ["corpus", str(tmp_path / "saved"), "--store", str(tmp_path / "maps.h5"), "--quiet"]
-    assert main([*asked, "--samples", "30", "--token-samples", "0"]) == 1
+    assert main([*asked, "--samples", "30", "--token-samples", "0", "--prior", "2"]) == 1
     output = capfd.readouterr()
     assert "none: " in output.err
     assert "has no recording" in output.err

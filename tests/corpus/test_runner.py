@@ -19,9 +19,14 @@ from captum_spes.corpus import ExplanationStore, ThisProcess, Utterance, explain
 from captum_spes.corpus.runner import seed_of
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.speech import GradientPrior
 
 SETTINGS = Settings.efficient(
-    n_samples=30, n_token_samples=0, patches_per_second=(30,), perturbations_per_eval="auto"
+    n_samples=30,
+    n_token_samples=0,
+    patches_per_second=(30,),
+    perturbations_per_eval="auto",
+    prior=GradientPrior(2),
 )
 GIVEN = {"settings": SETTINGS, "seed": 3, "show_progress": False}
 
@@ -152,6 +157,7 @@ def manifest(tmp_path):
 
 
 OPTIONS = ("--samples", "30", "--token-samples", "0", "--patches-per-second", "30", "--seed", "3")
+OPTIONS += ("--prior", "2")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")

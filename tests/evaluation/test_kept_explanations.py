@@ -22,14 +22,14 @@ from captum_spes.demo import load_demo, load_examples
 from captum_spes.errors import ArgumentError
 from captum_spes.evaluation import EvaluationSettings, compare_methods, measuring
 from captum_spes.report import comparison_rows, comparison_table
-from captum_spes.speech import METHODS, named_methods
+from captum_spes.speech import METHODS, GradientPrior, named_methods
 from tests.corpus.elsewhere import Pickled
 from tests.corpus.test_runner import contents
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 AUTO = Settings.efficient(
     n_samples=20, n_token_samples=0, patches_per_second=(30,), perturbations_per_eval="auto",
-    gen_args={"max_new_tokens": 8},
+    gen_args={"max_new_tokens": 8}, prior=GradientPrior(2),
 )  # fmt: skip
 SETTINGS = EvaluationSettings("demo", AUTO, seed=3)
 NAMES = ("spes", "spes-unnormalized", "energy")

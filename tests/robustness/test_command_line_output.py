@@ -17,7 +17,7 @@ from captum_spes.demo import load_examples
 pytestmark = pytest.mark.filterwarnings("always")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="file systems and pipes of POSIX")
 QUICK = ["--model", "demo", "--samples", "12", "--token-samples", "4", "--quiet"]
-QUICK += ["--patches-per-second", "40"]
+QUICK += ["--patches-per-second", "40", "--prior", "2"]
 RUN = [sys.executable, "-m", "captum_spes.cli"]
 
 

@@ -39,7 +39,6 @@ def _block(text: str) -> str:
 
 def _write(app: Any, config: Any) -> None:
     parts = ["Command line\n============\n", "What ``captum-spes COMMAND --help`` prints.\n"]
-    parts += [".. contents::\n   :local:\n"]
     for name in _commands():
         title = f"captum-spes {name}"
         parts += [f"{title}\n{'-' * len(title)}\n", _block(_printed(name, "--help"))]

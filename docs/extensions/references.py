@@ -2,8 +2,8 @@
 
 A docstring names a class by any path that it can be imported by, or by its name alone; the
 reference shows it under one. Pages link to files as they lie in the repository, so that they can be
-read there, too: on the site a link to a notebook leads to its page, one to a module to its source,
-one to a page of ``save_html`` to the copy beside the site.
+read there, too: on the site a link to a notebook leads to its page, one to a page of ``save_html``
+to the copy beside the site, and other files are downloaded, as Sphinx does it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Make the pictures of the documentation that are missing, or those that are named.
 
     python docs/pictures                # what is missing
-    python docs/pictures captum house   # these anew
+    python docs/pictures captum_page house   # these anew
 
 Pictures lie in docs/images, pages of ``save_html`` in docs/pages. Pictures of results that take a
 large model (kinds_of_models, error_*) are made by the scripts of benchmarks that measured them.
@@ -18,7 +18,7 @@ IMAGES = DOCS / "images"
 # For each script of this folder: what it writes, below docs.
 MADE = {
     "house": ["images/house.svg"],
-    "captum": [
+    "captum_page": [
         "images/captum_pictures.png",
         "images/captum_metrics.png",
         "images/captum_noise_tunnel.png",

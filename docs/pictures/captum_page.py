@@ -1,6 +1,6 @@
 """Make the pictures of captum.md: run its examples, with a small language model, and draw.
 
-Run it from the root of the repository: ``python docs/pictures captum``. It takes less than
+Run it from the root of the repository: ``python docs/pictures captum_page``. It takes less than
 a minute.
 """
 

@@ -175,7 +175,7 @@ def reverberate(
         raise ArgumentError(f"decay_seconds must be longer than an echo takes, got {decay!r}.")
     response *= np.sqrt(10 ** (-ratio / 10) / power)
     response[0] = 1
-    return signal.fftconvolve(sound, response)[: len(sound)].astype(np.float32)
+    return _fitted(signal.fftconvolve(sound, response), len(sound))
 
 
 def telephone_band(samples: ArrayLike, sampling_rate: int) -> _Samples:

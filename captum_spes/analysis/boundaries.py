@@ -31,6 +31,8 @@ _COLUMNS = (
 )  # fmt: skip
 # Times that differ by less are one: alignments are rounded to this.
 _SAME_SECONDS = 1e-3
+# Times of frames are float32: their last digits must not decide.
+_ROUNDING = 1e-6
 _MEASURES = ("precision", "recall", "f1")
 
 
@@ -124,7 +126,7 @@ def phone_boundary_agreement(
     tested = findings.tested
     tests = [
         mean_test(
-            f"{measure} > chance",
+            f"{measure.replace('f1', 'F1')} > chance",
             tested[measure].astype(float) - tested[f"chance_{measure}"].astype(float),
             tested["utterance"].tolist(),
         )
@@ -208,8 +210,7 @@ def _compared(onsets: _Array, boundaries: _Array, tolerance: float, hop: float) 
 def _hits(onsets: _Array, boundaries: _Array, tolerance: float) -> int:
     """The most pairs of an onset and a boundary within the tolerance; both in order."""
     pairs = onset = boundary = 0
-    # Times are sums of frames: their last digits must not decide.
-    allowed = tolerance + 1e-9
+    allowed = tolerance + _ROUNDING
     while onset < len(onsets) and boundary < len(boundaries):
         distance = onsets[onset] - boundaries[boundary]
         is_hit = abs(distance) <= allowed

@@ -214,16 +214,23 @@ def write_condition(
     lines = []
     for utterance in utterances:
         name = f"{file_name(utterance.id)}.flac"
-        samples, sampling_rate = load_original(utterance.file)
-        changed = own.applied(samples, sampling_rate, seed=seed_of(seed, utterance.id))
-        changed = changed / max(1.0, float(np.abs(changed).max()))
-        Sound(changed, sampling_rate).save(place / name)
+        _changed(utterance, own, seed_of(seed, utterance.id)).save(place / name)
         line = _line(utterance, name) | {"condition": own.name}
-        if utterance.id in times:
-            line |= asdict(own.aligned(times[utterance.id]))
+        if alignments is not None:
+            known = times.get(utterance.id)
+            line |= {"words": None} if known is None else asdict(own.aligned(known))
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_whole(place / "manifest.jsonl", "".join(lines))
     return place / "manifest.jsonl"
+
+
+def _changed(utterance: Utterance, condition: RecordingCondition, seed: int) -> Sound:
+    samples, sampling_rate = load_original(utterance.file)
+    try:
+        found = condition.applied(samples, sampling_rate, seed=seed)
+    except ArgumentError as error:
+        raise ArgumentError(f"{utterance.id}: {error}") from error
+    return Sound(found / max(1.0, float(np.abs(found).max())), sampling_rate)
 
 
 def _line(utterance: Utterance, audio: str) -> dict[str, Any]:

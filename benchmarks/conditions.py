@@ -65,9 +65,11 @@ AGAIN = "clean, another seed"
 THREE = ("clean", "noise:10", "reverberation:0.8")
 # Of phones there are times whatever the noise of the recording itself.
 SPOKEN = tuple(f"test-{number:05}" for number in range(1, 31))
-NATIVES = ("jfk", *(f"librivox-0{number}" for number in (870, 880, 890, 920, 930)))
-LEARNERS = (
-    "so-021700362", "so-022510190", "so-022440139", "so-010270377", "so-022080294",
+# In turn, so that a part of them has both; the short ones first. Learners, whose first language is
+# Mandarin, were chosen by the collection so that Whisper tiny.en makes no error.
+ACCENTS = (
+    "librivox-0880", "so-021700362", "librivox-0930", "so-022510190", "librivox-0890",
+    "so-022440139", "librivox-0920", "so-010270377", "librivox-0870", "so-022080294", "jfk",
     "so-021290068", "so-024020291", "so-024300135", "so-013620210", "so-024300330",
 )  # fmt: skip
 
@@ -124,7 +126,7 @@ PARTS = {
     "parameters": (REPORT[:8], THREE, PARAMETERS),
     "samples": (REPORT[:2], ("clean",), SAMPLES),
     "boundaries": (SPOKEN, THREE, (METHODS[0], *METHODS[2:])),
-    "accents": ((*NATIVES, *LEARNERS), ("clean",), (METHODS[0], *METHODS[3:])),
+    "accents": (ACCENTS, ("clean",), (METHODS[0], METHODS[3])),
 }
 
 

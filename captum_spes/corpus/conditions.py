@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from captum_spes.alignment import Alignment, Interval
 from captum_spes.alignment.intervals import alignments_of
-from captum_spes.corpus.manifest import Utterance, read_manifest
-from captum_spes.corpus.runner import seed_of
+from captum_spes.corpus.manifest import Utterance
+from captum_spes.corpus.runner import Manifest, seed_of, utterances_in
 from captum_spes.errors import ArgumentError, instance_of, shown, whole_number
 from captum_spes.io.audio import load_original
 from captum_spes.io.files import check_folder, made_folder, write_whole
@@ -171,7 +171,7 @@ def _usage(kind: str) -> str:
 
 
 def write_condition(
-    manifest: str | PathLike[str],
+    manifest: Manifest,
     folder: str | PathLike[str],
     condition: str | RecordingCondition,
     *,
@@ -183,7 +183,7 @@ def write_condition(
 
     Args:
 
-        manifest (str or path): As :func:`read_manifest` takes it.
+        manifest (str, path, sequence of Utterance or Dataset): As :func:`explain_corpus` takes it.
         folder (str or path): Made if need be: a FLAC file per recording, of 24 bits, made softer
                     where it would go above full scale, and ``manifest.jsonl``.
         condition (str or RecordingCondition): For example "noise:10".
@@ -197,7 +197,8 @@ def write_condition(
         *Path* of the new manifest, written last.
 
     Raises:
-        FileNotFoundError, ArgumentError: as :func:`read_manifest`; or a recording is silent.
+        FileNotFoundError, ArgumentError: as :func:`read_manifest`; or a recording cannot be read,
+            or is silent.
         ImportError: a library that the condition needs is not installed.
 
     Examples::
@@ -208,7 +209,7 @@ def write_condition(
         'speech'
     """
     own = condition if isinstance(condition, RecordingCondition) else RecordingCondition(condition)
-    seed, utterances = whole_number("seed", seed, 0), read_manifest(manifest)
+    seed, utterances = whole_number("seed", seed, 0), utterances_in(manifest)
     place = made_folder(check_folder(folder))
     times = {} if alignments is None else alignments_of([u.id for u in utterances], alignments)
     lines = []

@@ -102,6 +102,10 @@ class TestManifest:
         assert found["one"].words[0].end == 1.6
         assert len(load_audio(read_manifest(made)[0].audio, RATE)) == 2 * RATE
 
+    def test_takes_utterances(self, manifest, tmp_path):
+        made = write_condition(read_manifest(manifest)[1:], tmp_path / "noisy", "noise:10")
+        assert [own.id for own in read_manifest(made)] == ["two"]
+
     def test_nothing_is_written_for_a_condition_that_is_none(self, manifest, tmp_path):
         with pytest.raises(ArgumentError, match="no condition"):
             write_condition(manifest, tmp_path / "rain", "rain")

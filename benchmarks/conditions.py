@@ -300,7 +300,8 @@ def main():
     add = commands.add_parser("tables")
     add.add_argument("folder", type=Path)
     add.add_argument("--out", type=Path, help="Markdown file; default: conditions.md in the folder")
-    add.set_defaults(function=lambda own: write_tables(own.folder, own.out))
+    add.add_argument("--page", type=Path, help="a page whose tables are made anew")
+    add.set_defaults(function=lambda own: write_tables(own.folder, own.out, own.page))
     parsed = parser.parse_args()
     parsed.function(parsed)
 

@@ -3,7 +3,9 @@ with 95 % bootstrap intervals that draw recordings."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -26,8 +28,9 @@ MEASURES = {
 _NORMALIZE = BasicTextNormalizer()
 
 
-def write_tables(folder, out=None):
-    """One Markdown file of all parts that are there."""
+def write_tables(folder, out=None, page=None):
+    """One Markdown file of all parts that are there; a page that shows some of its tables, behind
+    a comment with their heading, is given them."""
     texts = []
     for part, tables in (
         ("conditions", of_conditions),
@@ -42,7 +45,18 @@ def write_tables(folder, out=None):
             texts.append(f"# {part.capitalize()}\n\n{tables(read(file, row))}")
     text = "\n\n".join(texts) + "\n"
     (out or folder / "conditions.md").write_text(text)
-    print(text)
+    if page is None:
+        print(text)
+        return
+    headings = re.split(r"^#+ (.+)\n", text, flags=re.MULTILINE)
+    sections = dict(zip(headings[1::2], headings[2::2], strict=True))
+
+    def filled(match):
+        found = sections[match[1]].strip()
+        return f"<!-- table: {match[1]} -->\n{found}\n<!-- end of table -->"
+
+    shown = r"<!-- table: (.+?) -->\n.*?<!-- end of table -->"
+    page.write_text(re.sub(shown, filled, page.read_text(), flags=re.DOTALL))
 
 
 def read(file, row):
@@ -118,7 +132,7 @@ def of_boundaries(rows):
 def of_conditions(rows):
     methods = list(rows["setting"].unique())
     conditions = list(rows["condition"].unique())
-    texts = [_summary(rows, methods[0], conditions)]
+    texts = [_summary(rows, methods[0], conditions), _kept(rows, methods, conditions)]
     for measure, (digits, title) in MEASURES.items():
         shown = [own for own in conditions if rows[rows["condition"] == own][measure].notna().any()]
         if measure not in ("agreement", "token_agreement", "reliability"):
@@ -157,6 +171,27 @@ def _summary(rows, method, conditions):
         lines.append([condition, str(len(own)), interval, same, str(failed)])
     head = ["condition", "recordings", "word error rate (%)", "same text as clean", "no map"]
     return f"## What the model writes\n\n{_markdown(head, lines)}"
+
+
+def _kept(rows, methods, conditions):
+    """By how much the gap to the first method differs from that on the clean recordings."""
+    lines = []
+    for condition in conditions:
+        cells = []
+        for measure, method in itertools.product(("own", "against", "sentence"), methods[1:4]):
+            gaps = {}
+            for one in ("clean", condition):
+                wide = _wide(rows[rows["condition"] == one], "setting", measure)
+                gaps[one] = wide[method] - wide[methods[0]]
+            change = (gaps[condition] - gaps["clean"]).dropna().to_numpy()
+            low, high = _bootstrap(lambda drawn, own=change: own[drawn].mean(-1), len(change))
+            cells.append(f"{change.mean():+.2f} [{low:.2f}, {high:.2f}]")
+        if condition not in ("clean", AGAIN):
+            lines.append([condition, *cells])
+    named = itertools.product(("own", "against", "sentence"), methods[1:4])
+    head = ["condition", *(f"{measure}: {method}" for measure, method in named)]
+    title = f"Does the gap to {methods[0]} stay what it is on clean recordings?"
+    return f"## {title}\n\n{_markdown(head, lines)}"
 
 
 def of_parameters(rows):
@@ -214,6 +249,8 @@ def of_accents(rows):
         "natives": rows[~rows["id"].str.startswith("so-")],
         "learners": rows[rows["id"].str.startswith("so-")],
     }
+    if min(group["id"].nunique() for group in groups.values()) < 2:
+        return "Too few recordings yet."
     settings = list(rows["setting"].unique())
     lines = []
     for setting in settings:

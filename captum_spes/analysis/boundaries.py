@@ -92,7 +92,7 @@ def phone_boundary_agreement(
 
     Examples::
 
-        >>> phones = (Interval("k", 0.3, 0.36), Interval("ae", 0.36, 0.5))
+        >>> phones = (Interval("dh", 0.05, 0.2), Interval("ax", 0.2, 0.55))
         >>> spoken = {"speech": Alignment(alignment.words, phones)}
         >>> found = phone_boundary_agreement({"speech": result}, spoken, tolerance=0.01)
         >>> found.table["boundaries"].tolist()

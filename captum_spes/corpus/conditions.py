@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -33,43 +34,34 @@ class _Kind:
     Attributes:
         change: from samples, their rate, the number and a seed to samples.
         number: what the number is; empty where there is none.
-        says: what it does, for help.
+        below_zero: whether the number can be 0 or less.
     """
 
     change: Callable[[_Samples, int, float, int], ArrayLike]
-    number: str
-    says: str
+    number: str = ""
+    below_zero: bool = False
 
 
 KINDS: dict[str, _Kind] = {
-    "clean": _Kind(lambda samples, rate, number, seed: samples, "", "as it is"),
+    "clean": _Kind(lambda samples, rate, number, seed: samples),
     "noise": _Kind(
         lambda samples, rate, number, seed: add_noise(samples, rate, number, seed=seed),
         "DB",
-        "white noise, speech being DB decibels louder",
+        below_zero=True,
     ),
     "speech-noise": _Kind(
         lambda samples, rate, number, seed: add_noise(
             samples, rate, number, kind="speech", seed=seed
         ),
         "DB",
-        "the same, with the spectrum of the speech",
+        below_zero=True,
     ),
     "reverberation": _Kind(
         lambda samples, rate, number, seed: reverberate(samples, rate, number, seed=seed),
         "SECONDS",
-        "a room whose sound falls by 60 dB in SECONDS",
     ),
-    "telephone": _Kind(
-        lambda samples, rate, number, seed: telephone_band(samples, rate),
-        "",
-        "300 to 3,400 Hz",
-    ),
-    "rate": _Kind(
-        lambda samples, rate, number, seed: change_rate(samples, rate, number),
-        "FACTOR",
-        "spoken FACTOR times as fast",
-    ),
+    "telephone": _Kind(lambda samples, rate, number, seed: telephone_band(samples, rate)),
+    "rate": _Kind(lambda samples, rate, number, seed: change_rate(samples, rate, number), "FACTOR"),
 }
 
 
@@ -107,12 +99,20 @@ class RecordingCondition:
         if bool(separator) != bool(KINDS[kind].number):
             raise ArgumentError(f"the condition is {_usage(kind)}, got {shown(self.name)}.")
         if separator:
-            try:
-                float(number)
-            except ValueError as error:
-                raise ArgumentError(
-                    f"the condition is {_usage(kind)} with a number, got {shown(self.name)}."
-                ) from error
+            self._check_number(number)
+
+    def _check_number(self, number: str) -> None:
+        try:
+            value = float(number)
+        except ValueError as error:
+            raise ArgumentError(
+                f"the condition is {_usage(self.kind)} with a number, got {shown(self.name)}."
+            ) from error
+        if not math.isfinite(value) or (value <= 0 and not KINDS[self.kind].below_zero):
+            expected = "finite" if KINDS[self.kind].below_zero else "positive and finite"
+            raise ArgumentError(
+                f"the number of {_usage(self.kind)} must be {expected}, got {shown(self.name)}."
+            )
 
     @property
     def kind(self) -> str:

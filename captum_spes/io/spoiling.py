@@ -276,5 +276,5 @@ def _checked(samples: ArrayLike, sampling_rate: int) -> tuple[_Samples, int]:
     if not np.isfinite(sound).all():
         raise ArgumentError("samples must be finite.")
     if not sound.any():
-        raise ArgumentError("the recording is silent: there is no speech to make worse.")
+        raise ArgumentError("the recording is silent: nobody speaks in it.")
     return sound, rate

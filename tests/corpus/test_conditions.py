@@ -55,6 +55,9 @@ class TestCondition:
             ("noise", "the condition is noise:DB, got 'noise'"),
             ("telephone:3", "the condition is telephone, got"),
             ("noise:loud", "noise:DB with a number"),
+            ("noise:nan", "noise:DB must be finite"),
+            ("rate:0", "rate:FACTOR must be positive and finite"),
+            ("reverberation:-1", "reverberation:SECONDS must be positive"),
         ],
     )
     def test_unknown_names(self, name, told):

@@ -211,7 +211,7 @@ def of_parameters(rows):
         ]
         head = ["setting", "patches", *told]
         n = here["id"].nunique()
-        texts.append(f"## {condition}, {n} recordings\n\n{_markdown(head, lines)}")
+        texts.append(f"## Parameters: {condition}\n\n{n} recordings.\n\n{_markdown(head, lines)}")
     lines = []
     for measure in told[:2]:
         means = {

@@ -242,3 +242,28 @@ def test_a_folder_that_cannot_be_made(capsys, manifest, model_folder, tmp_path):
     )
     assert status == 2
     assert "captum-spes: error:" in error
+
+
+def test_recordings_in_another_condition(capsys, tmp_path):
+    """They are what is measured; another condition in the same folder is measured anew."""
+    out, measured = tmp_path / "out", []
+    for condition in ("noise:-10", "clean"):
+        status, _, _ = evaluate(
+            capsys, MANIFEST, "--out", out, "--methods", "energy", "--limit", 1,
+            "--condition", condition,
+        )  # fmt: skip
+        assert status == 0
+        lines = (out / "scores.jsonl").read_text().splitlines()
+        measured.append([json.loads(line) for line in lines])
+    noisy, clean = measured
+    text = load_examples()[0].text
+    assert noisy[0]["deletion"][0] != text == clean[-1]["deletion"][0]
+    assert [path.name for path in (out / "recordings").glob("*.flac")] == [
+        f"{load_examples()[0].name}.flac"
+    ]
+
+
+def test_a_condition_that_is_none(capsys, tmp_path):
+    status, _, told = evaluate(capsys, MANIFEST, "--out", tmp_path, "--condition", "rain")
+    assert status == 2
+    assert "there is no condition 'rain'; there are clean, noise:DB" in told

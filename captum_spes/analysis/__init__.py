@@ -2,6 +2,7 @@
 model itself represents."""
 
 from captum_spes.analysis.attention_share import correlation_in_time
+from captum_spes.analysis.boundaries import phone_boundary_agreement
 from captum_spes.analysis.context_mixing import ContextMixing, context_mixing
 from captum_spes.analysis.evidence import (
     EVIDENCE,
@@ -70,6 +71,7 @@ __all__ = [
     "linear_cka",
     "load_results",
     "mean_test",
+    "phone_boundary_agreement",
     "phone_probe",
     "plot_context_mixing",
     "plot_hallucination_check",

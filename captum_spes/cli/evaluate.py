@@ -103,6 +103,15 @@ def add_evaluate(commands: Any) -> None:
         help="write differences.md and differences.csv: which methods differ from the first, with "
         "p-values corrected for their number, and how far measures rank methods alike",
     )
+    add(
+        "--condition",
+        metavar="NAME",
+        # Written out, as above.
+        help="bring the recordings into another condition first: noise:DB (white, DB decibels of "
+        "signal to noise), speech-noise:DB (with the spectrum of the speech), "
+        "reverberation:SECONDS, telephone, or rate:FACTOR (of speaking). They are written below "
+        "DIR, into recordings, where they can be listened to",
+    )
     add_workers_options(evaluate, "none, this process does the work")
     add("--limit", type=positive, metavar="N", help="the first N recordings only")
     add(
@@ -132,6 +141,8 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     methods = named_methods([name.strip() for name in parsed.methods.split(",")])
     utterances = read_manifest(parsed.manifest, parsed.reference)[: parsed.limit]
     settings = _settings(parsed, utterances)
+    if parsed.condition is not None:
+        utterances = _in_condition(parsed, utterances)
     if _wants_differences(parsed):
         # Now, and not after a night.
         optional_library("statsmodels", "correcting p-values", "evaluation")
@@ -154,6 +165,15 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         show_progress=not parsed.quiet,
     )
     _report(comparison, parsed)
+
+
+def _in_condition(parsed: argparse.Namespace, utterances: Any) -> Any:
+    """The recordings as the condition makes them: what was measured of others is done anew."""
+    from captum_spes.corpus import read_manifest, write_condition
+
+    folder = parsed.out / "recordings"
+    made = write_condition(utterances, folder, parsed.condition, seed=parsed.seed)
+    return read_manifest(made, parsed.reference)
 
 
 def _settings(parsed: argparse.Namespace, utterances: Any) -> Any:

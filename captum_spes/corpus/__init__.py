@@ -5,25 +5,40 @@ from typing import Any
 from warnings import warn
 
 from captum_spes.corpus.cluster import RayWorkers
+from captum_spes.corpus.conditions import RecordingCondition, write_condition
 from captum_spes.corpus.dataset import utterances_of
 from captum_spes.corpus.manifest import Utterance, read_manifest
 from captum_spes.corpus.official import read_official, write_official
 from captum_spes.corpus.runner import CorpusRun, explain_corpus
 from captum_spes.corpus.store import ExplanationStore
 from captum_spes.corpus.workers import LocalWorkers, ThisProcess, Workers
+from captum_spes.io.spoiling import (
+    active_level,
+    add_noise,
+    change_rate,
+    reverberate,
+    telephone_band,
+)
 
 __all__ = [
     "CorpusRun",
     "ExplanationStore",
     "LocalWorkers",
     "RayWorkers",
+    "RecordingCondition",
     "ThisProcess",
     "Utterance",
     "Workers",
+    "active_level",
+    "add_noise",
+    "change_rate",
     "explain_corpus",
     "read_manifest",
     "read_official",
+    "reverberate",
+    "telephone_band",
     "utterances_of",
+    "write_condition",
     "write_official",
 ]
 

@@ -85,6 +85,7 @@ def shared(demo, monkeypatch):
             type(self.attr_method) is SPES
             and self.attr_method.forward_func is demo.loaded.model
             and self.attr_method.estimator == SPES(demo.loaded.model).estimator
+            and isinstance(audio, Path)
             and (audio, args) == (first, ())
             and kwargs == {"settings": demo.settings, "seed": 0}
         )

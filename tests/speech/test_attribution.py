@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ class TestResult:
         assert parameters["n_samples"] == 60
         assert parameters["patches_per_second"] == [40, 400]
         assert parameters["distinct_levels"] == len(parameters["patches_per_level"]) == 2
-        assert parameters["versions"]["torch"] == torch.__version__
+        assert parameters["versions"]["torch"] == version("torch")
 
     def test_patches_and_removed_value_are_kept(self, tiny_model, audio):
         expected = explain(tiny_model, audio, baselines=0.25)

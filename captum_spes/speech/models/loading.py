@@ -177,7 +177,10 @@ def config_of(name: str) -> dict[str, Any]:
     """The configuration of a model as it is written, with a family; no code of the model runs."""
     transformers = optional_library("transformers", "a speech model", "transformers")
     with told(name, "config.json"):
-        config, _ = transformers.PreTrainedConfig.get_config_dict(name)
+        # Before transformers 5 it was written in another way.
+        is_new = hasattr(transformers, "PreTrainedConfig")
+        kind = transformers.PreTrainedConfig if is_new else transformers.PretrainedConfig
+        config, _ = kind.get_config_dict(name)
         if Path(name).is_dir() and not (Path(name) / "config.json").exists():
             raise ValueError("there is none")
         family = config.get("model_type")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -94,14 +95,14 @@ def slic_feature_mask(  # noqa: PLR0913
         max_seconds=max_seconds,
         n_patches=n_patches,
     )
-    return [
-        like_spectrogram(
-            [_segment(example, count, sigma, compactness) for example in batch],
-            spectrogram,
-            time_dim,
-        )
-        for count in counts
-    ]
+    # SLIC leaves other threads their turn; as many are used as torch uses.
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
+        levels = [
+            [threads.submit(_segment, example, count, sigma, compactness) for example in batch]
+            for count in counts
+        ]
+        found = [[segmented.result() for segmented in level] for level in levels]
+    return [like_spectrogram(level, spectrogram, time_dim) for level in found]
 
 
 def _segment(spectrogram: Tensor, n_patches: int, sigma: float, compactness: float) -> Tensor:

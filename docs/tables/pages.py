@@ -61,8 +61,8 @@ def tables_of(lines: list[str]) -> list[Found]:
 def differences(docs: Path) -> list[str]:
     """What differs between pages and result files, a line for each: page, table, row, cell."""
     pages = {page.relative_to(docs).as_posix(): page for page in docs.rglob("*.md")}
-    result = [f"docs/{page}: tables are specified, but there is no page" for page in REGISTRY
-              if page not in pages]  # fmt: skip
+    gone = sorted(set(REGISTRY) - set(pages))
+    result = [f"docs/{page}: tables are specified, but there is no such page" for page in gone]
     for name, page in sorted(pages.items()):
         lines = page.read_text(encoding="utf-8").splitlines()
         result.extend(f"docs/{name}, {line}" for line in _of_page(lines, REGISTRY.get(name, {})))
@@ -85,11 +85,9 @@ def _of_page(lines: list[str], specs: dict[str, Callable[[], Table]]) -> Iterato
             yield f"table {name}: it has a specification, but no marker on this page"
     for table in tables:
         if table.name in specs:
-            made = _made(specs[table.name])
-            lines = (
-                [made] if isinstance(made, str) else _of_table(Table(*parsed(table.lines)), made)
-            )
-            yield from (f"table {table.name}, {line}" for line in lines)
+            made, shown = _made(specs[table.name]), Table(*parsed(table.lines))
+            wrong = [made] if isinstance(made, str) else _of_table(shown, made)
+            yield from (f"table {table.name}, {line}" for line in wrong)
 
 
 def _made(spec: Callable[[], Table]) -> Table | str:
@@ -112,9 +110,9 @@ def _of_table(page: Table, made: Table) -> Iterator[str]:
             continue
         for title, cell, value in zip(page.header, shown, right, strict=True):
             if value is not TYPED and not agrees(cell, value):
-                label = " ".join(filter(None, right[:2])) if not right[0] else right[0]
+                # A label that is the same as in the row above is left out in some tables.
                 yield (
-                    f"row {at} ({label}), column {title!r}: "
+                    f"row {at} ({right[0] or right[1]}), column {title!r}: "
                     f"the page says {cell!r}, the file {decided(value)!r}"
                 )
 
@@ -124,6 +122,8 @@ def rewrite(docs: Path) -> list[str]:
     changed = []
     for name, specs in REGISTRY.items():
         page = docs / name
+        if not page.exists():
+            continue
         text = page.read_text(encoding="utf-8")
         lines = text.splitlines()
         # From the last on, so that places of those before stay right.

@@ -1,10 +1,9 @@
 """One table of docs/results/passes.md; scripts of the benchmarks bootstrap the others."""
 
-import json
 from statistics import fmean
 
 from .shape import Table, number
-from .sources import RESULTS
+from .sources import json_lines
 
 PAGE = "results/passes.md"
 WAYS = {"efficient:60": "SPES, default", "lime:120": "Lime, 120"}
@@ -12,9 +11,8 @@ WAYS = {"efficient:60": "SPES, default", "lime:120": "Lime, 120"}
 
 def curves() -> Table:
     """Mean curves of own-token deletion, over the recordings that both ways have."""
-    lines = (RESULTS / "few_passes_whisper.jsonl").read_text(encoding="utf-8").splitlines()
     curves: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
-    for record in map(json.loads, lines):
+    for record in json_lines("few_passes_whisper.jsonl"):
         if record["way"] in curves:
             curves[record["way"]][record["id"]] = record["own"]
     recordings = sorted(set.intersection(*map(set, curves.values())))

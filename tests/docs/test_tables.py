@@ -49,8 +49,9 @@ needs_results = pytest.mark.skipif(
 
 @pytest.fixture
 def docs(tmp_path):
-    """A copy of the pages of results, to be changed."""
+    """A copy of the pages of results, to be changed; right, whatever the pages themselves are."""
     shutil.copytree(DOCS / "results", tmp_path / "results")
+    pages.rewrite(tmp_path)
     return tmp_path
 
 
@@ -113,8 +114,8 @@ def test_a_changed_result_file_is_noticed(docs, tmp_path, monkeypatch):
     assert len(found) == 1
     assert "the page says '89 (+72)', the file '88 (+72)'" in found[0]
     # The other files are not there: each table says so, and its page stays as it is.
-    assert any("deletion-whisper, cannot be made: FileNotFoundError" in line
-               for line in pages.differences(docs))  # fmt: skip
+    missing = "deletion-whisper, cannot be made: FileNotFoundError"
+    assert any(missing in line for line in pages.differences(docs))
     assert pages.rewrite(docs) == ["docs/results/plausibility.md"]
 
 
@@ -185,6 +186,18 @@ def test_a_lost_row_is_written_again(docs):
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert pages.rewrite(docs) == ["docs/results/deletion.md"]
     assert page.read_text(encoding="utf-8") == before
+
+
+def test_a_new_table_is_written_below_its_marker_and_fences_are_left_alone(tmp_path, monkeypatch):
+    made = shape.Table(["a", "b"], [["x", "1"], ["y", ""]])
+    monkeypatch.setattr(pages, "REGISTRY", {"page.md": {"new": lambda: made}})
+    page = tmp_path / "page.md"
+    below = "\n```\n<!-- table: new -->\n| c |\n|---|\n```\n"
+    page.write_text("Text\n\n<!-- table: new -->\n| ? |\n|---|\n" + below, encoding="utf-8")
+    pages.rewrite(tmp_path)
+    table = "| a | b |\n|---|---|\n| x | 1 |\n| y | |\n"
+    assert page.read_text(encoding="utf-8") == "Text\n\n<!-- table: new -->\n" + table + below
+    assert pages.differences(tmp_path) == []
 
 
 def test_rows_and_columns_are_picked_by_name():

@@ -40,8 +40,8 @@ def plan() -> Table:
     }
     rows = []
     for model, shown in MODELS.items():
-        found = [runs[model, *size] for size in SIZES]
-        cells = [f"{_hours(run['hours'])} ({number(run['workers busy'], 2)})" for run in found]
+        planned = [runs[model, *size] for size in SIZES]
+        cells = [f"{_hours(run['hours'])} ({number(run['workers busy'], 2)})" for run in planned]
         rows.append([shown, *cells])
     head = "hours with ... workers (share of their time that they work)"
     return Table([head, *SIZES.values()], rows)

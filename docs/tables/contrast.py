@@ -84,8 +84,7 @@ def errors() -> Table:
 
 def _probability(text: str) -> str:
     """Two digits after the point; what would be zero then as in the file."""
-    shown = number(text, 2)
-    return shown if float(shown) else text
+    return number(text, 2) if float(text) >= 0.005 else text
 
 
 TABLES = {

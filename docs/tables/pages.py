@@ -17,7 +17,7 @@ from . import (
     plausibility,
     seeds,
 )
-from .shape import MISSING, TYPED, Table
+from .shape import MISSING, TYPED, Table, agrees, decided
 from .sources import parsed, table_lines, table_starts
 
 MODULES = (
@@ -61,8 +61,8 @@ def tables_of(lines: list[str]) -> list[Found]:
 def differences(docs: Path) -> list[str]:
     """What differs between pages and result files, a line for each: page, table, row, cell."""
     pages = {page.relative_to(docs).as_posix(): page for page in docs.rglob("*.md")}
-    result = [f"docs/{page}: tables are specified, but there is no page" for page in REGISTRY
-              if page not in pages]  # fmt: skip
+    gone = sorted(set(REGISTRY) - set(pages))
+    result = [f"docs/{page}: tables are specified, but there is no such page" for page in gone]
     for name, page in sorted(pages.items()):
         lines = page.read_text(encoding="utf-8").splitlines()
         result.extend(f"docs/{name}, {line}" for line in _of_page(lines, REGISTRY.get(name, {})))
@@ -85,11 +85,9 @@ def _of_page(lines: list[str], specs: dict[str, Callable[[], Table]]) -> Iterato
             yield f"table {name}: it has a specification, but no marker on this page"
     for table in tables:
         if table.name in specs:
-            made = _made(specs[table.name])
-            lines = (
-                [made] if isinstance(made, str) else _of_table(Table(*parsed(table.lines)), made)
-            )
-            yield from (f"table {table.name}, {line}" for line in lines)
+            made, shown = _made(specs[table.name]), Table(*parsed(table.lines))
+            wrong = [made] if isinstance(made, str) else _of_table(shown, made)
+            yield from (f"table {table.name}, {line}" for line in wrong)
 
 
 def _made(spec: Callable[[], Table]) -> Table | str:
@@ -111,11 +109,11 @@ def _of_table(page: Table, made: Table) -> Iterator[str]:
             yield f"row {at}: the page has {len(shown)} cells, its specification {len(right)}"
             continue
         for title, cell, value in zip(page.header, shown, right, strict=True):
-            if value is not TYPED and cell != value:
-                label = " ".join(filter(None, right[:2])) if not right[0] else right[0]
+            if value is not TYPED and not agrees(cell, value):
+                # A label that is the same as in the row above is left out in some tables.
                 yield (
-                    f"row {at} ({label}), column {title!r}: "
-                    f"the page says {cell!r}, the file {value!r}"
+                    f"row {at} ({right[0] or right[1]}), column {title!r}: "
+                    f"the page says {cell!r}, the file {decided(value)!r}"
                 )
 
 
@@ -124,6 +122,8 @@ def rewrite(docs: Path) -> list[str]:
     changed = []
     for name, specs in REGISTRY.items():
         page = docs / name
+        if not page.exists():
+            continue
         text = page.read_text(encoding="utf-8")
         lines = text.splitlines()
         # From the last on, so that places of those before stay right.
@@ -140,13 +140,27 @@ def rewrite(docs: Path) -> list[str]:
 
 
 def written(table: Table, page: Table) -> list[str]:
-    """A table's lines in Markdown; cells that no file gives come from the row of the same label."""
-    old = {row[0]: row for row in page.rows}
+    """A table's lines in Markdown.
+
+    Cells that agree with the files stay as they are, and so do those that no file gives. A row is
+    found again by its label, and else by its place where the page has as many.
+    """
     rows = [table.header]
-    for row in table.rows:
-        kept = old.get(row[0], [])
-        kept = kept if len(kept) == len(row) else [MISSING] * len(row)
-        rows.append([was if cell is TYPED else cell for cell, was in zip(row, kept, strict=True)])
+    for at, row in enumerate(table.rows):
+        old = _row_before(page, at, row, len(table.rows))
+        rows.append([_cell(made, was) for made, was in zip(row, old, strict=True)])
     # An empty cell is one space wide.
     lines = ["".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in rows]
     return [lines[0], "|" + "---|" * len(table.header), *lines[1:]]
+
+
+def _row_before(page: Table, at: int, row: list[str | None], count: int) -> list[str]:
+    fitting = [old for old in page.rows if len(old) == len(row)]
+    same = [old for old in fitting if old[0] == row[0]]
+    if len(same) == 1:
+        return same[0]
+    return fitting[at] if len(fitting) == count else [MISSING] * len(row)
+
+
+def _cell(made: str | None, was: str) -> str:
+    return was if made is TYPED or agrees(was, made) else decided(made)

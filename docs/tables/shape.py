@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from .sources import Row
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+EITHER = re.compile(r"\{([^{}/]*)/([^{}/]*)\}")
 MISSING = "-"
 # A cell that no file gives: what the page has stays, and is not compared.
 TYPED = None
@@ -95,15 +96,40 @@ def rounded(text: str, digits: int | None) -> str:
 def number(
     value: str | float, digits: int, *, signed: bool = False, zero_sign: bool = False
 ) -> str:
-    """A number with so many digits after the point; ties go away from zero.
+    """A number with so many digits after the point.
+
+    A file's number that ends in a 5 there was itself rounded, and does not tell which way to go on:
+    0.135 becomes ``{0.14/0.13}``, of which a page may have either (:func:`agrees`).
 
     ``signed`` writes a + before what is above zero; ``zero_sign`` keeps the sign of what rounds to
     zero.
     """
-    exact = Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
-    if exact == 0 and not zero_sign:
-        exact = abs(exact)
-    return f"{exact:+f}" if signed and exact > 0 else f"{exact:f}"
+    shown = []
+    for rounding in (ROUND_HALF_UP, ROUND_HALF_DOWN):
+        exact = Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), rounding)
+        if exact == 0 and not zero_sign:
+            exact = abs(exact)
+        shown.append(f"{exact:+f}" if signed and exact > 0 else f"{exact:f}")
+    up, down = shown
+    return up if up == down else f"{{{up}/{down}}}"
+
+
+def agrees(shown: str, made: str) -> bool:
+    """Does a page's cell say what a specification gives?"""
+    parts = EITHER.split(made)
+    # What stands between ties, and of each tie its two numbers.
+    pattern = "".join(
+        re.escape(between) + (f"(?:{re.escape(up)}|{re.escape(down)})" if up else "")
+        for between, up, down in zip(
+            parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True
+        )
+    )
+    return re.fullmatch(pattern, shown) is not None
+
+
+def decided(made: str) -> str:
+    """A cell as it is written where the page has nothing that agrees: ties go away from zero."""
+    return EITHER.sub(r"\1", made)
 
 
 def as_tuple(label: Label) -> tuple[str, ...]:

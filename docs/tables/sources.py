@@ -45,6 +45,11 @@ def json_file(name: str):
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
+def json_lines(name: str) -> list:
+    lines = (RESULTS / name).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line]
+
+
 def table_starts(lines: list[str]) -> list[int]:
     """Where tables begin; what stands between fences is none."""
     fenced, starts = False, []

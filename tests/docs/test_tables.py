@@ -129,6 +129,11 @@ def test_a_changed_result_file_is_noticed(docs, tmp_path, monkeypatch):
         ("| random patches | 40 % |", "| random patch | 40 % |", "'random patch'"),
         ("| correlation ↑ |", "| correlation |", "header: "),
         ("\n| random patches | 40 %", "\n\n| random patches | 40 %", "has 5 rows"),
+        (
+            "\nSo listen to",
+            "\n<!-- table: listening-orders -->\n| a |\n|---|\n\nSo listen to",
+            "2 tables have this marker",
+        ),
     ],
 )
 def test_markers_specifications_and_shapes_have_to_match(docs, old, new, said):

@@ -129,8 +129,8 @@ class Settings:
         gradients_with_padding (bool, optional): Whether methods that differentiate the model do so
                     on the whole window of a model that hears windows of a fixed length (Whisper:
                     30 s). If False, on one that ends half a second behind the speech: of short
-                    recordings many times faster, and the gradients of another model, nearly the
-                    same (methods with rules for layers keep the window).
+                    recordings many times faster, but the gradients of another model, whose maps
+                    are others (methods with rules for layers keep the window).
                     Default: True
         design (MaskDesign, optional): Masks of SPES for the spectrogram.
                     Default: None, independent Bernoulli masks

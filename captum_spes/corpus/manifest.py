@@ -31,8 +31,8 @@ class Utterance:
 
     Attributes:
         id: unique name.
-        audio: the recording, or the part of one that the line is about; that of a dataset is a
-            mapping of ``bytes``, or ``path`` where these are None.
+        audio: the path of the recording, or the part of one that the line is about; that of a
+            dataset is a mapping of ``bytes``, or ``path`` where these are None.
         text: what is said.
         translations: language code to reference translation.
         labels: name of a classification task to the right class.
@@ -43,6 +43,10 @@ class Utterance:
     text: str
     translations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.audio, str):
+            object.__setattr__(self, "audio", Path(self.audio))
 
     def reference(self, language: str | None) -> str:
         """The text (also called "text"), or the translation into a language that the manifest has

@@ -99,8 +99,8 @@ class SpeechToTextAttribution:
                         ``ShapleyValueSampling``, ``KernelShap``, ``Lime``,
                         ``BubbleNoise``, ``CrossAttention``, ``EnergyMap``, ``RandomMap``, or
                         another perturbation or gradient method that attributes to inputs. The
-                        model, on any device and in any dtype, is of a supported Hugging Face
-                        family (Whisper, Speech2Text, Canary) or of one that ``adapter`` knows.
+                        model, on any device and in any dtype, is of one of the families
+                        that ``captum-spes models`` lists, or of one that ``adapter`` knows.
             processor (Processor): The model's processor (feature extractor and
                         tokenizer).
             adapter (Callable or SpeechModel, optional): For a model of another family: an object

@@ -38,9 +38,9 @@ def load_explained_model(
     Args:
 
         name_or_folder (str or Path): A folder of :class:`SpeechClassifier`; or what
-                    ``from_pretrained`` takes: a speech-to-text model of a supported family
-                    (Whisper, Speech2Text, Canary), or an audio classifier of waveforms (wav2vec2,
-                    HuBERT, WavLM and others of ``AutoModelForAudioClassification``).
+                    ``from_pretrained`` takes: a speech-to-text model of one of the families
+                    that ``captum-spes models`` lists, or an audio classifier of waveforms
+                    (wav2vec2, HuBERT, WavLM and others of ``AutoModelForAudioClassification``).
         task (str, optional): Which label of the manifest a Hugging Face classifier tells; others
                     know it.
                     Default: None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from captum_spes.corpus import read_manifest
+from captum_spes.corpus import Utterance, read_manifest
 from captum_spes.errors import ArgumentError
 from captum_spes.io.audio import load_audio
 
@@ -221,3 +221,11 @@ def test_empty_missing_and_binary(write, tmp_path):
     (tmp_path / "audio.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ArgumentError, match="no UTF-8"):
         read_manifest(tmp_path / "audio.jsonl")
+
+
+def test_a_path_can_be_a_text(tmp_path):
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"a")
+    (text, own) = (Utterance("a", given, "a") for given in (str(path), path))
+    assert text == own
+    assert text.recording_digest() == own.recording_digest()

@@ -102,11 +102,15 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--work", type=Path, default=Path("build/compare"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--workers", help="processes; scores do not depend on them")
     parsed = parser.parse_args()
     for part in parsed.parts:
         work, kept = parsed.work / part, parsed.results / f"compare_{part}"
-        print(f"captum-spes evaluate {' '.join(PARTS[part])} --out {work}")
-        status = captum_spes(["evaluate", *PARTS[part], "--out", str(work)])
+        asked = ["evaluate", *PARTS[part], "--out", str(work)]
+        if parsed.workers is not None:
+            asked += ["--workers", parsed.workers]
+        print(f"captum-spes {' '.join(asked)}")
+        status = captum_spes(asked)
         if status:
             raise SystemExit(status)
         kept.mkdir(parents=True, exist_ok=True)

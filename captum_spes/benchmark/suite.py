@@ -83,11 +83,16 @@ class Suite:
         return [Utterance(own.name, own.path, own.text) for own in chosen]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in JSON's types, the settings and steps that it stands for included."""
+        """All of it in JSON's types, the steps and settings that it stands for included: of the
+        latter what is not the paper's, so that a setting that is new, and leaves all as it was,
+        makes no other suite of it."""
+        found, paper = self.settings().to_dict(), Settings.paper().to_dict()
+        own = {name: value for name, value in found["settings"].items() if value != paper[name]}
         return {
             "version": self.version,
             "recordings": list(self.recordings),
-            **self.settings().to_dict(),
+            **found,
+            "settings": own,
             "steps": list(PERCENTAGES),
             "own_token_steps": list(OWN_PERCENTAGES),
         }

@@ -61,7 +61,7 @@ def test_maps_point_to_the_words(demo):
     explainer = SpeechToTextAttribution(SPES(demo.model), demo.processor)
     example = demo.examples[0]
     result = explainer.attribute(
-        example.path, target=example.text, scheme="efficient", n_samples=300, n_token_samples=50,
+        example.path, target=example.text, scheme="efficient", n_samples=100, n_token_samples=50,
         patches_per_second=60, seed=0,
     )  # fmt: skip
     rows = [row for row, own in enumerate(result.words) if any(map(str.isalnum, own.word))]

@@ -133,6 +133,13 @@ class Comparison:
     metric: str
     text_normalizer: Callable[[str], str] = str
 
+    def __repr__(self) -> str:
+        """Without the records, which fill pages."""
+        return (
+            f"Comparison(methods={list(self.methods)}, {len(self.ids)} utterances measured with "
+            f"all, {len(self.failures)} failures, metric={self.metric!r})"
+        )
+
     @property
     def ids(self) -> list[str]:
         """Utterances that every method was measured on, so that all are scored alike."""
@@ -140,7 +147,8 @@ class Comparison:
             {i for i, record in self.records[name].items() if "error" not in record}
             for name in self.methods
         ]
-        return [i for i in self.records[self.methods[0]] if all(i in m for m in measured)]
+        first = self.records[self.methods[0]] if self.methods else ()
+        return [i for i in first if all(i in m for m in measured)]
 
     @property
     def failures(self) -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from captum_spes.attr import GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.corpus import Utterance
 from captum_spes.corpus.runner import seed_of
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.evaluation import EvaluationSettings, compare_methods, measured_cost
+from captum_spes.evaluation import Comparison, EvaluationSettings, compare_methods, measured_cost
 from captum_spes.metrics import deletion_curve, insertion_curve, size_curve
 from captum_spes.report import comparison_rows, comparison_table, write_comparison
 from captum_spes.speech import METHODS, named_methods
@@ -318,6 +318,14 @@ class TestSettings:
         with pytest.raises(ArgumentTypeError, match="spes takes no argument 'n_steps'"):
             compare(settings=settings)
         assert not (tmp_path / "out").exists()
+
+
+def test_it_is_shown_in_a_line():
+    records = {"energy": {"a": {"kl": [1.0] * 500}, "b": {"error": "too short"}}}
+    assert repr(Comparison(["energy"], records, "wer")) == (
+        "Comparison(methods=['energy'], 1 utterances measured with all, 1 failures, metric='wer')"
+    )
+    assert "0 utterances" in repr(Comparison([], {}, "wer"))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,8 +9,8 @@ copied into a folder of results.
     python benchmarks/compare_methods.py bundled_en_ablations bundled_en_removals
     python benchmarks/compare_methods.py whisper
 
-The paper's estimator has its 20,000 samples in `bundled_en` (a recording then takes two minutes on
-a core), and 1,000 elsewhere; the efficient one is what users get, 60 samples and gradients.
+The paper's estimator has its 20,000 samples in `bundled_en` (85 s of a core for a recording, the
+mean of 13), and 1,000 elsewhere; the efficient one is what users get, 60 samples and gradients.
 
 In bfloat16, which halves the time; on the bundled model the sentence maps of 500 samples had a
 rank correlation of 0.99 with those in float32 at the same masks (two recordings).

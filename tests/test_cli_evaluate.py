@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from captum_spes.cli import main
+from captum_spes.corpus.conditions import names
 from captum_spes.demo import MANIFEST, load_examples
 from captum_spes.metrics.text import METRICS
 
@@ -261,6 +262,13 @@ def test_recordings_in_another_condition(capsys, tmp_path):
     assert [path.name for path in (out / "recordings").glob("*.flac")] == [
         f"{load_examples()[0].name}.flac"
     ]
+
+
+def test_the_help_names_every_condition(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert [name for name in names() if name != "clean" and name not in told] == []
 
 
 def test_a_condition_that_is_none(capsys, tmp_path):

@@ -156,3 +156,20 @@ def test_bad_slic_settings(arguments):
 def test_levels_of_different_shapes_cannot_be_described():
     with pytest.raises(ArgumentError, match="one shape"):
         describe_levels([torch.zeros(2, 2), torch.zeros(3, 2)])
+
+
+def test_masks_do_not_depend_on_how_many_threads_cut_them():
+    generator = torch.Generator().manual_seed(0)
+    spectrogram = torch.rand(2, 60, 20, generator=generator)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            found.append(slic_feature_mask(spectrogram, patches_per_second=(20, 40, 80)))
+    finally:
+        torch.set_num_threads(before)
+    assert [int(level.max()) for level in found[0]] == sorted(
+        int(level.max()) for level in found[0]
+    )
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

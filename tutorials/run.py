@@ -4,16 +4,14 @@
     python tutorials/run.py --write    # check and keep the outputs in the notebooks
     python tutorials/run.py 02         # those whose names start so
 
-Tutorials that read CAPTUM_SPES_MODEL and CAPTUM_SPES_AUDIO get a model and a recording from beside
-the repository where these are not set, and are skipped where there are none. The others use the
-bundled model.
+They need the extra `docs` and what is in the package, no clone of the repository.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
-SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", HERE.parents[1] / "shared"))
 
 
 def main() -> int:
@@ -29,18 +26,13 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the outputs")
     parser.add_argument("start", nargs="?", default="", help="of the names of those to run")
     arguments = parser.parse_args()
-    os.environ.setdefault("CAPTUM_SPES_MODEL", str(SHARED / "models" / "whisper-tiny.en"))
-    os.environ.setdefault("CAPTUM_SPES_AUDIO", str(SHARED / "speech" / "librivox-0930.flac"))
-    missing = [
-        p for p in ("CAPTUM_SPES_MODEL", "CAPTUM_SPES_AUDIO") if not Path(os.environ[p]).exists()
-    ]
     for path in sorted(HERE.glob(f"{arguments.start}*.ipynb")):
-        if missing and "CAPTUM_SPES_MODEL" in path.read_text(encoding="utf-8"):
-            print(f"{path.name} skipped: set {' and '.join(missing)} to a model and a recording")
-            continue
         start = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=1200, kernel_name="python3").execute(cwd=str(HERE))
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3")
+        # Elsewhere, so that none reads a file that lies beside it.
+        with tempfile.TemporaryDirectory() as folder:
+            client.execute(cwd=folder)
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
         if arguments.write:
             for cell in notebook.cells:

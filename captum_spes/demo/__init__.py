@@ -14,12 +14,15 @@ _HERE = Path(__file__).parent
 MODEL_FOLDER = _HERE / "model"
 SPEECH_LLM_FOLDER = _HERE / "speech_llm_model"
 MANIFEST = _HERE / "recordings" / "manifest.jsonl"
+# Attributions of models that differ in their seed, for `captum_spes.stability.StabilityStudy.load`.
+STUDIES = _HERE / "studies"
 
 __all__ = [
     "DEMOS",
     "MANIFEST",
     "MODEL_FOLDER",
     "SPEECH_LLM_FOLDER",
+    "STUDIES",
     "Demo",
     "DemoExample",
     "Interval",

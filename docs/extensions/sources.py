@@ -20,14 +20,12 @@ def _prepare(app: Any, config: Any) -> None:
     make("house")  # as the code is now
     there = DOCS / "tutorials"
     there.mkdir(exist_ok=True)
-    found = [*TUTORIALS.glob("*.ipynb"), *TUTORIALS.glob("results/*.py")]
-    notebooks = {path.relative_to(TUTORIALS): path for path in found}
+    notebooks = {path.name: path for path in TUTORIALS.glob("*.ipynb")}
     for path in there.glob("*.ipynb"):
-        if path.relative_to(there) not in notebooks:
+        if path.name not in notebooks:
             path.unlink()
     for name, path in notebooks.items():
         copy = there / name
-        copy.parent.mkdir(exist_ok=True)
         # A copy that is the same stays as it is, so that Sphinx need not read it again.
         if not copy.exists() or copy.read_bytes() != path.read_bytes():
             shutil.copyfile(path, copy)

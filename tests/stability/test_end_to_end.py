@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from captum_spes.cli import main
+from captum_spes.demo import STUDIES
 from captum_spes.stability import StabilityStudy, stability_table
 from recipes.stability.digits import make_digit_strings
 from recipes.stability.training import train_seeds
@@ -54,17 +55,15 @@ def test_from_recordings_to_tables(tmp_path):
     assert float(lime["of_masks"]) > 0.7
 
 
-SAVED = Path(__file__).parents[2] / "tutorials" / "results" / "reliability"
+PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results" / "reliability" / "table.csv"
 
 
 @pytest.mark.parametrize("group", ["digits", "speaker"])
 def test_the_saved_study_says_what_its_tables_say(group):
-    study = StabilityStudy.load(SAVED / group)
+    study = StabilityStudy.load(STUDIES / group)
     assert len(study.models) == 5
     published = [
-        row
-        for row in rows(SAVED.parents[2] / "benchmarks" / "results" / "reliability" / "table.csv")
-        if row["group"] == group and row["part"] == "spectrogram"
+        row for row in rows(PUBLISHED) if row["group"] == group and row["part"] == "spectrogram"
     ]
     found = stability_table(study)
     assert len(found) == len(published)

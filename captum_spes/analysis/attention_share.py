@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
@@ -75,7 +75,7 @@ def correlation_in_time(
         for token, one, other in zip(names, given, own, strict=True):
             linear, ranked = (
                 _pearson(one, other),
-                _pearson(stats.rankdata(one), stats.rankdata(other)),
+                _pearson(scipy.stats.rankdata(one), scipy.stats.rankdata(other)),
             )
             share = max(linear, 0.0) ** 2 if np.isfinite(linear) else np.nan
             rows.append((token, name, linear, ranked, share))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from captum_spes.alignment.matching import joined_words
@@ -295,7 +295,7 @@ def _measured(maps: Tensor, shares: Any) -> Callable[[int], Mapping[str, float]]
         values = (
             cells.mean(),
             cells.max(),
-            np.nan if is_flat else stats.kurtosis(cells),
+            np.nan if is_flat else scipy.stats.kurtosis(cells),
             shares[index],
         )
         return dict(zip(EVIDENCE, map(float, values), strict=True))

@@ -8,8 +8,8 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, optional_library
 from captum_spes.speech import SpeechToTextAttributionResult
@@ -146,8 +146,8 @@ def mean_test(
         row["estimate"] = float(sample.mean())
     if len(sample) < 2 or np.ptp(sample) <= _ROUNDING * np.abs(sample).max():
         return row
-    result = stats.ttest_1samp(sample, 0.0, alternative=alternative)
-    interval = stats.ttest_1samp(sample, 0.0).confidence_interval()
+    result = scipy.stats.ttest_1samp(sample, 0.0, alternative=alternative)
+    interval = scipy.stats.ttest_1samp(sample, 0.0).confidence_interval()
     return row | {
         "low": float(interval.low),
         "high": float(interval.high),
@@ -204,7 +204,7 @@ def rank_test(
     row = test_row(question, "Mann-Whitney", alternative, len(one) + len(other), n_utterances)
     if min(len(one), len(other)) < 2:
         return row
-    result = stats.mannwhitneyu(one, other, alternative=alternative)
+    result = scipy.stats.mannwhitneyu(one, other, alternative=alternative)
     return row | {
         "estimate": float(np.median(one) - np.median(other)),
         "effect": "ROC-AUC",
@@ -219,7 +219,7 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike) -> float:
     one, other = np.asarray(positives, dtype=float), np.asarray(negatives, dtype=float)
     if not len(one) or not len(other):
         return float("nan")
-    return float(stats.mannwhitneyu(one, other).statistic / (len(one) * len(other)))
+    return float(scipy.stats.mannwhitneyu(one, other).statistic / (len(one) * len(other)))
 
 
 def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
@@ -229,7 +229,7 @@ def corrected(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
     known = tests["p"].notna()
     if known.any():
         values = tests.loc[known, "p"].to_numpy(dtype=float)
-        tests.loc[known, "p_corrected"] = stats.false_discovery_control(values)
+        tests.loc[known, "p_corrected"] = scipy.stats.false_discovery_control(values)
     tests["correction"] = f"Benjamini-Hochberg, {int(known.sum())} tests"
     return tests
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from captum_spes.alignment import Alignment, Interval
@@ -244,13 +244,13 @@ def _difference(
     samples = one.to_numpy(dtype=float), other.to_numpy(dtype=float)
     n = sum(map(len, samples))
     batch = max(1, _BATCH // n)
-    tested = stats.permutation_test(
+    tested = scipy.stats.permutation_test(
         samples, _mean_difference, vectorized=True, n_resamples=n_resamples, batch=batch,
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     low = high = np.nan
     if min(map(len, samples)) >= _FEWEST_RESAMPLED:
-        low, high = stats.bootstrap(
+        low, high = scipy.stats.bootstrap(
             samples, _mean_difference, vectorized=True, method="percentile", batch=batch,
             rng=np.random.default_rng(seed),
         ).confidence_interval  # fmt: skip

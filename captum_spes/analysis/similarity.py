@@ -10,8 +10,8 @@ from math import factorial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from captum_spes.alignment import Alignment
 from captum_spes.alignment.intervals import alignments_of
@@ -336,7 +336,7 @@ def _mantel(
     if not np.isfinite(values).all() or len(one) < 3 or (np.ptp(values, axis=1) < _ROUNDING).any():
         return {**dict.fromkeys(("correlation", "p", "smallest_p"), np.nan), **counts}
     upper = np.triu_indices(n_models, 1)
-    ranks = stats.zscore([stats.rankdata(of_pairs) for of_pairs in values], axis=1)
+    ranks = scipy.stats.zscore([scipy.stats.rankdata(of_pairs) for of_pairs in values], axis=1)
     matrix = np.zeros((n_models, n_models))
     matrix[upper] = ranks[1]
     matrix += matrix.T

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from captum_spes.analysis.findings import (
     Findings,
@@ -237,7 +237,7 @@ class _Crossed:
 def _standard_ranks(values: _Array) -> _Array:
     if not np.isfinite(values).all() or not np.ptp(values):
         return np.zeros(len(values))
-    ranks = stats.rankdata(values)
+    ranks = scipy.stats.rankdata(values)
     return np.asarray((ranks - ranks.mean()) / ranks.std())
 
 

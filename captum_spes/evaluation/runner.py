@@ -6,6 +6,7 @@ run that was stopped, in whatever way, goes on where it was.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,8 +36,9 @@ from captum_spes.speech import METHODS, Method
 from captum_spes.speech.running import check_arguments
 from captum_spes.text import shortened, visible
 
-# Percent of the words wrong before anything is removed.
-_NOTHING_RIGHT = 95.0
+# Percent of the words wrong before anything is removed; and so many that are only spelled in
+# another way.
+_NOTHING_RIGHT, _SPELLED_OTHERWISE = 95.0, 5.0
 
 
 def compare_methods(  # noqa: PLR0913
@@ -326,13 +328,25 @@ def _unusable_text(utterance: Utterance, language: str | None) -> str:
 def _warn_if_nothing_is_right(comparison: Comparison) -> None:
     """Errors that are there before anything is removed hide those that removing makes."""
     curve = comparison.curve(comparison.methods[0], "deletion") if comparison.methods else None
-    if curve is not None and comparison.metric.startswith("wer") and curve.y[0] >= _NOTHING_RIGHT:
+    if curve is None or not comparison.metric.startswith("wer"):
+        return
+    plain = replace(comparison, text_normalizer=_without_case_and_punctuation)
+    left = plain.curve(comparison.methods[0], "deletion")
+    already = f"with nothing removed the word error rate is {curve.y[0]:.0f} % already"
+    if left is not None and curve.y[0] - left.y[0] >= _SPELLED_OTHERWISE:
         warn_caller(
-            f"with nothing removed the word error rate is {curve.y[0]:.0f} % already, so that "
-            "deletion tells no method from another: is the reference in the language, case and "
-            "punctuation that the model writes? text_normalizer (--normalize-text) leaves out case "
-            "and punctuation."
+            f"{already}, and {left.y[0]:.0f} % without case and punctuation, which text_normalizer "
+            "(--normalize-text) leaves out."
         )
+    elif curve.y[0] >= _NOTHING_RIGHT:
+        warn_caller(
+            f"{already}, so that deletion tells no method from another: is the reference in the "
+            "language that the model writes?"
+        )
+
+
+def _without_case_and_punctuation(text: str) -> str:
+    return "".join(c for c in text.casefold() if unicodedata.category(c)[0] != "P")
 
 
 def _check(

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import signal
 
 from captum_spes.errors import (
     ArgumentError,
@@ -175,7 +175,7 @@ def reverberate(
         raise ArgumentError(f"decay_seconds must be longer than an echo takes, got {decay!r}.")
     response *= np.sqrt(10 ** (-ratio / 10) / power)
     response[0] = 1
-    return _fitted(signal.fftconvolve(sound, response), len(sound))
+    return _fitted(scipy.signal.fftconvolve(sound, response), len(sound))
 
 
 def telephone_band(samples: ArrayLike, sampling_rate: int) -> _Samples:
@@ -209,11 +209,11 @@ def telephone_band(samples: ArrayLike, sampling_rate: int) -> _Samples:
             f"be below, got {rate}."
         )
     # Forwards and backwards, which delays nothing.
-    band = signal.butter(4, _TELEPHONE_BAND, "bandpass", fs=rate, output="sos")
-    passed = signal.sosfiltfilt(band, sound, padlen=min(len(sound) - 1, rate // 10))
+    band = scipy.signal.butter(4, _TELEPHONE_BAND, "bandpass", fs=rate, output="sos")
+    passed = scipy.signal.sosfiltfilt(band, sound, padlen=min(len(sound) - 1, rate // 10))
     ratio = Fraction(_TELEPHONE_RATE, rate)
-    narrow = signal.resample_poly(passed, ratio.numerator, ratio.denominator)
-    back = signal.resample_poly(narrow, ratio.denominator, ratio.numerator)
+    narrow = scipy.signal.resample_poly(passed, ratio.numerator, ratio.denominator)
+    back = scipy.signal.resample_poly(narrow, ratio.denominator, ratio.numerator)
     return _fitted(back, len(sound))
 
 
@@ -256,7 +256,7 @@ def _shaped_as(
 ) -> NDArray[np.float64]:
     """Noise with the long-term spectrum of a sound."""
     size = min(len(sound), max(2, round(_WINDOW_SECONDS * sampling_rate)))
-    known, powers = signal.welch(sound, sampling_rate, nperseg=size)
+    known, powers = scipy.signal.welch(sound, sampling_rate, nperseg=size)
     frequencies = np.fft.rfftfreq(len(noise), 1 / sampling_rate)
     factors = np.sqrt(np.interp(frequencies, known, powers))
     shaped: NDArray[np.float64] = np.fft.irfft(np.fft.rfft(noise) * factors, len(noise))

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError, open_share, several, whole_number
 from captum_spes.metrics.curves import Interval
@@ -145,7 +145,7 @@ class Agreement:
         if not parts or variance == 0:
             return Interval(self.mean, self.mean)
         freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-        margin = float(stats.t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
+        margin = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
         lowest, highest = _BOUNDS.get(self.measure, (-np.inf, np.inf))
         return Interval(max(self.mean - margin, lowest), min(self.mean + margin, highest))
 
@@ -273,7 +273,7 @@ def _jaccard(one: _Values, other: _Values, count: int) -> float:
 def _jaccard_by_chance(n: int, count: int) -> float:
     """The mean over all intersections, which are hypergeometric."""
     sizes = np.arange(count + 1)
-    shares = stats.hypergeom(n, count, count).pmf(sizes)
+    shares = scipy.stats.hypergeom(n, count, count).pmf(sizes)
     return float((shares * sizes / (2 * count - sizes)).sum())
 
 
@@ -299,8 +299,14 @@ def _depth_weights(n: int, count: int) -> _Values:
 _MEASURES: dict[str, tuple[Callable[..., float], Callable[[int, int], float]]] = {
     "overlap": (_overlap, lambda n, count: count / n),
     "jaccard": (_jaccard, _jaccard_by_chance),
-    "pearson": (lambda a, b, count: float(stats.pearsonr(a, b).statistic), lambda n, count: 0.0),
-    "spearman": (lambda a, b, count: float(stats.spearmanr(a, b).statistic), lambda n, count: 0.0),
+    "pearson": (
+        lambda a, b, count: float(scipy.stats.pearsonr(a, b).statistic),
+        lambda n, count: 0.0,
+    ),
+    "spearman": (
+        lambda a, b, count: float(scipy.stats.spearmanr(a, b).statistic),
+        lambda n, count: 0.0,
+    ),
     "rank_biased_overlap": (_rank_biased_overlap, _rank_biased_overlap_by_chance),
 }
 

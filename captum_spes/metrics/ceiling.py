@@ -9,8 +9,8 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from captum_spes.errors import ArgumentError, several
 from captum_spes.metrics.agreement import Agreement, inter_seed_agreement
@@ -97,9 +97,11 @@ def _share(measure: str, chance: float) -> float:
 def _normal_overlaps(share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Correlations, and the overlap of the highest ``share`` of two normal variables with them."""
     correlations = np.linspace(-1, 1, 81)
-    limit = float(stats.norm.ppf(share))
+    limit = float(scipy.stats.norm.ppf(share))
     both = [
-        stats.multivariate_normal(cov=[[1, r], [r, 1]], allow_singular=True).cdf([limit, limit])
+        scipy.stats.multivariate_normal(cov=[[1, r], [r, 1]], allow_singular=True).cdf(
+            [limit, limit]
+        )
         for r in correlations[1:-1]
     ]
     # Even in opposite orders the highest places overlap if they are more than half of all.
@@ -160,7 +162,7 @@ def agreement_ceiling(
 
         >>> signal = np.random.default_rng(0).random((20, 300))
         >>> def run(seed):
-        ...     return list(signal + np.random.default_rng(seed).random(signal.shape))
+        ...     return list(signal + np.random.default_rng(seed).random(scipy.signal.shape))
         >>> found = agreement_ceiling([[run(1), run(2)], [run(3), run(4)]])
         >>> abs(found.between.mean - found.ceiling) < 0.03  # all that divides them is noise
         True

@@ -9,8 +9,8 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from captum_spes.alignment import Interval
 from captum_spes.errors import ArgumentError, instance_of, several, texts, whole_number
@@ -235,7 +235,7 @@ def _ranked(scores: NDArray[np.float64], cue: int, among: list[int]) -> CueEvide
     own = scores[among]
     if not np.isfinite(own).all() or (len(own) > 1 and not np.ptp(own)):
         return CueEvidence(float("nan"), len(among))
-    return CueEvidence(float(stats.rankdata(-own)[among.index(cue)]), len(among))
+    return CueEvidence(float(scipy.stats.rankdata(-own)[among.index(cue)]), len(among))
 
 
 # Texts -----------------------------------------------------------------------------------

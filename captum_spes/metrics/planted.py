@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from captum_spes.alignment import Interval
@@ -234,7 +234,7 @@ def planted_evidence(
     if not np.ptp(both):
         return PlantedEvidence(False, float("nan"), float("nan"), share)
     above = np.clip(both - np.median(both), 0, None)
-    rank_sum = stats.rankdata(both)[: len(one)].sum()
+    rank_sum = scipy.stats.rankdata(both)[: len(one)].sum()
     area = (rank_sum - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))
     return PlantedEvidence(
         bool(one.max() > other.max()),

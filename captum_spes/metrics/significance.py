@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from captum_spes.errors import (
     ArgumentError,
@@ -74,7 +74,7 @@ def paired_p_value(
     def gap(own: NDArray[np.int64], other: NDArray[np.int64]) -> float:
         return pooled.area_of(own) - pooled.area_of(other)
 
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         (np.arange(count), np.arange(count, 2 * count)),
         gap,
         permutation_type="samples",
@@ -182,9 +182,9 @@ def rank_agreement(scores: Mapping[str, Sequence[float]], methods: Sequence[str]
             raise ArgumentError(
                 f"{measure} needs a finite score for each of {len(names)} methods, got {own}."
             )
-    ranks = np.stack([stats.rankdata(-own) for own in values.values()])
+    ranks = np.stack([scipy.stats.rankdata(-own) for own in values.values()])
     # Of two constant measures SciPy tells nothing, and warns of nothing.
-    taus = np.array([[stats.kendalltau(a, b).statistic for b in ranks] for a in ranks], float)
+    taus = np.array([[scipy.stats.kendalltau(a, b).statistic for b in ranks] for a in ranks], float)
     return RankAgreement(tuple(values), tuple(names), ranks, taus, _concordance(ranks))
 
 
@@ -193,5 +193,5 @@ def _concordance(ranks: NDArray[np.float64]) -> float:
     n_measures, n_methods = ranks.shape
     if n_methods < 3 or n_measures < 2 or not (ranks.std(1) > 0).any():
         return float("nan")
-    found = stats.friedmanchisquare(*ranks.T).statistic
+    found = scipy.stats.friedmanchisquare(*ranks.T).statistic
     return float(found / (n_measures * (n_methods - 1)))

@@ -13,9 +13,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, real_number, shown, truth, warn_caller, whole_number
@@ -202,7 +201,9 @@ def kept_samples(
         return samples.copy()
     hop = max(1, round(_WINDOW_SECONDS * rate / _HOPS_PER_WINDOW))
     window = _HOPS_PER_WINDOW * hop
-    transform = ShortTimeFFT(hann(window, sym=False), hop, rate, mfft=_ROOM * window)
+    transform = scipy.signal.ShortTimeFFT(
+        scipy.signal.windows.hann(window, sym=False), hop, rate, mfft=_ROOM * window
+    )
     block = hop * max(1, round(_BLOCK_SECONDS * rate / hop))
     kept = np.empty_like(samples)
     for start in range(0, len(samples), block):

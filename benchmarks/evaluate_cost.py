@@ -5,11 +5,17 @@
     python benchmarks/evaluate_cost.py --model ../shared/models/whisper-tiny.en \\
         --audio ../shared/speech/librivox-0880.flac --samples 20 \\
         --text "He was not an ill disposed young man" --out evaluate_cost_whisper_tiny.json
+    python benchmarks/evaluate_cost.py (... of Whisper) --steps 20 --without-padding \\
+        --out evaluate_cost_whisper_tiny_gradients.json
 
 ``compare_methods`` on one clip, beside a plain loop that explains and scores each method by itself,
 deletion and insertion one after the other in batches of 8, divergence and token accuracy from
 logits of their own. Both make the same explanations; their scores are compared. Seconds are of the
 processor, so that other jobs count little. Without ``--model`` the bundled model and recording.
+
+``--steps`` adds Integrated Gradients, which the plain loop runs token by token. With
+``--without-padding`` the command differentiates on a window without most of the padding, where maps
+are others: gradient methods are then left out of the comparison of scores.
 """
 
 from __future__ import annotations
@@ -19,12 +25,14 @@ import json
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
 import torch
+from shared_gradients import unshared
 
 from captum_spes import Settings, SpeechToTextAttribution
 from captum_spes.cli.evaluate import METHODS
@@ -42,6 +50,8 @@ from captum_spes.speech.models import adapt, load_model
 STAGES = ("explain", "encode", "generate", "grade")
 # As `captum-spes evaluate` had it before passes were shared.
 BATCH = 8
+GRADIENTS = "integrated-gradients"
+DIFFERENTIATE = {"saliency", GRADIENTS}
 
 
 def main():
@@ -51,6 +61,8 @@ def main():
     parser.add_argument("--text", default="")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--steps", type=int, help="adds Integrated Gradients")
+    parser.add_argument("--without-padding", action="store_true")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -60,17 +72,29 @@ def main():
     else:
         model, processor = load_model(arguments.model)
         utterance = Utterance(arguments.audio.stem, arguments.audio, arguments.text)
-    methods = named_methods(arguments.methods.split(","))
-    settings = EvaluationSettings("benchmark", Settings.efficient(n_samples=arguments.samples))
+    names, own = arguments.methods.split(","), {}
+    if arguments.steps is not None:
+        names.append(GRADIENTS)
+        own[GRADIENTS] = {"n_steps": arguments.steps}
+    methods = named_methods(names)
+    explained = Settings.efficient(n_samples=arguments.samples)
+    settings = EvaluationSettings("benchmark", explained, method_args=own)
+    as_asked = settings
+    if arguments.without_padding:
+        explained = explained.replace(gradients_with_padding=False)
+        as_asked = replace(settings, settings=explained)
     found = {
-        "methods": arguments.methods, "samples": arguments.samples,
+        "methods": ",".join(names), "samples": arguments.samples, "steps": arguments.steps,
+        "gradients with padding": not arguments.without_padding,
         "threads": torch.get_num_threads(), "copies heard": n_copies(len(methods)),
-        "forecast": round(forecast_of(adapt(model, processor), utterance, methods, settings), 1),
+        "forecast": round(forecast_of(adapt(model, processor), utterance, methods, as_asked), 1),
         "rounds": [],
     }  # fmt: skip
     for _ in range(arguments.repeats):
         alone, expected = measured(one_by_one, model, processor, utterance, methods, settings)
-        shared_, records = measured(together, model, processor, utterance, methods, settings)
+        shared_, records = measured(together, model, processor, utterance, methods, as_asked)
+        if arguments.without_padding:
+            expected = {name: expected[name] for name in names if name not in DIFFERENTIATE}
         found["rounds"].append({
             "one by one": alone, "together": shared_,
             "share of the time": round(shared_["seconds"] / alone["seconds"], 3),
@@ -107,7 +131,8 @@ def one_by_one(clock, model, processor, utterance, methods, settings):
     """Every method as if it were alone."""
     records = {}
     for method in methods:
-        explainer = SpeechToTextAttribution(method.make(model), processor)
+        made = unshared(model) if method.name == GRADIENTS else method.make(model)
+        explainer = SpeechToTextAttribution(made, processor)
         with timed(clock, "explain"):
             result = explainer.attribute(
                 utterance.audio,

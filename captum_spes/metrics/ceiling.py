@@ -162,7 +162,7 @@ def agreement_ceiling(
 
         >>> signal = np.random.default_rng(0).random((20, 300))
         >>> def run(seed):
-        ...     return list(signal + np.random.default_rng(seed).random(scipy.signal.shape))
+        ...     return list(signal + np.random.default_rng(seed).random(signal.shape))
         >>> found = agreement_ceiling([[run(1), run(2)], [run(3), run(4)]])
         >>> abs(found.between.mean - found.ceiling) < 0.03  # all that divides them is noise
         True

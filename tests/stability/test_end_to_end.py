@@ -58,12 +58,11 @@ def test_from_recordings_to_tables(tmp_path):
 PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "results" / "reliability" / "table.csv"
 
 
-@pytest.mark.parametrize("group", ["digits", "speaker"])
-def test_the_saved_study_says_what_its_tables_say(group):
-    study = StabilityStudy.load(STUDIES / group)
+def test_the_bundled_study_says_what_its_tables_say():
+    study = StabilityStudy.load(STUDIES / "digits")
     assert len(study.models) == 5
     published = [
-        row for row in rows(PUBLISHED) if row["group"] == group and row["part"] == "spectrogram"
+        row for row in rows(PUBLISHED) if row["group"] == "digits" and row["part"] == "spectrogram"
     ]
     found = stability_table(study)
     assert len(found) == len(published)

@@ -181,6 +181,7 @@ def _measured(comparison: Comparison) -> Iterator[_Measured]:
             ),
         }  # fmt: skip
         own = [comparison.own_token(m, removal) for m in methods]
+        found["own map"] = [None if one is None else one.own for one in own], True
         found["own token"] = (
             [None if one is None else one.against_others for one in own], True
         )  # fmt: skip
@@ -202,8 +203,8 @@ def _markdown(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         f"{len(comparison.ids)} utterances. Deletion, insertion and gain by {comparison.metric}; "
         "kl (nats) and token accuracy of deletion with the output forced. The gain is the area "
         "between removing the most and the least salient cells first (arXiv 2401.06654), the "
-        "larger the better. own token: the divergence of each token when cells go by its own map, "
-        "minus the mean of that when they go by another token's.",
+        "larger the better. own map: the divergence of each token when cells go by its own map; "
+        "own token: minus the mean of that when they go by another token's.",
     ]
     ranks = difference_ranks(comparison)
     if ranks is not None:

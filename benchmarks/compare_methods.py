@@ -10,7 +10,7 @@ copied into a folder of results.
     python benchmarks/compare_methods.py whisper
 
 The paper's estimator has its 20,000 samples in `bundled_en` (85 s of a core for a recording, the
-mean of 13), and 1,000 elsewhere; the efficient one is what users get, 60 samples and gradients.
+mean of 13), and 1,000 elsewhere; the efficient one is what users get, 40 samples and gradients.
 
 In bfloat16, which halves the time; on the bundled model the sentence maps of 500 samples had a
 rank correlation of 0.99 with those in float32 at the same masks (two recordings).

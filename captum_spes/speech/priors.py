@@ -58,7 +58,7 @@ class GradientPrior:
         n_groups (int, optional): Groups into which the tokens of each are divided: backward passes
                     through the encoder for each perturbed spectrogram, at least 1. Up to as many
                     tokens are explained one by one.
-                    Default: 4
+                    Default: 8
         with_padding (bool, optional): Whether all padding is heard, too.
                     Default: False
 
@@ -75,7 +75,7 @@ class GradientPrior:
     """
 
     n_masks: int | None = None
-    n_groups: int = 4
+    n_groups: int = 8
     with_padding: bool = False
 
     def __post_init__(self) -> None:

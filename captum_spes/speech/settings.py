@@ -219,7 +219,7 @@ class Settings:
     @classmethod
     def efficient(cls, **changes: Any) -> Settings:
         r"""
-        More from few passes: 60 and 200 samples, patches of 16 sizes, and regression
+        More from few passes: 40 and 200 samples, patches of 16 sizes, and regression
         (:class:`captum_spes.attr.GaussianProcess`) that starts from gradients at perturbed
         spectrograms (:class:`captum_spes.speech.GradientPrior`). The command line's default.
 
@@ -239,7 +239,7 @@ class Settings:
         score = changes.get("score")
         takes_logarithms = score is None or is_divergence(as_score(score))
         chosen = {
-            "n_samples": 60,
+            "n_samples": 40,
             "n_token_samples": 200,
             "patches_per_second": EFFICIENT_PATCHES_PER_SECOND,
             "estimator": GaussianProcess(log_impacts=takes_logarithms),

@@ -172,7 +172,7 @@ class TestHelp:
             assert words in shown, field.name
 
     def test_tells_the_defaults_of_both_schemes(self, shown):
-        assert "(default: 60; paper: 20000)" in shown
+        assert "(default: 40; paper: 20000)" in shown
         assert "(default: 200; paper: 2000)" in shown
         assert "(default: 16 values from 60 to 400; paper: 400 500 600)" in shown
 
@@ -195,10 +195,10 @@ class TestCost:
         assert main([*commands["evaluate"], *options]) == 2
         lines = capsys.readouterr().err.splitlines()
         (cost,) = (number for number, line in enumerate(lines) if "passes" in line)
-        # SPES differentiates at 20 masks, each of which counts as seven passes.
+        # SPES differentiates at 20 masks, each of which counts as thirteen passes.
         # Two methods of 19 steps of deletion and of insertion, and nothing and everything removed.
         assert re.search(
-            "captum-spes: 1 recording, each 282 passes of spectrograms and 62 of previous tokens, "
+            "captum-spes: 1 recording, each 402 passes of spectrograms and 62 of previous tokens, "
             "78 transcriptions to score them; about [0-9.]+ (s|min|h)$",
             lines[cost],
         )

@@ -78,7 +78,7 @@ class TestResult:
 
     def test_parameters_tell_what_was_run_and_found(self, tiny_model, audio):
         parameters = explain(tiny_model, audio, patches_per_second=(40, 400)).parameters
-        assert parameters["n_samples"] == 40
+        assert parameters["n_samples"] == 60
         assert parameters["patches_per_second"] == [40, 400]
         assert parameters["distinct_levels"] == len(parameters["patches_per_level"]) == 2
         assert parameters["versions"]["torch"] == version("torch")
@@ -144,7 +144,7 @@ class TestResult:
         arguments = QUICK | {"target": [10] * 15, "n_token_samples": 200}
         explainer.attribute(audio, **arguments, **probabilities)
         # Three passes more see the unperturbed spectrogram.
-        assert len(spectrograms) == 40 + 3
+        assert len(spectrograms) == 60 + 3
         assert sum(spectrograms) / 60 == pytest.approx(0.2, abs=0.06)
         assert np.mean(kept) == pytest.approx(0.4, abs=0.05)
 

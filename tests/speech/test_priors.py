@@ -287,4 +287,4 @@ class TestSettings:
             METHODS["spes"].passes(own, extent).spectrogram
             for own in (settings, settings.replace(prior=None))
         ]
-        assert passes == [61 + 20 * (1 + 6), 61]
+        assert passes == [61 + 20 * (1 + 12), 61]

@@ -148,7 +148,7 @@ class TestValues:
         assert Settings() == Settings.paper()
         assert Settings.paper().changed() == {}
         efficient = Settings.efficient()
-        assert (efficient.n_samples, efficient.n_token_samples) == (60, 200)
+        assert (efficient.n_samples, efficient.n_token_samples) == (40, 200)
         assert len(efficient.patches_per_second) == 16
         assert efficient.estimator == GaussianProcess()
         assert efficient.prior == GradientPrior()

@@ -10,6 +10,7 @@ passes and regression included.
 Ways were tuned on `TUNE` and are reported on `REPORT`, which were fixed before the first trial.
 A way is a name and a number: samples of "paper", "lime" and "kernel-shap", steps of
 "integrated-gradients", and of "efficient" samples, beside which gradients cost as much again;
+"efficient-four" has four groups of tokens, as the default had, and so has "efficient-gradients";
 "efficient-samples" leaves the gradients out, "efficient-misled" shifts them by half of the time,
 "efficient-padded" computes them with all of Whisper's padding, "efficient-gradients" at twice as
 many masks as by default; "integrated-gradients-short" leaves the padding out.
@@ -86,12 +87,14 @@ def settings_of(way: str) -> tuple[str, Settings]:
         return "spes", Settings.paper(**efficient)
     if name == "efficient":
         return "spes", Settings.efficient(**efficient)
+    if name == "efficient-four":
+        return "spes", Settings.efficient(**efficient, prior=GradientPrior(n_groups=4))
     if name == "efficient-samples":
         return "spes", Settings.efficient(**efficient, prior=None)
     if name == "efficient-padded":
         return "spes", Settings.efficient(**efficient, prior=GradientPrior(with_padding=True))
     if name == "efficient-gradients":
-        return "spes", Settings.efficient(**efficient, prior=GradientPrior(count // 3))
+        return "spes", Settings.efficient(**efficient, prior=GradientPrior(count // 3, n_groups=4))
     if name == "efficient-misled":
         return "spes", Settings.efficient(**efficient, prior=Misled())
     if name.startswith("integrated-gradients"):

@@ -18,55 +18,107 @@ METHODS = (
     "random",
 )
 ABLATIONS = (
-    "spes-mean",
+    "spes",
     "spes-single-level",
     "spes-grid",
     "spes-fixed-patches",
     "spes-probability",
-    "spes-unnormalized",
-    "spes-joint",
 )
-# Titles of the measures, as their better direction goes.
-MEASURES = {
-    "own token": ("own token ↑", 2),
-    "kl": ("KL ↑", 2),
-}
+ENGLISH_ONLY = ("spes-unnormalized", "spes-joint")
+TRANSLATED = (
+    "spes",
+    "bubble-noise",
+    "feature-wise",
+    "integrated-gradients",
+    "saliency",
+    "cross-attention",
+    "energy",
+    "random",
+)
+WHISPER = (
+    "spes",
+    "feature-wise",
+    "bubble-noise",
+    "saliency",
+    "cross-attention",
+    "energy",
+    "random",
+)
 
 
-def measure(folder: str, name: str, title: str, digits: int, methods: list[str]) -> Table:
-    """One measure of a comparison, with its interval, from the file of differences."""
+def differences(folder: str, name: str, title: str) -> Table:
+    """One measure of all methods with its interval, from the file of differences."""
     rows = [row for row in csv_rows(f"{folder}/differences.csv") if row["measure"] == name]
-    return picked(_with_interval(rows, digits), methods, {"shown": (title, None)}, by="method")
+    columns: dict[str, tuple[str, int | None]] = {"shown": (title, None)}
+    return picked([_with_interval(row) for row in rows], METHODS, columns, by="method")
 
 
-def _with_interval(rows: list[Row], digits: int) -> list[Row]:
-    def shown(row: Row) -> str:
-        value, low, high = (float(row[name]) for name in ("area", "low", "high"))
-        return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-    return [{**row, "shown": shown(row)} for row in rows]
+def _with_interval(row: Row) -> Row:
+    value, low, high = (f"{float(row[name]):.2f}" for name in ("area", "low", "high"))
+    # A map that is the same for all tokens gains exactly nothing.
+    return {**row, "shown": value if low == high else f"{value} [{low}, {high}]"}
 
 
-def of_table(folder: str, columns: dict[str, tuple[str, int | None]], methods: list[str]) -> Table:
+def task(folder: str, title: str, methods: tuple[str, ...]) -> Table:
+    columns = {"deletion with interval": (title, 1), "size": ("size ↓", 1)}
     return picked(csv_rows(f"{folder}/table.csv"), methods, columns, by="method")
 
 
 def english() -> Table:
-    folder, methods = "compare_bundled_en", [*METHODS]
+    folder = "compare_bundled_en"
     return beside(
-        *(measure(folder, name, *shown, methods) for name, shown in MEASURES.items()),
-        of_table(
-            folder,
+        differences(folder, "own map", "own map ↑"),
+        differences(folder, "own token", "less others' ↑"),
+        differences(folder, "kl", "sentence, KL ↑"),
+        picked(
+            csv_rows(f"{folder}/table.csv"),
+            METHODS,
             {
-                "deletion with interval": ("deletion, WER ↑", 1),
-                "insertion with interval": ("insertion, WER ↓", 1),
+                "deletion with interval": ("WER ↑", 1),
+                "insertion": ("insertion ↓", 1),
                 "size": ("size ↓", 1),
-                "encoder_passes": ("passes", 0),
-                "seconds": ("seconds", 0),
+                "seconds": ("seconds", 1),
             },
-            methods,
+            by="method",
         ),
     )
 
 
-TABLES = {"deletion-bundled": english}
+def translations() -> Table:
+    return beside(
+        task("compare_bundled_de", "en-de deletion ↓", TRANSLATED),
+        task("compare_bundled_es", "en-es deletion ↓", TRANSLATED),
+    )
+
+
+def ablations() -> Table:
+    return beside(
+        task("compare_bundled_en_ablations", "en deletion ↑", ABLATIONS + ENGLISH_ONLY),
+        task("compare_bundled_de", "en-de deletion ↓", ABLATIONS),
+        task("compare_bundled_es", "en-es deletion ↓", ABLATIONS),
+    )
+
+
+def whisper() -> Table:
+    return picked(
+        csv_rows("compare_whisper/table.csv"),
+        WHISPER,
+        {
+            "deletion with interval": ("deletion ↑", 1),
+            "insertion with interval": ("insertion ↓", 1),
+            "size": ("size ↓", 1),
+            "kl with interval": ("KL ↑", 2),
+            "token_accuracy with interval": ("token accuracy ↓", 1),
+            "encoder_passes": ("encoder passes", 0),
+            "seconds": ("seconds", 0),
+        },
+        by="method",
+    )
+
+
+TABLES = {
+    "deletion-bundled": english,
+    "deletion-translations": translations,
+    "deletion-ablations": ablations,
+    "deletion-whisper": whisper,
+}

@@ -65,7 +65,6 @@ COMMANDS = {
     ],
     "corpus_plan": ["--manifest {recordings} --utterances 100"],
     "corpus_store": ["--utterances 4 --samples 5 --store {out}/maps.h5"],
-    "corpus_throughput": ["--copies 1 --samples 5 --repeats 1"],
     "estimators_of_others": [
         "run demo {recordings} --ids test-00121 --ways ridge lars boosting "
         "'KernelSHAP of 20 per second' --samples 30 --out {out}/lines.jsonl"
@@ -82,7 +81,7 @@ COMMANDS = {
         "--samples 10 --out {out}/maps.jsonl",
         "table {results}/kinds_of_models.jsonl",
     ],
-    "layers": ["phones {recordings} --samples 10 --methods spes-efficient energy --out {out}/one"],
+    "layers": ["phones {recordings} --recordings 5 --methods energy --out {out}/one"],
     "listen": [
         "explain {real}/manifest.jsonl --model {model} --limit 1 --samples 10 "
         "--out {out}/lines.jsonl",
@@ -90,7 +89,7 @@ COMMANDS = {
     ],
     "long_recordings": ["{whisper} {real}/manifest.jsonl --minutes 0.05 --samples 2"],
     "memory": ["--model {model} --audio {recording} --samples 4 --seconds 3 --tokens 10"],
-    "overhead": ["small bundled --samples 16 --runs 1", "bundled --regression 20 --runs 1"],
+    "overhead": ["small --samples 16 --runs 1", "bundled --regression 20 --runs 1"],
     "own_token_deletion": [
         "--model {model} --manifest {recordings} --methods spes,energy --limit 1 "
         "--out {out}/lines.jsonl"
@@ -116,7 +115,7 @@ COMMANDS = {
     "speech_llm": ["--kind library --rounds 1"],
     "split_half": ["--schemes efficient --samples 20 --limit 1"],
     "unheard_words": [
-        "measure demo {recordings} --limit 1 --sounds 1 --spes 10 --out {out}/words.jsonl",
+        "measure demo {recordings} --limit 1 --sounds 1 --out {out}/words.jsonl",
         "table {results}/unheard_words/bundled.jsonl.gz --resamples 20",
     ],
     "word_localization": [
@@ -128,6 +127,7 @@ COMMANDS = {
 NOT_RUN = {
     "bundled_studies": "copies what reliability.py made into the package",
     "corpus_kills": "kills runs at random moments and starts them again, for minutes",
+    "corpus_throughput": "starts many processes and Ray, which takes a minute",
     "kinds_of_models picture": "explains with four models",
     "layers seeds": "trains six models",
     "plausibility tables": "compares what there are too few of in a few recordings",
@@ -136,7 +136,6 @@ NOT_RUN = {
 # Beside what the tests need.
 LIBRARIES = {
     "corpus_plan": ["simpy"],
-    "corpus_throughput": ["ray"],
     "estimators_of_others": ["sklearn", "shapiq"],
 }
 PROGRAMS = {"planted_evidence": ["espeak-ng"]}

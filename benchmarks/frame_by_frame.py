@@ -55,7 +55,7 @@ def main():
 
 def run_alone(name, kind, rounds):
     command = [sys.executable, __file__, "--one", name, kind, "--rounds", str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

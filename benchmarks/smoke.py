@@ -1,6 +1,6 @@
 """Run every benchmark once at its smallest size, so that a change that breaks one is seen.
 
-    python benchmarks/smoke.py                      # all; a few minutes of one core
+    python benchmarks/smoke.py                      # all; six minutes of one core
     python benchmarks/smoke.py contrast layers      # some
 
 Nothing is measured: numbers of so few samples mean nothing. Each script runs as a user runs it, in
@@ -26,7 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", ROOT.parent / "shared"))
+SHARED = Path(os.environ.get("CAPTUM_SPES_SHARED", ROOT.parent / "shared")).resolve()
 DEMO = ROOT / "captum_spes" / "demo"
 # What stands in braces in the commands; {out} is a folder of the script's own, {real} a folder of
 # the bundled recordings in the form of the real ones.

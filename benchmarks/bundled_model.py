@@ -24,7 +24,7 @@ from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.demo import load_demo
 from captum_spes.masks.scales import PAPER_PATCHES_PER_SECOND
 
-PAPER = {"n_samples": 20_000, "n_token_samples": 2_000}
+N_SAMPLES, N_TOKEN_SAMPLES = 20_000, 2_000  # of the paper
 
 
 def command_line_seconds() -> float:
@@ -37,7 +37,7 @@ def command_line_seconds() -> float:
 
 
 @torch.no_grad()
-def forward_seconds(explainer, result, batch, passes) -> float:
+def forward_seconds(explainer, result, counts, batch, passes) -> float:
     """Bare passes of encoder and decoder on as many perturbed spectrograms, and of the decoder
     alone on as many perturbed previous tokens; a part of them, scaled up."""
     adapter = explainer.adapter
@@ -53,15 +53,18 @@ def forward_seconds(explainer, result, batch, passes) -> float:
     for _ in range(passes):
         adapter.logits(states, target)
     decoder = (time.perf_counter() - start) / passes
-    return (both * PAPER["n_samples"] + decoder * PAPER["n_token_samples"]) / batch
+    return (both * counts["n_samples"] + decoder * counts["n_token_samples"]) / batch
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--passes", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=N_SAMPLES)
+    parser.add_argument("--token-samples", type=int, default=N_TOKEN_SAMPLES)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    counts = {"n_samples": arguments.samples, "n_token_samples": arguments.token_samples}
 
     model, processor, examples = load_demo()
     explainer = SpeechToTextAttribution(SPES(model), processor)
@@ -73,10 +76,10 @@ def main():
         patches_per_second=PAPER_PATCHES_PER_SECOND,
         perturbations_per_eval=arguments.batch_size,
         seed=0,
-        **PAPER,
+        **counts,
     )
     seconds = time.perf_counter() - start
-    bare = forward_seconds(explainer, result, arguments.batch_size, arguments.passes)
+    bare = forward_seconds(explainer, result, counts, arguments.batch_size, arguments.passes)
     report = {
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -85,7 +88,7 @@ def main():
         },
         "command_line_default_seconds": round(command_line_seconds(), 1),
         "paper_settings": {
-            **PAPER,
+            **counts,
             "audio_seconds": example.seconds,
             "tokens": len(result.output_tokens),
             "batch_size": arguments.batch_size,

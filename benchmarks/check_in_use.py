@@ -3,7 +3,7 @@
     python benchmarks/check_in_use.py long MODEL MANIFEST --half 1 --minutes 10 --out long.json
     python benchmarks/check_in_use.py time MODEL MANIFEST --half 1 --limit 6 --out time.json
 
-`long` checks one recording of clips with five sounds between them for which the model, given one
+`long` checks one recording of clips with some sounds between them for which the model, given one
 alone, writes words; it writes the whole freely. `time` compares a check with the model's own
 transcription. The manifest and its halves are those of unsaid_words.py.
 """
@@ -44,12 +44,13 @@ def add_long(commands):
     long = commands.add_parser("long")
     add_corpus(long)
     long.add_argument("--minutes", type=float, default=10.0)
+    long.add_argument("--sounds", type=int, default=5)
     long.add_argument("--passes", type=int, default=12)
     long.add_argument("--rules", type=Path)
     long.set_defaults(run=run_long)
 
 
-def misleading_sounds(explainer, seed, count=5, tries=200):
+def misleading_sounds(explainer, seed, count, tries=200):
     """Sounds in which nobody speaks and for which the model writes words, so long that a window of
     30 s holds nothing else."""
     found = []
@@ -71,7 +72,7 @@ def run_long(arguments):
     generator = np.random.default_rng(arguments.seed)
     clips = clips_of(arguments)
     explainer = explainer_of(arguments.model)
-    sounds = misleading_sounds(explainer, arguments.seed)
+    sounds = misleading_sounds(explainer, arguments.seed, arguments.sounds)
     parts, spoken, quiet = [], [], []
     seconds, wanted = 0.0, 60 * arguments.minutes
     while seconds < wanted:

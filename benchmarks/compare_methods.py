@@ -8,6 +8,10 @@ copied into a folder of results.
     python benchmarks/compare_methods.py bundled_en bundled_de bundled_es
     python benchmarks/compare_methods.py bundled_en_ablations bundled_en_removals
     python benchmarks/compare_methods.py whisper
+    python benchmarks/compare_methods.py bundled_de --limit 5 --methods spes-mean,energy \\
+        --work build/trial --results build/trial
+
+Other options, as in the last line, go to `captum-spes evaluate` behind those of the part.
 
 The paper's estimator has its 20,000 samples in `bundled_en` (85 s of a core for a recording, the
 mean of 13), and 1,000 elsewhere; the efficient one is what users get, 40 samples and gradients.
@@ -103,10 +107,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/compare"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--workers", help="processes; scores do not depend on them")
-    parsed = parser.parse_args()
+    parser.add_argument("--manifest", help="of other recordings than the part's")
+    parsed, more = parser.parse_known_args()
     for part in parsed.parts:
         work, kept = parsed.work / part, parsed.results / f"compare_{part}"
-        asked = ["evaluate", *PARTS[part], "--out", str(work)]
+        manifest, *options = PARTS[part]
+        asked = ["evaluate", parsed.manifest or manifest, *options, *more, "--out", str(work)]
         if parsed.workers is not None:
             asked += ["--workers", parsed.workers]
         print(f"captum-spes {' '.join(asked)}")

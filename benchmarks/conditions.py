@@ -246,7 +246,7 @@ def _keep(file, result):
 def run(parsed):
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", ".*sampling noise")
-    names, conditions, settings = PARTS[parsed.part]
+    names, conditions, settings = asked_for(parsed)
     if parsed.model is None:
         model, processor, _ = load_demo()
     else:
@@ -259,7 +259,7 @@ def run(parsed):
         known = {_key(json.loads(line)) for line in file.read_text().splitlines()}
     asked = [
         {"id": name, "condition": condition, "setting": setting.name}
-        for name in names[: parsed.limit]
+        for name in names
         for condition in conditions
         for setting in settings
     ]
@@ -272,6 +272,14 @@ def run(parsed):
             found = {"error": str(error)}
         with file.open("a") as lines:
             lines.write(json.dumps(_rounded(one | found)) + "\n")
+
+
+def asked_for(parsed):
+    """Recordings, conditions and settings: those of the part, or what is asked for of them."""
+    names, conditions, settings = PARTS[parsed.part]
+    if parsed.settings:
+        settings = [setting for setting in settings if setting.name in parsed.settings]
+    return (parsed.ids or names)[: parsed.limit], parsed.conditions or conditions, settings
 
 
 def _key(record):
@@ -295,6 +303,10 @@ def main():
     add.add_argument("manifest", type=Path)
     add.add_argument("--model", help="name or folder; default: the bundled one")
     add.add_argument("--limit", type=int, help="the first N recordings only")
+    add.add_argument("--ids", nargs="+", help="of recordings; default: those of the part")
+    add.add_argument("--conditions", nargs="+", choices=(*CONDITIONS, AGAIN))
+    named = {setting.name: setting for *_, settings in PARTS.values() for setting in settings}
+    add.add_argument("--settings", nargs="+", choices=named, metavar="NAME", help="of the part's")
     add.add_argument("--out", type=Path, required=True, help="folder")
     add.set_defaults(function=run)
     add = commands.add_parser("tables")

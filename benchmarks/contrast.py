@@ -60,6 +60,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     explain = commands.add_parser("explain")
     explain.add_argument("manifest", type=Path)
+    explain.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     explain.add_argument("--each", type=int, default=EACH, help="pairs of each kind")
     explain.add_argument("--samples", type=int, default=500)
     explain.add_argument("--token-samples", type=int, default=300)
@@ -176,12 +177,12 @@ def run_explain(arguments):
     known = set()
     if arguments.out.exists():
         known = {tuple(line["key"]) for line in lines_in([arguments.out])}
-    count = dict.fromkeys(KINDS, 0)
-    bar = tqdm(total=arguments.each * len(KINDS))
+    count = dict.fromkeys(arguments.kinds, 0)
+    bar = tqdm(total=arguments.each * len(count))
     with arguments.out.open("a") as file:
         for example in examples:
             for kind, word, foil, language, said in candidates(example, pronunciations):
-                if count[kind] == arguments.each:
+                if count.get(kind, arguments.each) == arguments.each:
                     continue
                 key = (example.name, kind, word, foil)
                 if key not in known:

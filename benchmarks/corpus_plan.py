@@ -1,7 +1,8 @@
 """How long does a corpus take on a cluster? Simulated, with measured times.
 
     pip install simpy
-    python benchmarks/corpus_plan.py --out corpus_plan.json
+    python benchmarks/corpus_plan.py --manifest ../shared/speech/manifest.jsonl \\
+        --out corpus_plan.json
 
 100,000 utterances, whose lengths are drawn from those of a manifest, are explained by 1 to 1,000
 workers. The process that hands out work and writes does one thing at a time, and each worker has

@@ -23,13 +23,12 @@ from captum_spes.corpus.runner import seed_of
 from captum_spes.demo import load_demo, load_examples
 from captum_spes.io.samples import read_ahead
 
-# Some longer work for each worker, so that starting counts for little.
-COPIES = 4
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=500)
+    # Some longer work for each worker, so that starting counts for little.
+    parser.add_argument("--copies", type=int, default=4, help="of each recording")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -39,7 +38,7 @@ def main():
     )
     utterances = [
         Utterance(f"{own.name} {copy}", own.path, own.text)
-        for copy in range(COPIES)
+        for copy in range(arguments.copies)
         for own in load_examples()
     ]
     found = {"utterances": len(utterances), "samples": arguments.samples, "rounds": []}

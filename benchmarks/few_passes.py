@@ -170,7 +170,8 @@ def seconds_of_a_pass(adapter, clip, count=8):
 def run(parsed: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     model, processor = _load(parsed.model, torch.float32)
-    names = (TUNE if parsed.set == "tune" else REPORT)[KEYS.get(parsed.model, parsed.model)]
+    of_models = TUNE if parsed.set == "tune" else REPORT
+    names = parsed.ids or of_models[KEYS.get(parsed.model, parsed.model)]
     clips = {clip["id"]: clip for clip in _clips(parsed.manifest)}
     known = {_key(record) for record in _records([parsed.out])} if parsed.out.exists() else set()
     for name in names[: parsed.limit]:
@@ -283,6 +284,7 @@ def main() -> None:
     add.add_argument("--ways", nargs="+", required=True)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--limit", type=int)
+    add.add_argument("--ids", nargs="+", help="of recordings; default: those of the set")
     add.add_argument("--maps", type=Path, help="folder of explanations made before")
     add.add_argument("--out", type=Path, required=True)
     add.set_defaults(function=run)

@@ -9,7 +9,7 @@ model   the model's own forward pass of the batch; of a transducer encoder and j
 pass    what an explanation does for a batch: features, encoder, the explained tokens' logits
 front   of that, from pictures to what the model takes
 
-Told are the best of five times, the ratio to the model's own pass, and by how much the process's
+Told are the best time (of five), the ratio to the model's own pass, and by how much the process's
 peak of memory exceeds what it held before, with model and recording.
 """
 
@@ -26,22 +26,23 @@ import numpy as np
 import torch
 from speech_llm import memory
 
-BATCH, SECONDS, TOKENS, ROUNDS = 8, 30, 100, 5
+BATCH, SECONDS, TOKENS = 8, 30, 100
 MODELS, KINDS = ("ctc", "transducer", "samples"), ("model", "pass", "front")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "KIND"))
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measured(*arguments.one)))
+        print(json.dumps(measured(*arguments.one, arguments.rounds)))
         return
     report = {"batch": BATCH, "seconds_of_audio": SECONDS, "tokens": TOKENS,
               "threads": torch.get_num_threads()}  # fmt: skip
     for name in MODELS:
-        report[name] = {kind: run_alone(name, kind) for kind in KINDS}
+        report[name] = {kind: run_alone(name, kind, arguments.rounds) for kind in KINDS}
         for kind, own in report[name].items():
             own["ratio"] = own["seconds"] / report[name]["model"]["seconds"]
             print(
@@ -52,15 +53,14 @@ def main():
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def run_alone(name, kind):
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", name, kind], capture_output=True, text=True, check=True
-    )
+def run_alone(name, kind, rounds):
+    command = [sys.executable, __file__, "--one", name, kind, "--rounds", str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @torch.no_grad()
-def measured(name, kind):
+def measured(name, kind, rounds):
     from captum_spes.demo import load_ctc, load_transducer, load_waveform_ctc
     from captum_spes.speech.models import adapt
 
@@ -82,7 +82,7 @@ def measured(name, kind):
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = time.perf_counter()
         passes[kind]()
         times.append(time.perf_counter() - start)

@@ -64,6 +64,7 @@ def main():
     explain.add_argument("manifest", type=Path)
     explain.add_argument("--limit", type=int, default=30)
     explain.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    explain.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     explain.add_argument("--samples", type=int, default=500)
     explain.add_argument("--steps", type=int, default=10, help="of integrated gradients")
     explain.add_argument("--out", type=Path, required=True)
@@ -100,7 +101,7 @@ def run_explain(arguments):
 
 
 def measures_of(name, model, processor, example, arguments, known):
-    for method in named_methods(METHODS):
+    for method in named_methods(arguments.methods):
         key = (example.name, name, method.name)
         attends = method.name != "cross-attention" or can(adapt(model, processor), Attends)
         if key not in known and attends:

@@ -65,7 +65,7 @@ def main():
 def run_part(name, audio):
     """Run one half in its own process."""
     command = [sys.executable, *sys.argv, "--part", name, "--audio", str(audio)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -59,7 +59,7 @@ def peak(arguments, samples):
         arguments.scheme, arguments.batch,
     )  # fmt: skip
     command = [sys.executable, "-W", "ignore", "-c", _EXPLAIN, *map(str, values)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(shown.stdout.splitlines()[-1])
 
 

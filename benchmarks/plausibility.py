@@ -14,7 +14,8 @@ can be stopped, and its parts run side by side:
 * doubtful: what Whisper writes for noise and silence, and real clips that end half-way, with the
   whole text as target: words of the second half are not in the audio.
 
-`tables` analyses them. Models run in bfloat16, masks have the seed 0.
+`tables` analyses them. Models run in bfloat16, masks have the seed 0. `--limit` and `--samples`,
+before the command, make a trial of it.
 """
 
 from __future__ import annotations
@@ -73,10 +74,12 @@ N_ENGLISH, N_TRANSLATED, N_WHISPER, N_CUT, N_NOISE = 60, 300, 12, 12, 12
 class Explaining:
     """Explanations of one model, saved."""
 
-    def __init__(self, model, processor, folder, settings, gradient_steps=20):
+    def __init__(self, model, processor, folder, parsed, settings, gradient_steps=20):
         self.model, self.processor = model, processor
-        self.folder, self.settings = folder, settings
-        self.gradient_steps = gradient_steps
+        self.folder, self.gradient_steps = folder, gradient_steps
+        self.settings = settings
+        if parsed.samples is not None:
+            self.settings = dict.fromkeys(settings, parsed.samples)
 
     def __call__(
         self, name, audio, method_name="spes-efficient", *, group="", target=None, **arguments
@@ -95,9 +98,9 @@ class Explaining:
         print(file, result.text, flush=True)
 
 
-def explain_english(folder, corpus):
-    examples = read_examples(corpus)
-    explain = Explaining(*bundled(), folder, {"n_samples": 1_000, "n_token_samples": 1_000})
+def explain_english(folder, parsed):
+    examples = read_examples(parsed.corpus)[: parsed.limit]
+    explain = Explaining(*bundled(), folder, parsed, {"n_samples": 1_000, "n_token_samples": 1_000})
     minimal_pair = [e for e in examples if {"so", "no"} & {w.label.lower() for w in e.words}]
     for example in {e.name: e for e in [*examples[:N_ENGLISH], *minimal_pair]}.values():
         explain(example.name, example.path)
@@ -106,27 +109,29 @@ def explain_english(folder, corpus):
             explain(example.name, example.path, method)
 
 
-def explain_translations(folder, corpus, language):
-    explain = Explaining(*bundled(), folder, {"n_samples": 200, "n_token_samples": 1_000})
-    for example in read_examples(corpus)[:N_TRANSLATED]:
+def explain_translations(folder, parsed, language):
+    explain = Explaining(*bundled(), folder, parsed, {"n_samples": 200, "n_token_samples": 1_000})
+    for example in read_examples(parsed.corpus)[:N_TRANSLATED][: parsed.limit]:
         explain(example.name, example.path, gen_args={"target_language": language})
 
 
-def explain_whisper(folder, manifest):
-    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200}, 10)
+def explain_whisper(folder, parsed):
+    settings = {"n_samples": 200, "n_token_samples": 200}
+    explain = Explaining(*whisper(parsed.model), folder, parsed, settings, 10)
     for method in METHODS.split(","):
-        for clip in clips(manifest)[:N_WHISPER]:
+        for clip in clips(parsed.manifest)[:N_WHISPER][: parsed.limit]:
             explain(clip["id"], clip["audio"], method)
 
 
-def explain_doubtful(folder, manifest):
-    explain = Explaining(*whisper(), folder, {"n_samples": 200, "n_token_samples": 200})
-    for clip in clips(manifest)[:N_CUT]:
+def explain_doubtful(folder, parsed):
+    settings = {"n_samples": 200, "n_token_samples": 200}
+    explain = Explaining(*whisper(parsed.model), folder, parsed, settings)
+    for clip in clips(parsed.manifest)[:N_CUT][: parsed.limit]:
         samples = load_audio(clip["audio"], RATE)
         explain(
             clip["id"], samples[: len(samples) // 2], group="cut", target=clip["whisper_tiny_en"]
         )
-    for number in range(N_NOISE):
+    for number in range(N_NOISE)[: parsed.limit]:
         generator = np.random.default_rng(number)
         loudness = (0.3, 0.03, 0.003)[number % 3]
         noise = generator.standard_normal(3 * RATE).astype(np.float32)
@@ -140,8 +145,8 @@ def bundled():
     return model.to(torch.bfloat16), processor
 
 
-def whisper():
-    return load_model(SHARED / "models" / "whisper-tiny.en", dtype=torch.bfloat16)
+def whisper(folder):
+    return load_model(folder, dtype=torch.bfloat16)
 
 
 def clips(manifest):
@@ -328,6 +333,9 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("build/plausibility"))
     parser.add_argument("--corpus", type=Path, default=Path("build/corpus/test/manifest.jsonl"))
     parser.add_argument("--manifest", type=Path, default=SHARED / "speech" / "manifest.jsonl")
+    parser.add_argument("--model", type=Path, default=SHARED / "models" / "whisper-tiny.en")
+    parser.add_argument("--limit", type=int, help="explanations of each kind")
+    parser.add_argument("--samples", type=int, help="of audio and of previous tokens")
     commands = parser.add_subparsers(required=True, dest="command")
     explain = commands.add_parser("explain")
     explain.add_argument("parts", nargs="+", choices=PARTS)
@@ -342,11 +350,11 @@ def main():
 
 
 PARTS = {
-    "english": lambda folder, parsed: explain_english(folder, parsed.corpus),
-    "german": lambda folder, parsed: explain_translations(folder, parsed.corpus, "de"),
-    "spanish": lambda folder, parsed: explain_translations(folder, parsed.corpus, "es"),
-    "whisper": lambda folder, parsed: explain_whisper(folder, parsed.manifest),
-    "doubtful": lambda folder, parsed: explain_doubtful(folder, parsed.manifest),
+    "english": explain_english,
+    "german": lambda folder, parsed: explain_translations(folder, parsed, "de"),
+    "spanish": lambda folder, parsed: explain_translations(folder, parsed, "es"),
+    "whisper": explain_whisper,
+    "doubtful": explain_doubtful,
 }
 
 

@@ -28,18 +28,18 @@ import torch
 
 BATCH, TOKENS, SECONDS = 8, 40, 30
 KINDS = ("model", "audio", "text", "whole", "library")
-_ROUNDS = 5
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=KINDS, help="run one kind of pass in this process")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.kind is not None:
-        print(json.dumps(measured(arguments.kind)))
+        print(json.dumps(measured(arguments.kind, arguments.rounds)))
         return
-    found = {kind: run_alone(kind) for kind in KINDS}
+    found = {kind: run_alone(kind, arguments.rounds) for kind in KINDS}
     for kind, own in found.items():
         own["ratio"] = own["seconds"] / found["model"]["seconds"]
         print(
@@ -54,15 +54,14 @@ def main():
         arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def run_alone(kind):
-    done = subprocess.run(
-        [sys.executable, __file__, "--kind", kind], capture_output=True, text=True, check=True
-    )
+def run_alone(kind, rounds):
+    command = [sys.executable, __file__, "--kind", kind, "--rounds", str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @torch.no_grad()
-def measured(kind):
+def measured(kind, rounds):
     adapter = make_adapter()
     speech = adapter.from_audio(
         np.random.default_rng(0).standard_normal(SECONDS * 16_000).astype(np.float32)
@@ -85,7 +84,7 @@ def measured(kind):
     before = memory("VmRSS")
     with adapter.keep_previous_tokens(keep):
         times = []
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             start = time.perf_counter()
             passes[kind]()
             times.append(time.perf_counter() - start)

@@ -8,6 +8,7 @@ from .sources import RESULTS
 
 PAGE = "results/passes.md"
 WAYS = {
+    "efficient:40": "SPES, default",
     "efficient-four:60": "SPES, 60 samples, 4 groups",
     "lime:120": "Lime, 120 samples",
     "integrated-gradients-short:50": "Integrated Gradients, 50 steps, no padding",
@@ -62,7 +63,7 @@ def curves() -> Table:
     """Mean curves over what is removed by each token's own map."""
     table = Table(["removed, %", *(str(percent) for percent in range(10, 101, 10))], [])
     for title, field, factor, digits in CURVES:
-        for way, name in (("efficient-four:60", f"{title}: SPES"), ("lime:120", "Lime")):
+        for way, name in (("efficient:40", f"{title}: SPES"), ("lime:120", "Lime")):
             # The first step removes nothing.
             steps = zip(*(record[field][1:] for record in _records(way)), strict=True)
             means = [factor * fmean(step) for step in steps]

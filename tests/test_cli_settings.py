@@ -177,6 +177,17 @@ class TestHelp:
         assert "(default: 16 values from 60 to 400; paper: 400 500 600)" in shown
 
 
+def test_names_from_python_are_understood(asked, commands):
+    """Settings by the names that they have there, and the study by what it measures."""
+    for short, own in (("--samples", "--n-samples"), ("--token-samples", "--n-token-samples")):
+        given = [asked(commands["explain"], name, "7") for name in (short, own)]
+        assert given[0] == given[1]
+        assert given[0] != asked(commands["explain"])
+    with pytest.raises(SystemExit) as end:
+        main(["stability", "--help"])
+    assert end.value.code == 0
+
+
 class TestCost:
     def test_explain_tells_it_before_it_starts(self, asked, commands, capsys):
         options = ("--samples", "70", "--token-samples", "30", "--target", "the cat")

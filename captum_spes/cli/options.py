@@ -32,7 +32,7 @@ class _Option(NamedTuple):
 
     Attributes:
         read: from text to a value, which the settings check.
-        flag: None for the setting's own name.
+        flag: shorter than the setting's own name, which is understood as well; None without one.
         many: whether it takes several values.
         choices: what it can be.
     """
@@ -111,8 +111,10 @@ def add_settings_options(command: argparse.ArgumentParser) -> None:
     efficient, paper = Settings.efficient().described(), Settings.paper().described()
     for name, option in _TYPED.items():
         defaults = _defaults(name, efficient[name], paper[name])
+        # By the setting's own name, too, for those who know it from Python.
+        own_name = "--" + name.replace("_", "-")
         command.add_argument(
-            option.flag or "--" + name.replace("_", "-"),
+            *dict.fromkeys((option.flag or own_name, own_name)),
             dest=name,
             type=option.read,
             nargs="+" if option.many else None,

@@ -28,6 +28,7 @@ _INPUTS = ("waveform", "spectrogram", "encoder")
 def add_reliability(commands: Any) -> None:
     reliability = commands.add_parser(
         "reliability",
+        aliases=["stability"],
         help="how far attributions agree between models that were trained with other seeds",
         description="Explain the same recordings with models that differ in their random seed and "
         "measure how far the attributions agree, beside chance and beside the agreement of each "

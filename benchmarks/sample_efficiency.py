@@ -14,6 +14,8 @@ adds in float32. 20,000 passes of Whisper tiny take hours on a processor and 15 
         --schemes paper --samples 20000 --limit 20 --out efficiency.jsonl
     python benchmarks/sample_efficiency.py run openai/whisper-tiny.en manifest.jsonl --dtype tf32 \\
         --device cuda --batch-size 64 --schemes efficient --samples 300 1000 --out efficiency.jsonl
+    python benchmarks/sample_efficiency.py run openai/whisper-tiny.en manifest.jsonl \\
+        --dtype float32 --schemes "with gradients" --samples 40 --out efficiency.jsonl
     python benchmarks/sample_efficiency.py table efficiency.jsonl --reference paper:20000
 
 One line per recording, scheme and number is added to the file; what it holds is not computed
@@ -49,11 +51,14 @@ SCHEMES = {
     "middle": {"patches_per_second": (60, 120)},
     "coarse": {"patches_per_second": (20, 40, 60)},
     "pyramid": {"patches_per_second": (15, 45, 135, 400)},
-    "efficient": {"scheme": "efficient"},
+    # Without the gradients that the scheme starts from by default.
+    "efficient": {"scheme": "efficient", "prior": None},
     "efficient, patches of the paper": {
         "scheme": "efficient",
+        "prior": None,
         "patches_per_second": (400, 500, 600),
     },
+    "with gradients": {"scheme": "efficient"},
 }
 PERCENTAGES = tuple(range(0, 101, 5))
 MEASURES = ("wer", "kl", "token_accuracy", "size", "reliability", "pointing", "seconds")

@@ -107,8 +107,8 @@ COMMANDS = {
         "explain {real} {out}/errors.jsonl --model {model} --count 1 --samples 10 --out {out}",
     ],
     "sample_efficiency": [
-        "run demo {recordings} --schemes paper efficient --samples 10 --limit 1 --dtype float32 "
-        "--out {out}/lines.jsonl",
+        "run demo {recordings} --schemes paper 'with gradients' --samples 10 --limit 1 "
+        "--dtype float32 --out {out}/lines.jsonl",
         "table {results}/sample_efficiency_bundled.jsonl",
     ],
     "shared_gradients": ["--steps 1 --repeats 1"],

@@ -146,7 +146,7 @@ class TestLongRecordings:
         )
         assert status == 0
         assert "1 of 2 windows are explained" in error
-        assert "1 recording, each 161 passes of spectrograms" in error
+        assert "1 recording, each 281 passes of spectrograms" in error
 
     def test_standard_input(self, capsys, recording, model_folder, monkeypatch, tmp_path):
         content = io.TextIOWrapper(io.BytesIO(recording.read_bytes()))

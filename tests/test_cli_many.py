@@ -543,4 +543,4 @@ def test_the_cost_of_what_is_left_is_told(capsys, clips, out):
     explain(capsys, clips[0], "--out", out)
     loud = [option for option in QUICK if option != "--quiet"]
     errors = explain(capsys, *clips, "--out", out, quick=loud)[2]
-    assert "captum-spes: 2 recordings, each 153 passes of spectrograms" in errors
+    assert "captum-spes: 2 recordings, each 273 passes of spectrograms" in errors

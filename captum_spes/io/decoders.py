@@ -173,7 +173,7 @@ def _by_ffmpeg(file: IO[bytes], name: str, header: Header | None, reason: str) -
             "pip install 'captum-spes[media]'."
         ) from None
     try:
-        container = av.open(file, mode="r", metadata_errors="replace")
+        container = av.open(file, mode="r", **_any_metadata(av))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise ArgumentError(
             f"{name} is no audio file that can be read: {reason} (libsndfile), "
@@ -274,6 +274,11 @@ def is_seekable(file: IO[bytes]) -> bool:
         return file.seekable() and file.seek(0, os.SEEK_SET) == 0
     except (AttributeError, OSError, io.UnsupportedOperation):
         return False
+
+
+def _any_metadata(av: Any) -> dict[str, str]:
+    """Titles in no known encoding are no reason to refuse a file; PyAV 19 takes all by itself."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _first_line(error: Exception) -> str:

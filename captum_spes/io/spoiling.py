@@ -244,11 +244,13 @@ def change_rate(samples: ArrayLike, sampling_rate: int, rate: float) -> _Samples
     times_as_fast = positive_number("rate", rate)
     if not SLOWEST <= times_as_fast <= FASTEST:
         raise ArgumentError(f"rate must lie between {SLOWEST:g} and {FASTEST:g}, got {rate!r}.")
-    effects: Any = optional_library("librosa.effects", "changing the speaking rate", "conditions")
+    librosa: Any = optional_library("librosa", "changing the speaking rate", "conditions")
     # A power of two, for speed; longer windows blur where sounds begin.
     window = 2 ** max(4, round(math.log2(_WINDOW_SECONDS * per_second)))
-    changed = effects.time_stretch(sound, rate=times_as_fast, n_fft=window)
-    return _fitted(changed, max(1, round(len(sound) / times_as_fast)))
+    # As librosa.effects.time_stretch does it, which in librosa 1.0 warns of itself.
+    size = max(1, round(len(sound) / times_as_fast))
+    slowed = librosa.phase_vocoder(librosa.stft(sound, n_fft=window), rate=times_as_fast)
+    return _fitted(librosa.istft(slowed, n_fft=window, length=size), size)
 
 
 def _shaped_as(

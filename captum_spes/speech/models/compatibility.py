@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -200,3 +201,10 @@ def cut_cache(cache: Any, length: int) -> bool:
     for layer in cache.layers:
         layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
     return True
+
+
+def as_cache(reader: Any, cache: Any) -> dict[str, Any]:
+    """The argument by which a decoder or a language model takes keys and values: transformers 5.24
+    calls ``cache`` what was ``past_key_values``, and warns of the latter."""
+    takes = inspect.signature(reader.forward).parameters
+    return {"cache" if "cache" in takes else "past_key_values": cache}

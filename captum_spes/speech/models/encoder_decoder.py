@@ -24,13 +24,16 @@ from captum_spes.speech.models.capabilities import (
     SpeechInput,
     TargetSequence,
 )
-from captum_spes.speech.models.compatibility import cut_cache, token_ids
+from captum_spes.speech.models.compatibility import as_cache, cut_cache, token_ids
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, scaled
 
 
 class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
     """Base of the adapters of encoder-decoders; a family says how its features and its prompt
     look."""
+
+    # The name by which the decoder takes ids.
+    ids_argument = "input_ids"
 
     @property
     def start_id(self) -> int:
@@ -74,19 +77,19 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
         from transformers import DynamicCache, EncoderDecoderCache
 
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self._read(states, target, past_key_values=cache, use_cache=True)
+        self._read(states, target, cache=cache)
         return cache.cross_attention_cache
 
     def decode(self, states: Tensor, target: TargetSequence) -> Tensor:
         """See ``ScoresTokens``."""
-        return self.explained_states(self._read(states, target, use_cache=False), target)
+        return self.explained_states(self._read(states, target), target)
 
     def decode_prepared(self, states: Tensor, target: TargetSequence, prepared: Any) -> Tensor:
         """See ``ReadsPreviousTokens``."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         cache = EncoderDecoderCache(DynamicCache(), _for_batch(prepared, len(states)))
-        hidden = self._read(states, target, past_key_values=cache, use_cache=True)
+        hidden = self._read(states, target, cache=cache)
         return self.explained_states(hidden, target)
 
     def decode_branches(self, states: Tensor, targets: Sequence[TargetSequence]) -> list[Tensor]:
@@ -95,27 +98,28 @@ class HuggingFaceSpeechModel(AlignedByAttention, HuggingFaceAdapter):
 
         first, *others = targets
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        read = self._read(states, first, past_key_values=cache, use_cache=True)
+        read = self._read(states, first, cache=cache)
         shared = first.explained[0]
         found = [self.explained_states(read, first)]
         for target in others:
             if not cut_cache(cache.self_attention_cache, shared):
                 found.append(self.decode(states, target))
                 continue
-            rest = self._read(states, target, shared, past_key_values=cache, use_cache=True)
+            rest = self._read(states, target, shared, cache)
             found.append(self.explained_states(torch.cat([read[:, :shared], rest], 1), target))
         return found
 
     def _read(
-        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
+        self, states: Tensor, target: TargetSequence, start: int = 0, cache: Any = None
     ) -> Tensor:
         """Hidden states of all ids from ``start`` on; those before are in the cache."""
-        ids = target.decoder_ids[start:].to(self.model.device)
-        output = self.model.get_decoder()(
-            input_ids=ids.expand(len(states), -1),
+        ids, decoder = target.decoder_ids[start:].to(self.model.device), self.model.get_decoder()
+        output = decoder(
+            **{self.ids_argument: ids.expand(len(states), -1)},
             encoder_hidden_states=states,
             return_dict=True,
-            **caching,
+            use_cache=cache is not None,
+            **({} if cache is None else as_cache(decoder, cache)),
         )
         assert isinstance(output.last_hidden_state, Tensor)
         return output.last_hidden_state

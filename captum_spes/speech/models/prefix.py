@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spes.speech.models.compatibility import keeps_all_positions
+from captum_spes.speech.models.compatibility import as_cache, keeps_all_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,9 @@ class SharedPrefix:
 
         cache = DynamicCache()
         output = language_model(
-            inputs_embeds=embeddings, past_key_values=cache, use_cache=True, return_dict=True
-        )
+            inputs_embeds=embeddings, use_cache=True, return_dict=True,
+            **as_cache(language_model, cache),
+        )  # fmt: skip
         if not keeps_all_positions(cache):
             return None
         layers = tuple((layer.keys, layer.values) for layer in cache.layers)
@@ -44,8 +45,8 @@ class SharedPrefix:
         """Read what follows in each of a batch, ``(batch, rest, hidden)``; return hidden states
         of beginning and rest, ``(batch, length + rest, hidden)``."""
         output = language_model(
-            inputs_embeds=embeddings, past_key_values=self.cache(), use_cache=True,
-            return_dict=True,
+            inputs_embeds=embeddings, use_cache=True, return_dict=True,
+            **as_cache(language_model, self.cache()),
         )  # fmt: skip
         prefix = self.hidden.expand(len(embeddings), -1, -1)
         return torch.cat([prefix, output.last_hidden_state], 1)

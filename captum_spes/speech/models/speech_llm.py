@@ -24,7 +24,13 @@ from captum_spes.speech.models.capabilities import (
     SpeechInput,
     TargetSequence,
 )
-from captum_spes.speech.models.compatibility import added_tokens, cut_cache, plain, token_ids
+from captum_spes.speech.models.compatibility import (
+    added_tokens,
+    as_cache,
+    cut_cache,
+    plain,
+    token_ids,
+)
 from captum_spes.speech.models.huggingface import (
     HuggingFaceAdapter,
     as_ids,
@@ -381,8 +387,9 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
         def read(target: TargetSequence, start: int) -> Tensor:
             embeddings = self._embeddings(states, target.decoder_ids)[:, start:]
             output = self.language_model(
-                inputs_embeds=embeddings, past_key_values=cache, use_cache=True, return_dict=True
-            )
+                inputs_embeds=embeddings, use_cache=True, return_dict=True,
+                **as_cache(self.language_model, cache),
+            )  # fmt: skip
             hidden: Tensor = output.last_hidden_state
             return hidden
 
@@ -460,9 +467,10 @@ class SpeechLanguageModel(AlignedByAttention, HuggingFaceAdapter):
             prefix = SharedPrefix.of(self.language_model, embeddings[:, :first])
             if prefix is None:
                 first = 0
-            output = attention_reader(self.model).get_decoder()(
+            reader = attention_reader(self.model).get_decoder()
+            output = reader(
                 inputs_embeds=embeddings[:, first:],
-                past_key_values=None if prefix is None else prefix.cache(),
+                **({} if prefix is None else as_cache(reader, prefix.cache())),
                 use_cache=prefix is not None,
                 output_attentions=True,
                 return_dict=True,

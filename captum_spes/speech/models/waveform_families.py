@@ -105,9 +105,9 @@ class MoonshineStreamingModel(MoonshineModel):
         return super().encoder_outputs(states.clone())
 
     def _read(
-        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
+        self, states: Tensor, target: TargetSequence, start: int = 0, cache: Any = None
     ) -> Tensor:
-        return super()._read(states.clone(), target, start, **caching)
+        return super()._read(states.clone(), target, start, cache)
 
 
 class SpeechT5Model(WaveformModel):
@@ -121,24 +121,11 @@ class SpeechT5Model(WaveformModel):
         mel_bins=None,
     )
     checkpoint = "microsoft/speecht5_asr"
+    ids_argument = "input_values"
 
     @property
     def max_target_tokens(self) -> int:
         return int(self.model.config.max_text_positions)
-
-    def _read(
-        self, states: Tensor, target: TargetSequence, start: int = 0, **caching: Any
-    ) -> Tensor:
-        ids = target.decoder_ids[start:].to(self.model.device)
-        # Its decoder reads ids by another name.
-        output = self.model.get_decoder()(
-            input_values=ids.expand(len(states), -1),
-            encoder_hidden_states=states,
-            return_dict=True,
-            **caching,
-        )
-        assert isinstance(output.last_hidden_state, Tensor)
-        return output.last_hidden_state
 
 
 class SpeechEncoderDecoder(WaveformModel):

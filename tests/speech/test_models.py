@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models import adapt, load_model
+from captum_spes.speech.models import HearsAudio, adapt, can, load_model, require
 
 
 def own_generation(adapter, speech, gen_args):
@@ -571,3 +571,22 @@ class TestTranscribing:
         adapter.transcribe(speech, states, {"num_beams": 2})
         adapter.transcribe(speech, states, {"language": "en"})
         assert asked == [{"language": "<|de|>", "num_beams": 2}, {"language": "en"}]
+
+
+def test_what_an_adapter_passes_on_counts_as_its_own(tiny_whisper):
+    """By ``__getattr__``, on any version of Python; what is not there at all is named."""
+
+    class Passing:
+        def __init__(self, own, without=()):
+            self._own, self._without = own, without
+
+        def __getattr__(self, name):
+            if name in self._without:
+                raise AttributeError(name)
+            return getattr(self._own, name)
+
+    own = adapt(*tiny_whisper)
+    assert can(Passing(own), HearsAudio)
+    require(Passing(own), HearsAudio, "this test")
+    with pytest.raises(ArgumentTypeError, match="Passing cannot: it lacks encode, from_audio"):
+        require(Passing(own, ("encode", "from_audio")), HearsAudio, "this test")

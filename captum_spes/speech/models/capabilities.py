@@ -471,8 +471,9 @@ CAPABILITIES: dict[type[Any], str] = {
 
 
 def can(adapter: object, capability: type[Any]) -> bool:
-    """Whether an adapter has a capability."""
-    return isinstance(adapter, capability)
+    """Whether an adapter has a capability. From Python 3.12 on ``isinstance`` does not see what an
+    adapter passes on by ``__getattr__``, so that attributes are looked up as they are used."""
+    return not _lacking(adapter, capability)
 
 
 def makes_able(kind: type[Any], capability: type[Any]) -> bool:
@@ -490,17 +491,23 @@ def require(adapter: object, capability: type[Any], purpose: str) -> None:
         capability: one of ``CAPABILITIES``.
         purpose: what needs it, for the message.
     """
-    if can(adapter, capability):
+    lacking = _lacking(adapter, capability)
+    if not lacking:
         return
-    lacking = [
-        name
-        for name in sorted(getattr(capability, "__protocol_attrs__", None) or _members(capability))
-        if getattr(adapter, name, None) is None
-    ]
     raise ArgumentTypeError(
         f"{purpose} needs a model that can {CAPABILITIES[capability]} ({capability.__name__}); "
         f"{type(adapter).__name__} cannot: it lacks {', '.join(lacking)}."
     )
+
+
+def _lacking(adapter: object, capability: type[Any]) -> list[str]:
+    """What an adapter has not: attributes that can be None may be."""
+    return [
+        name
+        for name in sorted(_members(capability))
+        if not hasattr(adapter, name)
+        or (callable(getattr(capability, name, None)) and getattr(adapter, name) is None)
+    ]
 
 
 def _members(capability: type[Any]) -> set[str]:

@@ -1,6 +1,6 @@
 """Run every benchmark once at its smallest size, so that a change that breaks one is seen.
 
-    python benchmarks/smoke.py                      # all; six minutes of one core
+    python benchmarks/smoke.py                      # all; five minutes on two cores
     python benchmarks/smoke.py contrast layers      # some
 
 Nothing is measured: numbers of so few samples mean nothing. Each script runs as a user runs it, in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -47,6 +48,16 @@ def need(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path.name} is not here; set CAPTUM_SPES_SHARED to the shared data")
     return path
+
+
+def module_of(file: Path) -> Any:
+    """Import a script that is in no package."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

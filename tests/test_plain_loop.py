@@ -1,6 +1,5 @@
 """The fast path gives what the paper's loop, written down in the plain way, gives."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from captum_spes import SPES, SpeechToTextAttribution
 from captum_spes.metrics.perturbation import explained_sequence
 from captum_spes.speech.inputs import read_speech
+from tests.conftest import module_of
 from tests.speech.explaining import QUICK
 
 _FILE = Path(__file__).parents[1] / "benchmarks" / "plain_loop.py"
@@ -16,10 +16,7 @@ _FILE = Path(__file__).parents[1] / "benchmarks" / "plain_loop.py"
 
 @pytest.fixture(scope="module")
 def plain_loop():
-    spec = importlib.util.spec_from_file_location("plain_loop", _FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(_FILE)
 
 
 OPTIONS = {

@@ -170,7 +170,8 @@ def running_estimate(
 
 def check_estimator(estimator: object, n_samples: int) -> None:
     """Raise where ``estimator`` is none, or cannot take ``n_samples`` samples."""
-    if not isinstance(estimator, Estimator) or isinstance(estimator, type):
+    # Looked up as it is called: from Python 3.12 on isinstance does not see __getattr__.
+    if not callable(getattr(estimator, "estimate", None)) or isinstance(estimator, type):
         raise ArgumentTypeError(
             "estimator must be an object with a method estimate(features, samples), such as "
             f"MaskedMean() or GaussianProcess(), got {estimator!r}."

@@ -256,3 +256,15 @@ class TestBubbleNoiseOnTheSameLoop:
         with pytest.warns(UserWarning, match="interrupted after 10 of 50 samples"):
             found = BubbleNoise(interrupted).attribute(self.X, n_samples=50, **arguments)
         assert torch.allclose(found, self.attribute(n_samples=10))
+
+
+def test_an_estimator_that_passes_on_what_another_one_has():
+    """By ``__getattr__``, which ``isinstance`` does not see on Python 3.12 and later."""
+
+    class Passing:
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return getattr(MaskedDifference(), name)
+
+    assert torch.equal(exact(linear, ONES, Passing()), exact(linear, ONES))

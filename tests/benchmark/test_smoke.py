@@ -1,12 +1,13 @@
 """`benchmarks/smoke.py` knows every benchmark, so that a new one cannot be forgotten."""
 
 import ast
-import importlib.util
 import itertools
 import shlex
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import module_of
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FILE = BENCHMARKS / "smoke.py"
@@ -17,10 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def smoke():
-    spec = importlib.util.spec_from_file_location("smoke", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(FILE)
 
 
 def can_be_run(file):

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models import HearsAudio, adapt, can, load_model, require
+from captum_spes.speech.models.compatibility import as_cache
 
 
 def own_generation(adapter, speech, gen_args):
@@ -590,3 +592,10 @@ def test_what_an_adapter_passes_on_counts_as_its_own(tiny_whisper):
     require(Passing(own), HearsAudio, "this test")
     with pytest.raises(ArgumentTypeError, match="Passing cannot: it lacks encode, from_audio"):
         require(Passing(own, ("encode", "from_audio")), HearsAudio, "this test")
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_caches_are_given_by_the_name_that_the_decoder_knows(name):
+    """Which is another one since transformers 5.24."""
+    forward = {"cache": lambda ids, cache: None, "past_key_values": lambda past_key_values: None}
+    assert as_cache(SimpleNamespace(forward=forward[name]), 1) == {name: 1}

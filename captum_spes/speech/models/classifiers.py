@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models.capabilities import SpeechInput, TargetSequence, Transcribes
+from captum_spes.speech.models.capabilities import (
+    SpeechInput,
+    TargetSequence,
+    Transcribes,
+    can,
+)
 from captum_spes.speech.models.compatibility import plain
 from captum_spes.speech.models.filterbanks import FilterbankFeatures
 from captum_spes.speech.models.huggingface import HuggingFaceAdapter, as_ids, mel_bin_centers
@@ -257,4 +262,4 @@ def adapt_classifier(model: Any, extractor: Any) -> Any:
 
 def writes_text(adapter: object) -> bool:
     """Whether a model writes by itself what is said; one that tells a class writes nothing."""
-    return isinstance(adapter, Transcribes) and not isinstance(adapter, ClassifierModel)
+    return can(adapter, Transcribes) and not isinstance(adapter, ClassifierModel)

@@ -155,7 +155,7 @@ class TestDifferences:
             rows = list(csv.DictReader(file))
         return rows, text.read_text()
 
-    def test_rows(self, written):
+    def test_rows(self, written, comparison):
         rows, _ = written
         measures = {(row["removal"], row["measure"]) for row in rows}
         assert ("silence", "kl gain") in measures
@@ -167,6 +167,11 @@ class TestDifferences:
             own = [by_name["silence", measure, method] for method in METHOD_NAMES]
             best = better(own, key=lambda row: float(row["area"]))
             assert float(best["rank"]) == min(float(row["rank"]) for row in own)
+        for method in METHOD_NAMES:
+            own = comparison.own_token(method)
+            for measure, area in (("own map", own.own.auc), ("own token", own.against_others.auc)):
+                found = float(by_name[AS_EXPLAINED, measure, method]["area"])
+                assert found == pytest.approx(area, abs=1e-4)
         first, second = (by_name["silence", "kl", method] for method in METHOD_NAMES[:2])
         assert first["difference"] == first["p"] == ""
         difference = float(second["area"]) - float(first["area"])

@@ -41,10 +41,11 @@ def write(tmp_path, samples):
     return written
 
 
-def encoded(path, samples, codec, rate=RATE):
+def encoded(path, samples, codec, rate=RATE, **metadata):
     """Write a file with FFmpeg."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
+        container.metadata.update(metadata)
         stream = container.add_stream(codec, rate=rate)
         stream.layout = "mono"
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
@@ -104,6 +105,12 @@ class TestContainers:
                 container.mux(packet)
         with pytest.raises(ArgumentError, match="no audio track"):
             load_audio(tmp_path / "silent.mp4", RATE)
+
+    def test_a_title_in_no_known_encoding_is_no_reason_to_refuse(self, tmp_path, samples):
+        """Files of old Windows programs; nothing of it is used."""
+        file = encoded(tmp_path / "speech.mka", samples, "ac3", 48_000, title="a title")
+        file.write_bytes(file.read_bytes().replace(b"a title", b"\xe9\xff\xfe\xc3\x28\xa0\xa1"))
+        assert len(load_audio(file, RATE)) > 0.9 * len(samples)
 
     def test_samples_without_a_header(self, tmp_path):
         (tmp_path / "speech.raw").write_bytes(bytes(range(256)) * 250)

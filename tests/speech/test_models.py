@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
-from captum_spes.speech.models import HearsAudio, adapt, can, load_model, require
+from captum_spes.speech.models import (
+    HearsAudio,
+    ReadsPreviousTokens,
+    adapt,
+    can,
+    load_model,
+    require,
+)
 from captum_spes.speech.models.compatibility import as_cache
 
 
@@ -590,8 +597,18 @@ def test_what_an_adapter_passes_on_counts_as_its_own(tiny_whisper):
     own = adapt(*tiny_whisper)
     assert can(Passing(own), HearsAudio)
     require(Passing(own), HearsAudio, "this test")
+    assert not can(Passing(own, ("encode",)), HearsAudio)
     with pytest.raises(ArgumentTypeError, match="Passing cannot: it lacks encode, from_audio"):
         require(Passing(own, ("encode", "from_audio")), HearsAudio, "this test")
+
+
+def test_what_is_prepared_holds_keys_of_the_encoders_states(adapter, speech):
+    """Without them every pass would make these again."""
+    if not can(adapter, ReadsPreviousTokens):
+        return
+    states = adapter.encode(speech, speech.spectrogram[None])
+    prepared = adapter.prepared(states, adapter.generate(speech, {"max_new_tokens": 3}))
+    assert prepared.get_seq_length() == states.shape[1]
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])

@@ -21,7 +21,8 @@ from captum_spes.metrics import corpus_score
 # Few samples are noise; the command line prints it.
 pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
 
-QUICK = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40", "--quiet"]
+FEW = ["--samples", "20", "--token-samples", "20", "--patches-per-second", "40", "--quiet"]
+QUICK = [*FEW, "--prior", "2"]
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
-def explain(capsys, *arguments):
-    return run(capsys, "explain", *arguments, *QUICK)
+def explain(capsys, *arguments, quick=QUICK):
+    return run(capsys, "explain", *arguments, *quick)
 
 
 def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recording, model_folder):
@@ -146,7 +147,7 @@ class TestLongRecordings:
         )
         assert status == 0
         assert "1 of 2 windows are explained" in error
-        assert "1 recording, each 281 passes of spectrograms" in error
+        assert "1 recording, each 47 passes of spectrograms" in error
 
     def test_standard_input(self, capsys, recording, model_folder, monkeypatch, tmp_path):
         content = io.TextIOWrapper(io.BytesIO(recording.read_bytes()))
@@ -309,7 +310,7 @@ def test_another_method(capsys, recording, model_folder, tmp_path):
     arguments = [recording, "--model", model_folder, "--target", "the cat"]
     for name, shown in (("energy", "Energy Map"), ("feature-wise", "SPES")):
         folder = tmp_path / name
-        status, out, _ = explain(capsys, *arguments, "--method", name, "--out", folder)
+        status, out, _ = explain(capsys, *arguments, "--method", name, "--out", folder, quick=FEW)
         assert status == 0
         assert out.splitlines()[3].startswith(f"{shown}, ")
         result = SpeechToTextAttributionResult.load(folder / "tone" / "explanation.npz")

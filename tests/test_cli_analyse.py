@@ -32,7 +32,7 @@ def explained(tmp_path_factory):
     recordings = [example.path for example in load_examples()[:3]]
     status = main(
         ["explain", *map(str, recordings), "--model", "demo", "--out", str(folder), "--quiet",
-         "--samples", "120", "--token-samples", "200"]
+         "--samples", "80", "--token-samples", "100", "--prior", "6"]
     )  # fmt: skip
     assert status == 0
     return folder

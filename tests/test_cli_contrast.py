@@ -15,13 +15,14 @@ pytestmark = [
     pytest.mark.filterwarnings("always:.*perturbed by no sample"),
 ]
 
-QUICK = ("--samples", "15", "--token-samples", "8", "--patches-per-second", "30", "--quiet")
+FEW = ("--samples", "15", "--token-samples", "8", "--patches-per-second", "30", "--quiet")
+QUICK = (*FEW, "--prior", "2")
 FIRST = load_examples()[0]
 TEXT = "Anna runs to the bakery at five o'clock to close her black drawer."
 
 
-def explain(capsys, *arguments):
-    status = main(["explain", *(str(argument) for argument in arguments), *QUICK])
+def explain(capsys, *arguments, quick=QUICK):
+    status = main(["explain", *(str(argument) for argument in arguments), *quick])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -64,7 +65,7 @@ class TestContrast:
     def test_another_method(self, capsys, tmp_path, method):
         status, _, error = explain(
             capsys, "--contrast", "five", "nine", "--method", method, "--out", tmp_path,
-            "--patches-per-second", "10",
+            "--patches-per-second", "10", quick=FEW,
         )  # fmt: skip
         assert (status, "error" in error) == (0, False)
         assert saved(tmp_path / FIRST.path.stem).output_tokens == ["five / nine"]

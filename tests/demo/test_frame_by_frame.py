@@ -9,6 +9,7 @@ from captum_spes.demo import load_ctc, load_demo, load_transducer, load_waveform
 from captum_spes.demo.frame_by_frame import CTC_FOLDER, TRANSDUCER_FOLDER, WAVEFORM_FOLDER
 from captum_spes.maps import group_words
 from captum_spes.metrics import corpus_score
+from captum_spes.speech import GradientPrior
 from captum_spes.speech.models import adapt
 from captum_spes.speech.timing import token_times
 from recipes.waveform_ctc.model import spelled
@@ -60,6 +61,7 @@ def test_maps_point_to_the_words(demo):
     result = explainer.attribute(
         example.path, target=example.text if demo[0] != "samples" else spelled(example.text),
         scheme="efficient", n_samples=60, n_token_samples=50, patches_per_second=60, seed=0,
+        prior=GradientPrior(n_masks=4),
     )  # fmt: skip
     rows = [row for row, own in enumerate(result.words) if any(map(str.isalnum, own.word))]
     assert len(rows) == len(example.words)

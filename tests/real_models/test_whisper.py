@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 # Every pass costs the encoder 30 s of audio; of few patches a few passes tell more than of many.
-SETTINGS = {"n_samples": 24, "n_token_samples": 0, "patches_per_second": 20}
+SETTINGS = {"n_samples": 16, "n_token_samples": 0, "patches_per_second": 20}
 
 
 def explainer(whisper):

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_spes.errors import ArgumentError, ArgumentTypeError
+from captum_spes.io.files import file_mode
 from captum_spes.text import shortened
 
 STDIN = Path("-")
@@ -135,7 +137,7 @@ class _Piped(io.BytesIO):
 def check_there(files: list[Path]) -> None:
     """Raise where a file is missing, before a model is loaded."""
     for file in files:
-        if file != STDIN and not file.exists():
+        if file != STDIN and file_mode(file) is None:
             raise FileNotFoundError(f"no such audio file: {file}")
     if files.count(STDIN) > 1:
         raise ArgumentError("standard input (-) can be read once.")
@@ -160,11 +162,12 @@ def given_recordings(
     found = []
     for file in files:
         try:
-            if file == STDIN or file.is_fifo():
+            mode = None if file == STDIN else file_mode(file)
+            if file == STDIN or (mode is not None and stat.S_ISFIFO(mode)):
                 content = _source(file).read() if file == STDIN else file.read_bytes()
                 digest = hashlib.sha256(content).hexdigest()
                 found.append(GivenRecording(file, content, sha256=digest))
-            elif file.exists():
+            elif mode is not None:
                 found.append(GivenRecording(file))
             else:
                 on_missing(f"no such audio file: {file}")

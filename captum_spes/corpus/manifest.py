@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from captum_spes.corpus.lhotse import fields_of_cut, is_of_lhotse
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.io.audio import Excerpt
+from captum_spes.io.files import file_mode
 from captum_spes.io.texts import decoded, parse_json, read_text
 
 # What other tools call these fields: NeMo, Lhotse, and our own recordings.
@@ -210,7 +212,8 @@ def _file(name: str, folder: Path) -> Path:
     """The recording, relative to the manifest or else to the working directory."""
     try:
         for file in (folder / name, Path(name)):
-            if file.is_file():
+            mode = file_mode(file)
+            if mode is not None and stat.S_ISREG(mode):
                 return file
     except OSError as error:  # too long, for example
         raise ArgumentError(f"{name!r} cannot be the name of a file: {error}") from error

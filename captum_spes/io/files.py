@@ -132,6 +132,16 @@ def regular_file(path: str | os.PathLike[str], kind: str) -> Iterator[IO[bytes]]
         yield file
 
 
+def file_mode(path: str | os.PathLike[str]) -> int | None:
+    """The mode of what is there, None where nothing is. What cannot be looked at (a name that is
+    too long, a folder that may not be read) is an OSError, which ``Path.exists`` hides from Python
+    3.14 on."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a null character
+        return None
+
+
 def read_json(path: Path, kind: str) -> Any:
     """Read JSON, or raise an ArgumentError that says what is damaged."""
     with regular_file(path, kind) as file:

@@ -56,7 +56,9 @@ def test_names_of_recordings_stay_in_the_output_folder(tmp_path, clip, capsys):
     # And analyse finds them again by these names.
     from captum_spes.analysis import load_results
 
-    assert {"..", ".", "-", "a\nb", "con"} <= set(load_results(out))
+    # Python 3.14 sees no suffix in "...flac", and one in "a.flac".
+    names = {Path(os.fsdecode(file)).stem for file in files[:-1]}
+    assert {"-", "a\nb", "con"} <= names <= set(load_results(out))
 
 
 def test_an_output_that_is_a_file_is_one_line(tmp_path, clip, capsys):

@@ -82,6 +82,13 @@ PARTS = {
     "bundled_en_ablations": [
         *_BUNDLED, *_FEWER, *_methods(",".join([ABLATIONS, VARIANTS])),
     ],
+    **{
+        f"bundled_{language}_ablations": [
+            *_BUNDLED, *_FEWER, *_methods(ABLATIONS),
+            "--target-language", language, "--reference", language,
+        ]
+        for language in ("de", "es")
+    },
     # Whether methods rank alike whatever takes the place of what is removed.
     "bundled_en_removals": [
         *_BUNDLED, *_FEWER,

@@ -18,6 +18,8 @@ import pytest
 import torch
 from packaging.version import Version
 
+from captum_spes.errors import ArgumentTypeError
+
 # No test needs a hub, and asking for one takes a minute a name where there is none. Before
 # transformers is imported, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -33,7 +35,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     that it lacks is left out."""
     report = yield
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, ImportError) and _IS_OLD and "transformers" in str(error):
+    kinds = (ImportError, AttributeError, ArgumentTypeError)
+    if _IS_OLD and isinstance(error, kinds) and "transformers" in str(error):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1], f"Skipped: {error}")
     return report

@@ -24,17 +24,8 @@ ABLATIONS = (
     "spes-fixed-patches",
     "spes-probability",
 )
+# Tables 3 and 4, which the paper has for recognition only.
 ENGLISH_ONLY = ("spes-unnormalized", "spes-joint")
-TRANSLATED = (
-    "spes",
-    "bubble-noise",
-    "feature-wise",
-    "integrated-gradients",
-    "saliency",
-    "cross-attention",
-    "energy",
-    "random",
-)
 WHISPER = (
     "spes",
     "feature-wise",
@@ -46,11 +37,11 @@ WHISPER = (
 )
 
 
-def differences(folder: str, name: str, title: str) -> Table:
+def differences(folder: str, name: str, title: str, methods: tuple[str, ...] = METHODS) -> Table:
     """One measure of all methods with its interval, from the file of differences."""
     rows = [row for row in csv_rows(f"{folder}/differences.csv") if row["measure"] == name]
     columns: dict[str, tuple[str, int | None]] = {"shown": (title, None)}
-    return picked([_with_interval(row) for row in rows], METHODS, columns, by="method")
+    return picked([_with_interval(row) for row in rows], methods, columns, by="method")
 
 
 def _with_interval(row: Row) -> Row:
@@ -59,9 +50,17 @@ def _with_interval(row: Row) -> Row:
     return {**row, "shown": value if low == high else f"{value} [{low}, {high}]"}
 
 
-def task(folder: str, title: str, methods: tuple[str, ...]) -> Table:
-    columns = {"deletion with interval": (title, 1), "size": ("size ↓", 1)}
-    return picked(csv_rows(f"{folder}/table.csv"), methods, columns, by="method")
+def task(folder: str, language: str, methods: tuple[str, ...]) -> Table:
+    """One translation: single tokens first, then the sentence."""
+    columns = {
+        "deletion with interval": (f"{language} BLEU ↓", 1),
+        "size": (f"{language} size ↓", 1),
+    }
+    return beside(
+        differences(folder, "own map", f"{language} own map ↑", methods),
+        differences(folder, "own token", f"{language} less others' ↑", methods),
+        picked(csv_rows(f"{folder}/table.csv"), methods, columns, by="method"),
+    )
 
 
 def english() -> Table:
@@ -84,19 +83,18 @@ def english() -> Table:
     )
 
 
-def translations() -> Table:
-    return beside(
-        task("compare_bundled_de", "en-de deletion ↓", TRANSLATED),
-        task("compare_bundled_es", "en-es deletion ↓", TRANSLATED),
-    )
+def german() -> Table:
+    return task("compare_bundled_de", "en-de", METHODS)
+
+
+def spanish() -> Table:
+    return task("compare_bundled_es", "en-es", METHODS)
 
 
 def ablations() -> Table:
-    return beside(
-        task("compare_bundled_en_ablations", "en deletion ↑", ABLATIONS + ENGLISH_ONLY),
-        task("compare_bundled_de", "en-de deletion ↓", ABLATIONS),
-        task("compare_bundled_es", "en-es deletion ↓", ABLATIONS),
-    )
+    columns = {"deletion with interval": ("deletion ↑", 1), "size": ("size ↓", 1)}
+    methods = ABLATIONS + ENGLISH_ONLY
+    return picked(csv_rows("compare_bundled_en_ablations/table.csv"), methods, columns, by="method")
 
 
 def whisper() -> Table:
@@ -118,7 +116,8 @@ def whisper() -> Table:
 
 TABLES = {
     "deletion-bundled": english,
-    "deletion-translations": translations,
+    "deletion-german": german,
+    "deletion-spanish": spanish,
     "deletion-ablations": ablations,
     "deletion-whisper": whisper,
 }

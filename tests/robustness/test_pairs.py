@@ -54,6 +54,17 @@ class TestClasses:
         model = transformers.Wav2Vec2ForCTC(config)
         refused(model, tiny_whisper[1], "not belong to a Wav2Vec2ForCTC.* a Wav2Vec2Processor")
 
+    def test_of_an_older_transformers(self, tiny_whisper):
+        """The class is the right one, and does not have yet what is called."""
+        model, processor = tiny_whisper
+
+        class Older(transformers.WhisperForConditionalGeneration):
+            @property
+            def get_encoder(self):
+                raise AttributeError("get_encoder")
+
+        refused(Older(model.config), processor, r"has no get_encoder yet: .*-U transformers")
+
     def test_parts_of_a_model(self, tiny_whisper):
         model, processor = tiny_whisper
         refused(model.get_encoder(), processor, "a WhisperEncoder, which")

@@ -156,7 +156,13 @@ def _check_class(model: Any, parts: Parts) -> None:
     own = plain(model)
     lacking = [name for name in parts.called if not hasattr(own, name)]
     names = {kind.__name__ for kind in type(own).__mro__}
-    is_another = isinstance(own, transformers.PreTrainedModel) and parts.model_class not in names
+    is_of_transformers = isinstance(own, transformers.PreTrainedModel)
+    is_another = is_of_transformers and parts.model_class not in names
+    if lacking and is_of_transformers and not is_another:
+        raise ArgumentTypeError(
+            f"cannot explain a {type(own).__name__} of transformers {transformers.__version__}, "
+            f"which has no {lacking[0]} yet: take a later one (pip install -U transformers)."
+        )
     if lacking or is_another:
         raise ArgumentTypeError(
             f"cannot explain a {type(own).__name__}, which does not write text from speech: "

@@ -202,10 +202,12 @@ class TestManyProcesses:
         done = threading.Event()
 
         def write():
-            with ExplanationStore(path) as store:
-                for number in range(40):
-                    store.add(f"id {number}", numbered(number))
-            done.set()
+            try:
+                with ExplanationStore(path) as store:
+                    for number in range(40):
+                        store.add(f"id {number}", numbered(number))
+            finally:
+                done.set()
 
         writer = threading.Thread(target=write)
         writer.start()

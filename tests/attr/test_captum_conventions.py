@@ -3,7 +3,6 @@
 import copy
 import inspect
 import io
-import sys
 from contextlib import redirect_stderr
 
 import numpy as np
@@ -270,7 +269,7 @@ class TestWithTheRestOfCaptum:
         value = infidelity(lambda x: model(x)[:, 2], perturb, X, attribute(target=2))
         assert torch.isfinite(value).all()
 
-    @pytest.mark.skipif(sys.version_info >= (3, 14), reason="torch.jit does not take Python 3.14")
+    @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
     def test_jit(self):
         net = BasicModel_MultiLayer().eval()
         traced = torch.jit.trace(net, X)

@@ -36,8 +36,8 @@ def explainer(demo):
 def result(explainer, demo):
     return explainer.attribute(
         demo.examples[0].path,
-        n_samples=1000,
-        n_token_samples=200,
+        n_samples=400,
+        n_token_samples=100,
         patches_per_second=(60, 120),
         perturbations_per_eval=16,
         seed=0,

@@ -22,7 +22,7 @@ def test_words_after_the_end_of_the_audio_have_little_evidence(whisper, speech_c
     samples = load_audio(clip["path"], 16_000)
     explainer = SpeechToTextAttribution(SPES(model), processor)
     result = explainer.attribute(
-        samples[: len(samples) // 2], target=clip["whisper_tiny_en"], n_samples=20,
+        samples[: len(samples) // 2], target=clip["whisper_tiny_en"], n_samples=12,
         n_token_samples=0, patches_per_second=20, seed=0,
     )  # fmt: skip
     alignments = read_alignments(clip["path"].parent / "manifest.jsonl")

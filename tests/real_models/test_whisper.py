@@ -59,7 +59,7 @@ def test_batch_size_changes_nothing(whisper, speech_clips):
     explain = explainer(whisper).attribute
     one, many = (
         explain(
-            clip["path"], n_samples=6, n_token_samples=7, seed=0, perturbations_per_eval=n,
+            clip["path"], n_samples=3, n_token_samples=5, seed=0, perturbations_per_eval=n,
             patches_per_second=20,
         )
         for n in (1, 4)

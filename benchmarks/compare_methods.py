@@ -7,6 +7,7 @@ copied into a folder of results.
     python -m recipes.bundled.synthesize build/corpus --train 0 --validation 0 --test 80
     python benchmarks/compare_methods.py bundled_en bundled_de bundled_es
     python benchmarks/compare_methods.py bundled_en_ablations bundled_en_removals
+    python benchmarks/compare_methods.py bundled_de_ablations bundled_es_ablations
     python benchmarks/compare_methods.py whisper
     python benchmarks/compare_methods.py bundled_de --limit 5 --methods spes-mean,energy \\
         --work build/trial --results build/trial
@@ -68,27 +69,24 @@ def _methods(names: str) -> list[str]:
 
 _FEWER = ["--samples", "1000", "--token-samples", "200"]
 
+
+def _translation(language: str, names: str) -> list[str]:
+    """Options of methods that explain the text in another language."""
+    languages = ["--target-language", language, "--reference", language]
+    return [*_BUNDLED, *_FEWER, *_methods(names), *languages]
+
+
 PARTS = {
     "bundled_en": [
         *_BUNDLED, "--samples", "20000", "--token-samples", "2000", *_methods(METHODS),
     ],
-    **{
-        f"bundled_{language}": [
-            *_BUNDLED, *_FEWER, *_methods(METHODS),
-            "--target-language", language, "--reference", language,
-        ]
-        for language in ("de", "es")
-    },
+    "bundled_de": _translation("de", METHODS),
+    "bundled_es": _translation("es", METHODS),
     "bundled_en_ablations": [
         *_BUNDLED, *_FEWER, *_methods(",".join([ABLATIONS, VARIANTS])),
     ],
-    **{
-        f"bundled_{language}_ablations": [
-            *_BUNDLED, *_FEWER, *_methods(ABLATIONS),
-            "--target-language", language, "--reference", language,
-        ]
-        for language in ("de", "es")
-    },
+    "bundled_de_ablations": _translation("de", ABLATIONS),
+    "bundled_es_ablations": _translation("es", ABLATIONS),
     # Whether methods rank alike whatever takes the place of what is removed.
     "bundled_en_removals": [
         *_BUNDLED, *_FEWER,

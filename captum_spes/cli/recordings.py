@@ -137,7 +137,7 @@ class _Piped(io.BytesIO):
 def check_there(files: list[Path]) -> None:
     """Raise where a file is missing, before a model is loaded."""
     for file in files:
-        if file != STDIN and file_mode(file) is None:
+        if file != STDIN and not file_mode(file):
             raise FileNotFoundError(f"no such audio file: {file}")
     if files.count(STDIN) > 1:
         raise ArgumentError("standard input (-) can be read once.")
@@ -162,12 +162,12 @@ def given_recordings(
     found = []
     for file in files:
         try:
-            mode = None if file == STDIN else file_mode(file)
-            if file == STDIN or (mode is not None and stat.S_ISFIFO(mode)):
+            mode = 0 if file == STDIN else file_mode(file)
+            if file == STDIN or stat.S_ISFIFO(mode):
                 content = _source(file).read() if file == STDIN else file.read_bytes()
                 digest = hashlib.sha256(content).hexdigest()
                 found.append(GivenRecording(file, content, sha256=digest))
-            elif mode is not None:
+            elif mode:
                 found.append(GivenRecording(file))
             else:
                 on_missing(f"no such audio file: {file}")

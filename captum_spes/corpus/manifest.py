@@ -212,8 +212,7 @@ def _file(name: str, folder: Path) -> Path:
     """The recording, relative to the manifest or else to the working directory."""
     try:
         for file in (folder / name, Path(name)):
-            mode = file_mode(file)
-            if mode is not None and stat.S_ISREG(mode):
+            if stat.S_ISREG(file_mode(file)):
                 return file
     except OSError as error:  # too long, for example
         raise ArgumentError(f"{name!r} cannot be the name of a file: {error}") from error

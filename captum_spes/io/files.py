@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# Those that ``Path.exists`` takes for an answer in every version of Python.
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 # The name of a temporary file is a dot, its target's name or a digest of it, a dot and this.
 _RANDOM = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME = 200
@@ -132,14 +135,18 @@ def regular_file(path: str | os.PathLike[str], kind: str) -> Iterator[IO[bytes]]
         yield file
 
 
-def file_mode(path: str | os.PathLike[str]) -> int | None:
-    """The mode of what is there, None where nothing is. What cannot be looked at (a name that is
-    too long, a folder that may not be read) is an OSError, which ``Path.exists`` hides from Python
-    3.14 on."""
+def file_mode(path: str | os.PathLike[str]) -> int:
+    """The mode of what is there, 0 where nothing is. What cannot be looked at (a name that is too
+    long, a folder that may not be read) is an OSError, which ``Path.exists`` hides from Python 3.14
+    on."""
     try:
         return os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a null character
-        return None
+    except ValueError:  # a null character
+        return 0
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return 0
+        raise
 
 
 def read_json(path: Path, kind: str) -> Any:

@@ -249,7 +249,7 @@ def change_rate(samples: ArrayLike, sampling_rate: int, rate: float) -> _Samples
     window = 2 ** max(4, round(math.log2(_WINDOW_SECONDS * per_second)))
     # As librosa.effects.time_stretch does it, which in librosa 1.0 warns of itself.
     size = max(1, round(len(sound) / times_as_fast))
-    # On some systems its compiled code warns of an invalid cast; what comes out is the same.
+    # On some systems its compiled code warns of an invalid cast: what comes out is tested.
     with np.errstate(invalid="ignore"):
         slowed = librosa.phase_vocoder(librosa.stft(sound, n_fft=window), rate=times_as_fast)
     return _fitted(librosa.istft(slowed, n_fft=window, length=size), size)

@@ -37,11 +37,11 @@ WHISPER = (
 )
 
 
-def differences(folder: str, name: str, title: str, methods: tuple[str, ...] = METHODS) -> Table:
+def differences(folder: str, name: str, title: str) -> Table:
     """One measure of all methods with its interval, from the file of differences."""
     rows = [row for row in csv_rows(f"{folder}/differences.csv") if row["measure"] == name]
     columns: dict[str, tuple[str, int | None]] = {"shown": (title, None)}
-    return picked([_with_interval(row) for row in rows], methods, columns, by="method")
+    return picked([_with_interval(row) for row in rows], METHODS, columns, by="method")
 
 
 def _with_interval(row: Row) -> Row:
@@ -50,16 +50,16 @@ def _with_interval(row: Row) -> Row:
     return {**row, "shown": value if low == high else f"{value} [{low}, {high}]"}
 
 
-def task(folder: str, language: str, methods: tuple[str, ...]) -> Table:
+def translation(folder: str, language: str) -> Table:
     """One translation: single tokens first, then the sentence."""
     columns = {
         "deletion with interval": (f"{language} BLEU ↓", 1),
         "size": (f"{language} size ↓", 1),
     }
     return beside(
-        differences(folder, "own map", f"{language} own map ↑", methods),
-        differences(folder, "own token", f"{language} less others' ↑", methods),
-        picked(csv_rows(f"{folder}/table.csv"), methods, columns, by="method"),
+        differences(folder, "own map", f"{language} own map ↑"),
+        differences(folder, "own token", f"{language} less others' ↑"),
+        picked(csv_rows(f"{folder}/table.csv"), METHODS, columns, by="method"),
     )
 
 
@@ -84,11 +84,11 @@ def english() -> Table:
 
 
 def german() -> Table:
-    return task("compare_bundled_de", "en-de", METHODS)
+    return translation("compare_bundled_de", "en-de")
 
 
 def spanish() -> Table:
-    return task("compare_bundled_es", "en-es", METHODS)
+    return translation("compare_bundled_es", "en-es")
 
 
 def ablations() -> Table:

@@ -155,15 +155,14 @@ def _check_class(model: Any, parts: Parts) -> None:
 
     own = plain(model)
     lacking = [name for name in parts.called if not hasattr(own, name)]
-    names = {kind.__name__ for kind in type(own).__mro__}
     is_of_transformers = isinstance(own, transformers.PreTrainedModel)
-    is_another = is_of_transformers and parts.model_class not in names
-    if lacking and is_of_transformers and not is_another:
+    is_meant = parts.model_class in {kind.__name__ for kind in type(own).__mro__}
+    if is_of_transformers and is_meant and lacking:
         raise ArgumentTypeError(
             f"cannot explain a {type(own).__name__} of transformers {transformers.__version__}, "
             f"which has no {lacking[0]} yet: take a later one (pip install -U transformers)."
         )
-    if lacking or is_another:
+    if lacking or (is_of_transformers and not is_meant):
         raise ArgumentTypeError(
             f"cannot explain a {type(own).__name__}, which does not write text from speech: "
             f"load the model as {parts.model_class}, for example with "

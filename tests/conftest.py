@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -26,10 +27,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 _IS_OLD = Version(version("transformers")) < Version("5.23")
 _LACKING = re.compile(
     "module transformers has no attribute|cannot import name .* from 'transformers"
-    "|needs a transformers that knows|of transformers .* yet: take a later one"
+    "|needs a transformers that knows|transformers .*take a later one"
 )
 
+BEFORE_TRANSFORMERS_5 = Version(version("transformers")) < Version("5")
+
 GOLDEN = Path(__file__).parent / "golden" / "data"
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of tests and torch hold is no garbage, and not looked through again with each
+    collection (statsmodels asks for one per test of significance)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,11 +47,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """With transformers before the one that has the bundled model's family, what needs a family
     that it lacks is left out."""
     report = yield
-    error = call.excinfo.value if call.excinfo else None
-    if _IS_OLD and error is not None and _LACKING.search(str(error)):
-        report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1], f"Skipped: {error}")
+    if call.excinfo:  # of a command: what it prints
+        _skip_lacking(report, f"{call.excinfo.value}\n{report.capstderr}", item.path)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    """The same of a file that imports it."""
+    report = yield
+    if report.failed:
+        _skip_lacking(report, str(report.longrepr), collector.path)
+    return report
+
+
+def _skip_lacking(report: Any, told: str, path: Path) -> None:
+    lacking = _LACKING.search(told)
+    if _IS_OLD and lacking:
+        report.outcome = "skipped"
+        report.longrepr = (str(path), None, f"Skipped: {lacking[0]}")
 
 
 def shared_folder() -> Path:

@@ -260,11 +260,13 @@ def load(parsed: argparse.Namespace) -> tuple[Any, Any]:
 
 def audio_encoder(model: Any) -> Any:
     """The part of a model that hears; the model itself where it has no such part."""
-    try:
-        found = model.get_encoder(modality="audio")
-    except TypeError:  # it hears and nothing else
-        found = model.get_encoder()
-    # Of models without a decoder transformers returns the whole.
+    # Of models without a decoder transformers returns the whole, before version 5 nothing.
+    found = model
+    if hasattr(model, "get_encoder"):
+        try:
+            found = model.get_encoder(modality="audio")
+        except TypeError:  # it hears and nothing else
+            found = model.get_encoder()
     return getattr(model, "encoder", model.base_model) if found is model else found
 
 

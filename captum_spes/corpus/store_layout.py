@@ -165,8 +165,8 @@ def _place(file: Any, number: int) -> Any:
 
 
 def _make_children(group: Any) -> None:
-    for child in range(_BRANCH):
-        group.create_group(f"{child:02}")
+    for number in range(_BRANCH):
+        group.create_group(_child(number))
 
 
 def _write_array(group: Any, name: str, values: NDArray[Any], precision: str) -> None:
@@ -259,16 +259,14 @@ def scanned_ids(file: Any) -> Iterator[tuple[int, str]]:
 
 
 def _children(group: Any) -> Iterator[tuple[int, Any]]:
-    """Those that can be read, with their numbers."""
-    try:
-        names = sorted(group)
-    except (OSError, RuntimeError):
-        return
-    for name in names:
+    """Those that can be read, with their numbers; none is listed, as HDF5 1 ends the process where
+    a list is cut off."""
+    for number in range(_BRANCH):
         try:
-            yield int(name), group[name]
+            child = group[_child(number)]
         except (OSError, RuntimeError, KeyError):
             continue
+        yield number, child
 
 
 def group_of(file: Any, number: int) -> Any:
@@ -279,4 +277,8 @@ def group_of(file: Any, number: int) -> Any:
 def _path(number: int) -> tuple[str, str, str]:
     rest, low = divmod(number, _BRANCH)
     high, middle = divmod(rest, _BRANCH)
-    return f"{high:02}", f"{middle:02}", f"{low:02}"
+    return _child(high), _child(middle), _child(low)
+
+
+def _child(number: int) -> str:
+    return f"{number:02}"

@@ -124,9 +124,11 @@ class _OrdinaryDefaults(TorchFunctionMode):
         if func in _FLOATING or (func is torch.normal and not _tensors(args, kwargs)):
             return func(*args, **{**kwargs, "dtype": torch.float32})
         if func in _OF_NUMBERS:
-            found = func(*args, **kwargs)
-            if not _is_default(found):
-                return found
+            # Not asked of floats, as a default of half precision may not hold them.
+            if not any(isinstance(own, float) for own in (*args, *kwargs.values())):
+                found = func(*args, **kwargs)
+                if not _is_default(found):
+                    return found
             return func(*args, **{**kwargs, "dtype": torch.float32})
         return _promoted(func, args, kwargs)
 

@@ -240,6 +240,11 @@ def _is_number(value: object) -> bool:
     return _is_whole(value) or isinstance(value, float)
 
 
+def _is_share(value: Any) -> bool:
+    """In [0, 1], or NaN where it is not known."""
+    return _is_number(value) and (math.isnan(value) or 0 <= value <= 1)
+
+
 def _is_finite(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value)
 
@@ -337,10 +342,14 @@ def _check_reliability(parameters: Mapping[str, Any], n_tokens: int, n_words: in
         if name in (of_rows, "instruction") and values is None:
             continue
         place = f"{name} of reliability"
-        _need(isinstance(values, list) and all(map(_is_number, values)), f"{place} must be numbers")
+        is_right = _is_number if name == "standard_error" else _is_share
+        expected = "numbers" if name == "standard_error" else "in [0, 1]"
+        _need(
+            isinstance(values, list) and all(map(is_right, values)), f"{place} must be {expected}"
+        )
         _need(len(values) == length, f"{place} has {len(values)} numbers, expected {length}")
     sentence = _field(found, "sentence", "reliability")
-    _need(_is_number(sentence), "sentence of reliability must be a number")
+    _need(_is_share(sentence), "sentence of reliability must be in [0, 1]")
     counts = {
         name: _field(parameters, name, "parameters")
         for name in ("n_samples_evaluated", "n_token_samples_evaluated")

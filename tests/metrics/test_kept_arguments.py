@@ -32,7 +32,7 @@ def test_ids_of_a_prompt_are_kept_and_given_back(whisper, speech_clips, tmp_path
         return
     for curve in (deletion_curve, insertion_curve):
         found = [
-            curve(explainer, [(clip["path"], result.text, r)], step=0.5).y for r in (result, loaded)
+            curve(explainer, [(clip["path"], result.text, r)], step=1).y for r in (result, loaded)
         ]
         assert found[0] == found[1]
         assert 0.0 in found[0]

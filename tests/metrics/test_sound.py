@@ -86,7 +86,7 @@ def test_by_hand(demo):
 def test_what_explains_is_heard_better_than_random_patches(demo):
     explainer, _ = demo
     _, _, examples = load_demo()
-    few = {**SETTINGS, "n_samples": 500, "patches_per_second": (30, 60)}
+    few = {**SETTINGS, "n_samples": 300, "patches_per_second": (30, 60)}
     result = explainer.attribute(examples[0].path, scheme="efficient", **few)
     own = sound_faithfulness(explainer, result, keep=0.4)
     generator = torch.Generator().manual_seed(0)

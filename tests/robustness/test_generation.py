@@ -17,6 +17,7 @@ from transformers import (
 from captum_spes import SPES, Settings, SpeechToTextAttribution
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models import adapt
+from tests.conftest import BEFORE_TRANSFORMERS_5
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -41,10 +42,17 @@ RETURNED = {
 }
 
 
+def skip_whisper_of_4(adapter):
+    if BEFORE_TRANSFORMERS_5 and adapter.model.config.model_type == "whisper":
+        pytest.skip("Whisper of transformers 4 cannot generate so")
+
+
 class TestWhatIsReturned:
     @pytest.mark.parametrize("name", RETURNED)
     @pytest.mark.parametrize("beams", [1, 2])
     def test_changes_nothing(self, adapter, speech, name, beams):
+        if name == "output_attentions":
+            skip_whisper_of_4(adapter)
         own = {"num_beams": beams}
         expected = adapter.generate(speech, own)
         found = adapter.generate(speech, {**own, name: RETURNED[name]})
@@ -184,7 +192,7 @@ class TestSettingsOfTheModel:
 
         expected = explained()
         for part in (model, model.get_encoder(), model.get_decoder()):
-            if hasattr(part, where):
+            if getattr(part, where, None) is not None:
                 setattr(getattr(part, where), name, value)
         found = explained()
         assert found.output_ids == expected.output_ids
@@ -193,6 +201,7 @@ class TestSettingsOfTheModel:
 
     def test_several_sequences(self, adapter, speech):
         """Of which the first is explained."""
+        skip_whisper_of_4(adapter)
         config = adapter.model.generation_config
         config.num_beams = 2
         expected = adapter.generate(speech, {}).ids

@@ -16,6 +16,7 @@ from captum_spes.errors import ArgumentError, ArgumentTypeError
 from captum_spes.speech.models import adapt, load_model
 from captum_spes.speech.models.loading import SHORT_NAMES, on_device
 from captum_spes.stability import load_explained_model
+from tests.conftest import BEFORE_TRANSFORMERS_5
 from tests.robustness.models import WEIGHTS, changed, pickled, saved, with_code, with_weights
 
 
@@ -74,7 +75,8 @@ class TestWeights:
     def test_another_shape(self, folder):
         name = sorted(load_file(folder / WEIGHTS))[0]
         with_weights(folder, lambda weights: weights.update({name: torch.zeros(3, 5)}))
-        assert f"weights of another shape than its config.json says: {name} (3, 5)" in refused(
+        shape = "." if BEFORE_TRANSFORMERS_5 else " (3, 5)"
+        assert f"weights of another shape than its config.json says: {name}{shape}" in refused(
             folder
         )
 
@@ -166,10 +168,16 @@ BROKEN = {
 }
 
 
+def of_5(*values):
+    skipped = pytest.mark.skipif(BEFORE_TRANSFORMERS_5, reason="transformers 4 says less")
+    return pytest.param(*values, marks=skipped)
+
+
 class TestFiles:
     @pytest.mark.parametrize("kind", BROKEN)
     def test_broken_json_is_named(self, folder, kind):
-        names = [file.name for file in folder.glob("*.json")]
+        names = {file.name for file in folder.glob("*.json")}
+        names.discard("special_tokens_map.json")  # which transformers 4 wrote and does not read
         assert len(names) >= 4
         for name in sorted(names):
             whole = (folder / name).read_bytes()
@@ -205,9 +213,10 @@ class TestFiles:
             ("generation_config.json", {"eos_token_id": []}, "eos_token_id must be the id"),
             ("generation_config.json", {"decoder_start_token_id": None}, "decoder_start_token_id"),
             ("generation_config.json", {"no_timestamps_token_id": -1}, "no_timestamps_token_id"),
-            ("config.json", {"d_model": "16"}, "d_model"),
-            ("config.json", {"encoder_layers": None}, "encoder_layers"),
-            ("config.json", {"num_mel_bins": 81}, "(16, 80, 3) for (16, 81, 3)"),
+            of_5("config.json", {"d_model": "16"}, "d_model"),
+            of_5("config.json", {"encoder_layers": None}, "encoder_layers"),
+            of_5("config.json", {"num_mel_bins": 81}, "(16, 80, 3) for (16, 81, 3)"),
+            ("config.json", {"num_mel_bins": 81}, "config.json says: model.encoder.conv1.weight"),
             ("config.json", {"model_type": None}, "no model_type"),
             ("config.json", {"model_type": 5}, "no model_type"),
         ],

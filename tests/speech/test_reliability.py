@@ -190,7 +190,7 @@ class TestPrecision:
     def test_a_trained_model_keeps_the_order_of_every_map(self, dtype):
         model, processor, _ = load_demo()
         explainer = SpeechToTextAttribution(SPES(model), processor)
-        settings = {"n_samples": 150, "n_token_samples": 0, "patches_per_second": 60, "seed": 0}
+        settings = {"n_samples": 80, "n_token_samples": 0, "patches_per_second": 40, "seed": 0}
         exact, fast = (
             explainer.attribute(load_examples()[0].path, dtype=d, **settings) for d in (None, dtype)
         )
@@ -320,7 +320,7 @@ def test_ctrl_c_returns_control_at_once(model_folder, audio, tmp_path, keep):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
-    time.sleep(3)
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     start = time.monotonic()
     out, err = process.communicate(timeout=60)

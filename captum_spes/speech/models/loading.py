@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -99,7 +99,14 @@ def load_model(
     check_complete(base, _of_used_parts(report, family))
     if base != name:
         with told(name, "its adapter"):
-            check_complete(name, vars(model.load_adapter(name)))
+            loaded = model.load_adapter(name)
+        if loaded is None:
+            raise ArgumentError(
+                f"cannot load the adapter {name!r}: transformers {transformers.__version__} does "
+                "not tell whether all its weights were there; take a later one (pip install -U "
+                "transformers)."
+            )
+        check_complete(name, vars(loaded))
         model.name_or_path = name
     return on_device(model, device).eval(), processor
 
@@ -302,8 +309,8 @@ def _class(transformers: Any, family: str, attribute: str, otherwise: str) -> An
     name = getattr(parts, attribute, otherwise)
     if not hasattr(transformers, name):
         raise ArgumentError(
-            f"transformers {transformers.__version__} has no {name}: load the model yourself, and "
-            "give it with its processor."
+            f"transformers {transformers.__version__} has no {name}: take a later one (pip install "
+            "-U transformers), or load the model yourself, and give it with its processor."
         )
     return getattr(transformers, name)
 
@@ -339,8 +346,7 @@ def check_complete(name: str, report: Mapping[str, Any], kind: str = "whole mode
     faults = {
         f"is no {kind}, its weights lack {{}}, which would be random": missing,
         "has weights of another shape than its config.json says: {}": [
-            f"{key} {tuple(saved)} for {tuple(wanted)}"
-            for key, saved, wanted in report["mismatched_keys"]
+            _told(mismatch) for mismatch in report["mismatched_keys"]
         ],
         "has weights of another model: {}": report["unexpected_keys"],
     }
@@ -349,6 +355,14 @@ def check_complete(name: str, report: Mapping[str, Any], kind: str = "whole mode
             first, *others = sorted(keys)
             more = f" and {len(others)} more" if others else ""
             raise ArgumentError(f"cannot load the model {name!r}: it {fault.format(first + more)}.")
+
+
+def _told(mismatch: str | tuple[str, Sequence[int], Sequence[int]]) -> str:
+    """Before transformers 5, a name alone."""
+    if isinstance(mismatch, str):
+        return mismatch
+    name, saved, wanted = mismatch
+    return f"{name} {tuple(saved)} for {tuple(wanted)}"
 
 
 # Errors ----------------------------------------------------------------------------------

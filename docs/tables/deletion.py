@@ -18,14 +18,14 @@ METHODS = (
     "random",
 )
 ABLATIONS = (
-    "spes",
+    "spes-mean",
     "spes-single-level",
     "spes-grid",
     "spes-fixed-patches",
     "spes-probability",
+    "spes-unnormalized",
+    "spes-joint",
 )
-# Tables 3 and 4, which the paper has for recognition only.
-ENGLISH_ONLY = ("spes-unnormalized", "spes-joint")
 WHISPER = (
     "spes",
     "feature-wise",
@@ -37,11 +37,11 @@ WHISPER = (
 )
 
 
-def differences(folder: str, name: str, title: str) -> Table:
+def differences(folder: str, name: str, title: str, methods: tuple[str, ...] = METHODS) -> Table:
     """One measure of all methods with its interval, from the file of differences."""
     rows = [row for row in csv_rows(f"{folder}/differences.csv") if row["measure"] == name]
     columns: dict[str, tuple[str, int | None]] = {"shown": (title, None)}
-    return picked([_with_interval(row) for row in rows], METHODS, columns, by="method")
+    return picked([_with_interval(row) for row in rows], methods, columns, by="method")
 
 
 def _with_interval(row: Row) -> Row:
@@ -92,9 +92,14 @@ def spanish() -> Table:
 
 
 def ablations() -> Table:
-    columns = {"deletion with interval": ("deletion ↑", 1), "size": ("size ↓", 1)}
-    methods = ABLATIONS + ENGLISH_ONLY
-    return picked(csv_rows("compare_bundled_en_ablations/table.csv"), methods, columns, by="method")
+    folder = "compare_bundled_en_ablations"
+    columns = {"deletion with interval": ("WER ↑", 1), "size": ("size ↓", 1)}
+    return beside(
+        differences(folder, "own map", "own map ↑", ABLATIONS),
+        differences(folder, "own token", "less others' ↑", ABLATIONS),
+        differences(folder, "kl", "sentence, KL ↑", ABLATIONS),
+        picked(csv_rows(f"{folder}/table.csv"), ABLATIONS, columns, by="method"),
+    )
 
 
 def whisper() -> Table:

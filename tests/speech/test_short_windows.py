@@ -8,6 +8,7 @@ from captum_spes import SPES, Settings, SpeechToTextAttribution
 from captum_spes.speech import METHODS
 from captum_spes.speech.forecast import forecast
 from captum_spes.speech.models import HearsShortWindows, can
+from tests.conftest import BEFORE_TRANSFORMERS_5
 
 
 @pytest.fixture
@@ -28,7 +29,11 @@ def test_it_is_the_encoder_on_the_first_positions(adapter, audio):
         heard = speech.features[:, :, :110]  # 0.6 s and half a second
         convolved = torch.nn.functional.gelu(encoder.conv1(heard))
         convolved = torch.nn.functional.gelu(encoder.conv2(convolved)).transpose(1, 2)
-        states = encoder.layers[0](convolved + encoder.embed_positions.weight[:55], None)
+        placed = convolved + encoder.embed_positions.weight[:55]
+        if BEFORE_TRANSFORMERS_5:
+            states = encoder.layers[0](placed, None, None)[0]
+        else:
+            states = encoder.layers[0](placed, None)
         expected = encoder.layer_norm(states)
     torch.testing.assert_close(found, expected)
     assert adapter.window_share(speech) == 0.55

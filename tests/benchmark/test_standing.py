@@ -15,7 +15,7 @@ from captum_spes.benchmark import (
 )
 from captum_spes.cli import main
 from captum_spes.cli.benchmark import METHODS as SHOWN_DEFAULT
-from captum_spes.demo import load_demo, load_examples
+from captum_spes.demo import load_examples
 from captum_spes.errors import ArgumentError, ArgumentTypeError
 
 TRIAL = SUITE.trial()
@@ -54,7 +54,6 @@ def own_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(own_file, tmp_path_factory):
     """An own method beside a control, measured by the command."""
-    load_demo()  # which says what is missing, where something is
     out = tmp_path_factory.mktemp("measured") / "out"
     own = f"mine={own_file}:gradients"
     arguments = [

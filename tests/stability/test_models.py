@@ -19,6 +19,7 @@ from captum_spes.stability import (
 )
 from captum_spes.stability.classification import ClassifierModel, HuggingFaceStages, OurStages
 from captum_spes.stability.units import perturbed_masks
+from tests.conftest import BEFORE_TRANSFORMERS_5
 from tests.stability.planted import RATE, utterances
 
 METHODS = (
@@ -220,7 +221,8 @@ def test_models_come_back_as_they_were(corpus, wav2vec2):
     state = torch.get_rng_state()
     masks = perturbed_masks("50ms", view, None)
     model.attribute(view, corpus[1], "speaker", parse_method("lime@5"), masks, 0)
-    assert torch.equal(torch.get_rng_state(), state)
+    if not BEFORE_TRANSFORMERS_5:  # whose wav2vec 2.0 draws a number for each layer that it runs
+        assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_models_in_half_precision_are_computed_in_single(corpus, wav2vec2, tmp_path):

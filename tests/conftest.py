@@ -56,10 +56,10 @@ def bundled_model_or_skip() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """The same of whatever else it lacks."""
+    """The same of whatever else it lacks, and of workers, whose errors a command prints."""
     report = yield
     if call.excinfo:
-        _skip_lacking(report, str(call.excinfo.value), item.path)
+        _skip_lacking(report, f"{call.excinfo.value}\n{report.capstderr}", item.path)
     return report
 
 

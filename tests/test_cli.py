@@ -17,6 +17,7 @@ from captum_spes.attr import GaussianProcess, MaskedDifference, MaskedMean
 from captum_spes.cli import main
 from captum_spes.demo import load_examples
 from captum_spes.metrics import corpus_score
+from tests.conftest import BEFORE_TRANSFORMERS_5
 
 # Few samples are noise; the command line prints it.
 pytestmark = pytest.mark.filterwarnings("always:.*sampling noise")
@@ -55,6 +56,7 @@ def explain(capsys, *arguments, quick=QUICK):
     return run(capsys, "explain", *arguments, *quick)
 
 
+@pytest.mark.skipif(BEFORE_TRANSFORMERS_5, reason="other random weights, all maps mostly noise")
 def test_text_tells_time_band_and_previous_token_of_every_token(capsys, recording, model_folder):
     status, out, _ = explain(capsys, recording, "--model", model_folder, "--target", "the cat")
     assert status == 0

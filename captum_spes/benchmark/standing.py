@@ -50,7 +50,6 @@ class Standing:
 
         Examples::
 
-            >>> standing = standing_benchmark(["energy"], suite=SUITE.trial())
             >>> standing.rows()[0]["measure"]
             'own token'
         """
@@ -65,7 +64,6 @@ class Standing:
 
         Examples::
 
-            >>> standing = standing_benchmark(["energy"], suite=SUITE.trial())
             >>> "| energy |" in standing.table()
             True
         """
@@ -87,7 +85,6 @@ class Standing:
 
         Examples::
 
-            >>> standing = standing_benchmark(["energy"], suite=SUITE.trial())
             >>> [path.name for path in standing.write("benchmark")]
             ['table.md', 'table.csv', 'submission.json']
         """

@@ -128,7 +128,7 @@ def explain_corpus(  # noqa: PLR0913
         >>> with ExplanationStore("corpus.h5") as store:
         ...     run = explain_corpus(
         ...         utterances, store, model="openai/whisper-tiny.en",
-        ...         settings=Settings.efficient(n_samples=30), show_progress=False,
+        ...         settings=Settings.paper(n_samples=30), show_progress=False,
         ...     )
         >>> run.failures, run.explained
         ({}, ['a'])

@@ -106,7 +106,7 @@ def load_speech_llm(device: str | None = None) -> Demo:
         >>> explainer = SpeechToTextAttribution(SPES(model), processor)
         >>> result = explainer.attribute(
         ...     examples[0].path, gen_args={"instruction": "Translate the speech into German."},
-        ...     n_samples=200, n_token_samples=100, patches_per_second=(60, 120),
+        ...     n_samples=60, n_token_samples=50, patches_per_second=60,
         ... )
         >>> result.side_shares().shape == (len(result.output_tokens), 3)
         True
@@ -220,7 +220,7 @@ def load_waveform_ctc(device: str | None = None) -> Demo:
         >>> model, processor, examples = load_waveform_ctc()
         >>> explainer = SpeechToTextAttribution(SPES(model), processor)
         >>> result = explainer.attribute(
-        ...     examples[0].path, n_samples=200, patches_per_second=(60, 120)
+        ...     examples[0].path, n_samples=50, patches_per_second=60
         ... )
     """
     model, processor = of_samples(device)

@@ -263,8 +263,8 @@ class ResultPlots(ResultSheets):
             >>> explainer = SpeechToTextAttribution(SPES(model), processor)
             >>> asked = {"instruction": "Translate the speech into German."}
             >>> result = explainer.attribute(
-            ...     examples[0].path, gen_args=asked, scheme="efficient", n_samples=200,
-            ...     n_token_samples=50, patches_per_second=60, seed=0,
+            ...     examples[0].path, gen_args=asked, n_samples=60, n_token_samples=50,
+            ...     patches_per_second=60, seed=0,
             ... )
             >>> result.plot_instruction_attr().savefig("instruction.png")
         """

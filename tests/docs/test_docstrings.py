@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from captum.attr import FeatureAblation, Saliency, TextTemplateInput
 
 import captum_spes
 from captum_spes import SPES, SpeechToTextAttribution
+from captum_spes.benchmark import SUITE, standing_benchmark
 from captum_spes.corpus import read_manifest
 from captum_spes.stability import (
     ClassifierConfig,
@@ -115,6 +117,12 @@ def compared(names):
     return names["compare_methods"](model, processor, utterances, methods, settings, "scores")
 
 
+@cache
+def benchmarked():
+    """A control, measured once."""
+    return standing_benchmark(["energy"], suite=SUITE.trial())
+
+
 def write_seeds_and_corpora():
     """Two classifiers, a study of them, labelled speech, and recordings of digits."""
     classes = ClassifierConfig({"speaker": ("soft", "loud")}, RATE)
@@ -142,6 +150,8 @@ def test_example_runs(example, names):
         write_seeds_and_corpora()
     if "comparison" in example.docstring:
         example.globs["comparison"] = compared(names)
+    if example.name.startswith("captum_spes.benchmark.standing.Standing."):
+        example.globs["standing"] = benchmarked()
     output = []
     failed, attempted = doctest.DocTestRunner(
         optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

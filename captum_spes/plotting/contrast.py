@@ -31,7 +31,7 @@ from captum_spes.plotting.words import write_words
 _WORD, _FOIL = "#d55e00", "#0072b2"
 _COLOURS = LinearSegmentedColormap.from_list("foil to word", [_FOIL, "#f7f7f7", _WORD])
 # What is mostly noise speaks for neither.
-_NOISE_GREYS = LinearSegmentedColormap.from_list("noise", ["0.5", "0.97", "0.5"])
+_DOUBT_GREYS = LinearSegmentedColormap.from_list("noise", ["0.5", "0.97", "0.5"])
 # Shares of the cells: those below the first are not coloured, those above the second fully.
 _FAINT, _FULL = 80.0, 99.7
 _MOST_LETTERS = 20
@@ -67,10 +67,10 @@ def contrast_figure(
     where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        if not drawn.is_noise:  # grey on grey would be read as the spectrogram
+        if not drawn.doubt:  # grey on grey would be read as the spectrogram
             draw_spectrogram(axes, spectrogram, where)
         opacity = 0.95 * np.clip((strength - faint) / max(full - faint, 1e-12), 0, 1)
-    colours = _NOISE_GREYS if drawn.is_noise else _COLOURS
+    colours = _DOUBT_GREYS if drawn.doubt else _COLOURS
     axes.imshow(values, cmap=colours, norm=norm, alpha=opacity, **where)
     label_frequencies(axes, mel_frequencies)
     axes.set(xlabel="time (s)", ylabel="frequency (Hz)")

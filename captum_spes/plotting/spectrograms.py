@@ -24,9 +24,9 @@ MOST_MAPS = 40
 MAP_COLOURS = "magma"
 # Over a grey spectrogram the strongest places must be the darkest colour.
 _OVERLAY_COLOURS = "YlOrRd"
-# What is mostly noise has no colour, and no strong grey; dark and light as in the colours above.
-_NOISE_GREYS = LinearSegmentedColormap.from_list("noise", ["0.3", "0.9"])
-_OVERLAY_NOISE_GREYS = LinearSegmentedColormap.from_list("noise over", ["1.0", "0.45"])
+# What is not to be read has no colour, and no strong grey; dark and light as in the colours above.
+_DOUBT_GREYS = LinearSegmentedColormap.from_list("doubt", ["0.3", "0.9"])
+_OVERLAY_DOUBT_GREYS = LinearSegmentedColormap.from_list("doubt over", ["1.0", "0.45"])
 # Below a map the darkest grey, so that no colour is lost in it, and in print without colour the
 # strongest places are the darkest.
 _DARKEST = 0.45
@@ -44,17 +44,18 @@ class MapPanel:
         saliency: ``(time, freq)``.
         title: above it.
         words: what is spoken when; none where that is not known.
-        is_noise: whether most of the map is sampling noise; it is then drawn in greys, and says so.
+        doubt: why the map is not to be read, for example "mostly noise"; it is then drawn in greys,
+            and the title says so.
     """
 
     saliency: Tensor
     title: str
     words: Sequence[SpokenWord] = ()
-    is_noise: bool = False
+    doubt: str = ""
 
     def shown_title(self, length: int) -> str:
         """The title, cut where it is long."""
-        return label_of(self.title, length) + (" (mostly noise)" if self.is_noise else "")
+        return label_of(self.title, length) + (f" ({self.doubt})" if self.doubt else "")
 
 
 def spectrogram_figure(
@@ -162,10 +163,10 @@ def _draw(
     where = placing(frame_times, len(values))
     opacity: Any = None
     if spectrogram is not None:
-        # A map of noise stands alone, as grey on grey would be read as the spectrogram.
-        draw_spectrogram(axes, spectrogram, where, 0.0 if drawn.is_noise else _DARKEST)
+        # Such a map stands alone, as grey on grey would be read as the spectrogram.
+        draw_spectrogram(axes, spectrogram, where, 0.0 if drawn.doubt else _DARKEST)
         opacity = _opacity(values)
-    colours = _colours(drawn.is_noise, spectrogram is not None)
+    colours = _colours(bool(drawn.doubt), spectrogram is not None)
     image: Any = axes.imshow(values, cmap=colours, alpha=opacity, **where)
     image.set_clim(*limits)
     label_frequencies(axes, mel_frequencies)
@@ -175,9 +176,9 @@ def _draw(
     return ScalarMappable(norm=image.norm, cmap=image.cmap)
 
 
-def _colours(is_noise: bool, is_over_spectrogram: bool) -> str | Colormap:
-    if is_noise:
-        return _OVERLAY_NOISE_GREYS if is_over_spectrogram else _NOISE_GREYS
+def _colours(is_doubted: bool, is_over_spectrogram: bool) -> str | Colormap:
+    if is_doubted:
+        return _OVERLAY_DOUBT_GREYS if is_over_spectrogram else _DOUBT_GREYS
     return _OVERLAY_COLOURS if is_over_spectrogram else MAP_COLOURS
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from captum_spes.report.certainty import label
 from captum_spes.report.noise import noise_line
-from captum_spes.report.regions import MOSTLY_NOISE_TEXT, span
+from captum_spes.report.regions import span
 from captum_spes.report.tables import aligned_lines
-from captum_spes.speech.noise import is_mostly_noise, reliability_of
+from captum_spes.speech.noise import MOSTLY_NOISE_TEXT, is_mostly_noise, reliability_of
 from captum_spes.speech.regions import strongest_region
 from captum_spes.speech.result import SpeechToTextAttributionResult
 from captum_spes.text import visible

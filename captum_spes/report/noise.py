@@ -7,9 +7,10 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from captum_spes.report.regions import MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT
 from captum_spes.speech.noise import (
     MOSTLY_NOISE,
+    MOSTLY_NOISE_TEXT,
+    NOT_ON_AUDIO_TEXT,
     RESTS_ON_NOTHING,
     is_mostly_noise,
     needed_samples,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from captum_spes.maps import Peak
 
-# In the place of a time.
-MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT = "mostly noise", "not on audio"
-
 
 def span(peak: Peak | None, number_format: str) -> str:
     """Start and end as a cell of a table."""

@@ -18,10 +18,12 @@ from captum_spes.report.certainty import (
 from captum_spes.report.contrast import contrast_lines
 from captum_spes.report.deletion import deletion_lines
 from captum_spes.report.noise import about_noisy_tokens, about_unheard_tokens, noise, noise_line
-from captum_spes.report.regions import MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT, span
+from captum_spes.report.regions import span
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.methods import draws_samples, removes_patches
 from captum_spes.speech.noise import (
+    MOSTLY_NOISE_TEXT,
+    NOT_ON_AUDIO_TEXT,
     believable_region,
     is_mostly_noise,
     rests_on_audio,

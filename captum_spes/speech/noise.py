@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Below this reliability more than half of a map's variance is sampling noise.
 MOSTLY_NOISE = 0.5
+# Why a map is not to be read: in the place of a time in tables, in titles of pictures.
+MOSTLY_NOISE_TEXT, NOT_ON_AUDIO_TEXT = "mostly noise", "not on audio"
 # Of the mean impact of the token that the audio moves most. Of the 67 tokens of five bundled
 # recordings (500 samples), 15 have less; when all audio is removed each of these stays the model's
 # first choice.

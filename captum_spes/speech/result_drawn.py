@@ -1,15 +1,20 @@
-"""What pictures of an explanation have in common: its spoken words, and which maps are noise."""
+"""What pictures of an explanation have in common: spoken words, and why maps are not to be read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from captum_spes.plotting import SpokenWord
-from captum_spes.speech.noise import is_mostly_noise
+from captum_spes.speech.noise import (
+    MOSTLY_NOISE_TEXT,
+    NOT_ON_AUDIO_TEXT,
+    is_mostly_noise,
+    rests_on_audio,
+)
 from captum_spes.text import visible
 
 if TYPE_CHECKING:
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from captum_spes.speech.contrast_maps import ContrastMaps
     from captum_spes.speech.phrase_maps import PhraseMaps
     from captum_spes.speech.reliability import Reliability
-    from captum_spes.speech.result import Word
+    from captum_spes.speech.result import SpeechToTextAttributionResult, Word
     from captum_spes.speech.settings import Settings
 
 
@@ -56,12 +61,21 @@ class DrawnResult:
             if word.start is not None and word.end is not None
         ]
 
-    def _noise(self, of: str, n_maps: int) -> list[bool]:
-        """Whether each map is mostly sampling noise; where that is not known, it is not."""
-        if "reliability" not in self.parameters:
-            return [False] * n_maps
-        shares = torch.as_tensor(getattr(self.reliability(), of)).reshape(-1)
-        return [is_mostly_noise(share) for share in shares.tolist()]
+    def _doubts(self, of: str, spans: Sequence[Sequence[int]]) -> list[str]:
+        """Why maps are not to be read, of some tokens each or, without any, of the sentence; empty
+        where they are, or where that is not known. More samples do not help what rests on nothing:
+        that goes first."""
+        shares: list[float | None] = [None] * len(spans)
+        if "reliability" in self.parameters:
+            shares = torch.as_tensor(getattr(self.reliability(), of)).reshape(-1).tolist()
+        return [
+            NOT_ON_AUDIO_TEXT
+            if span and not rests_on_audio(cast("SpeechToTextAttributionResult", self), span)
+            else MOSTLY_NOISE_TEXT
+            if is_mostly_noise(share)
+            else ""
+            for span, share in zip(spans, shares, strict=True)
+        ]
 
 
 def shown_token(token: str) -> str:

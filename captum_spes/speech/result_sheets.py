@@ -37,7 +37,9 @@ class ResultSheets(DrawnResult):
                         Default: True
 
         Returns:
-            *matplotlib.figure.Figure*, not shown.
+            *matplotlib.figure.Figure*, not shown. Maps that are mostly sampling noise
+            (:meth:`reliability` below 0.5), or of tokens that rest on nothing in the audio, are
+            grey, and their titles say so.
 
         Raises:
             ArgumentError: there is no such sheet, or ``columns`` is less than 1.
@@ -48,7 +50,7 @@ class ResultSheets(DrawnResult):
         """
         n_tokens = len(self.output_tokens)
         drawn, note = _sheet(sheet, n_tokens, self.n_sheets, "tokens")
-        noise = self._noise("tokens", n_tokens)
+        doubts = self._doubts("tokens", [[row] for row in range(n_tokens)])
         truth("words", words)
         rows = range(n_tokens)[drawn]
         maps = self._normalized(drawn).spectrogram_attr
@@ -57,7 +59,7 @@ class ResultSheets(DrawnResult):
                 saliency,
                 shown_token(self.output_tokens[row]),
                 self._spoken([row]) if words else (),
-                noise[row],
+                doubts[row],
             )
             for saliency, row in zip(maps, rows, strict=True)
         ]
@@ -80,7 +82,8 @@ class ResultSheets(DrawnResult):
 
         Returns:
             *matplotlib.figure.Figure*, not shown. Maps that are mostly sampling noise
-            (:meth:`reliability` below 0.5) are grey, and their titles say so.
+            (:meth:`reliability` below 0.5), or of words that rest on nothing in the audio, are
+            grey, and their titles say so.
 
         Raises:
             ArgumentError: the output has no words, there is no such sheet, or ``columns`` is less
@@ -94,7 +97,7 @@ class ResultSheets(DrawnResult):
         if not n_words:
             raise ArgumentError("the output has no words to draw.")
         drawn, note = _sheet(sheet, n_words, self.n_word_sheets, "words")
-        noise = self._noise("words", n_words)
+        doubts = self._doubts("words", [word.token_indices for word in self.words])
         truth("words", words)
         spans = [word.token_indices for word in self.words[drawn]]
         # Maps of the tokens of this sheet alone, as those of a long text are large.
@@ -106,7 +109,7 @@ class ResultSheets(DrawnResult):
                 saliency,
                 self.words[row].word,
                 self._spoken(self.words[row].token_indices) if words else (),
-                noise[row],
+                doubts[row],
             )
             for saliency, row in zip(means.spectrogram_attr, range(n_words)[drawn], strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Sheets of the maps of words, and maps that are mostly noise: grey, and said to be."""
+"""Sheets of the maps of words, and maps that are not to be read: grey, and said to be."""
 
 import io
 
@@ -8,10 +8,11 @@ import torch
 
 from captum_spes import Word
 from captum_spes.errors import ArgumentError
+from captum_spes.report import explanation_text
 from tests.plotting.test_texts_and_limits import drawn, many
 from tests.speech.test_result import make
 
-NOISE = " (mostly noise)"
+NOISE, NOT_ON_AUDIO = " (mostly noise)", " (not on audio)"
 
 
 def with_reliability(**shares):
@@ -77,6 +78,17 @@ class TestNoise:
         assert [is_grey(axes) for axes in tokens.axes[:3]] == [False, True, False]
         assert titles(words) == [f"so{NOISE}", "what"]
         assert [is_grey(axes) for axes in words.axes[:2]] == [True, False]
+
+    def test_what_rests_on_nothing_in_the_audio_is_grey_and_says_that(self):
+        """Noise or not, as in tables: more samples would not help."""
+        result = with_reliability(tokens=[0.9, 0.9, 0.3], words=[0.9, 0.9])
+        result.spectrogram_attr[1:] /= 1000
+        tokens, words = result.plot_spectrogram_attrs(), result.plot_words()
+        assert titles(tokens) == ["␣so", f"␣what{NOT_ON_AUDIO}", f"<|endoftext|>{NOT_ON_AUDIO}"]
+        assert [is_grey(axes) for axes in tokens.axes[:3]] == [False, True, True]
+        assert titles(words) == ["so", f"what{NOT_ON_AUDIO}"]
+        assert result.plot_spectrogram_attr().axes[0].get_title() == result.text
+        assert explanation_text(result).count("not on audio -") == 2
 
     @pytest.mark.parametrize("over_spectrogram", [True, False])
     def test_of_one_token_and_of_the_sentence(self, over_spectrogram):

@@ -43,6 +43,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What is given no seed draws it from here: the same in every run, whatever ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def bundled_model_or_skip() -> Iterator[None]:
     """What asks for the bundled model is left out where transformers lacks its family, also what

@@ -26,6 +26,8 @@ ABLATIONS = (
     "spes-unnormalized",
     "spes-joint",
 )
+# Tables 3 and 4 are of recognition only.
+TRANSLATED = ABLATIONS[:5]
 WHISPER = (
     "spes",
     "feature-wise",
@@ -50,16 +52,16 @@ def _with_interval(row: Row) -> Row:
     return {**row, "shown": value if low == high else f"{value} [{low}, {high}]"}
 
 
-def translation(folder: str, language: str) -> Table:
+def translation(folder: str, language: str, methods: tuple[str, ...] = METHODS) -> Table:
     """One translation: single tokens first, then the sentence."""
     columns = {
         "deletion with interval": (f"{language} BLEU ↓", 1),
         "size": (f"{language} size ↓", 1),
     }
     return beside(
-        differences(folder, "own map", f"{language} own map ↑"),
-        differences(folder, "own token", f"{language} less others' ↑"),
-        picked(csv_rows(f"{folder}/table.csv"), METHODS, columns, by="method"),
+        differences(folder, "own map", f"{language} own map ↑", methods),
+        differences(folder, "own token", f"{language} less others' ↑", methods),
+        picked(csv_rows(f"{folder}/table.csv"), methods, columns, by="method"),
     )
 
 
@@ -102,6 +104,10 @@ def ablations() -> Table:
     )
 
 
+def german_ablations() -> Table:
+    return translation("compare_bundled_de_ablations", "en-de", TRANSLATED)
+
+
 def whisper() -> Table:
     return picked(
         csv_rows("compare_whisper/table.csv"),
@@ -124,5 +130,6 @@ TABLES = {
     "deletion-german": german,
     "deletion-spanish": spanish,
     "deletion-ablations": ablations,
+    "deletion-ablations-german": german_ablations,
     "deletion-whisper": whisper,
 }

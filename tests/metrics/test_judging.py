@@ -113,7 +113,7 @@ def test_contrasts_and_other_recordings_are_refused(clip):
     explainer, result, audio = clip
     contrast = explainer.attribute(
         audio, contrast=Contrast("runs", "walks"), scheme="efficient", n_samples=20,
-        n_token_samples=0,
+        n_token_samples=0, seed=0,
     )  # fmt: skip
     with pytest.raises(ArgumentError, match="a contrast explains a choice"):
         judge(explainer, contrast, audio)

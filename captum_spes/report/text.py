@@ -22,9 +22,8 @@ from captum_spes.report.regions import span
 from captum_spes.report.tables import aligned_lines
 from captum_spes.speech.methods import draws_samples, removes_patches
 from captum_spes.speech.noise import (
-    MOSTLY_NOISE_TEXT,
-    NOT_ON_AUDIO_TEXT,
     believable_region,
+    doubt,
     is_mostly_noise,
     rests_on_audio,
     tells_impacts,
@@ -230,10 +229,8 @@ def _cells(summary: TokenSummary) -> dict[str, str]:
 
 
 def _time(summary: TokenSummary) -> str:
-    """Where, or why nowhere. More samples do not help what rests on nothing: that goes first."""
-    if not summary.rests_on_audio:
-        return NOT_ON_AUDIO_TEXT
-    return MOSTLY_NOISE_TEXT if summary.is_mostly_noise else span(summary.time, ".2f")
+    """Where, or why nowhere."""
+    return doubt(summary.rests_on_audio, summary.is_mostly_noise) or span(summary.time, ".2f")
 
 
 def _about_places(result: SpeechToTextAttributionResult, shown: list[TokenSummary]) -> list[str]:

@@ -93,6 +93,14 @@ def rests_on_audio(result: SpeechToTextAttributionResult, rows: Sequence[int]) -
     return own > 0 and own >= RESTS_ON_NOTHING * float(_impacts(result).max())
 
 
+def doubt(rests_on_audio: bool, is_noise: bool) -> str:
+    """Why a map is not to be read, empty where it is. More samples do not help what rests on
+    nothing: that goes first."""
+    if not rests_on_audio:
+        return NOT_ON_AUDIO_TEXT
+    return MOSTLY_NOISE_TEXT if is_noise else ""
+
+
 def tells_impacts(result: SpeechToTextAttributionResult) -> bool:
     """Whether the mean of a map is the impact to expect when audio is removed."""
     return result.method in _IMPACTS

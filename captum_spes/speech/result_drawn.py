@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spes.plotting import SpokenWord
-from captum_spes.speech.noise import (
-    MOSTLY_NOISE_TEXT,
-    NOT_ON_AUDIO_TEXT,
-    is_mostly_noise,
-    rests_on_audio,
-)
+from captum_spes.speech.noise import doubt, is_mostly_noise, rests_on_audio
 from captum_spes.text import visible
 
 if TYPE_CHECKING:
@@ -61,21 +56,15 @@ class DrawnResult:
             if word.start is not None and word.end is not None
         ]
 
-    def _doubts(self, of: str, spans: Sequence[Sequence[int]]) -> list[str]:
-        """Why maps are not to be read, of some tokens each or, without any, of the sentence; empty
-        where they are, or where that is not known. More samples do not help what rests on nothing:
-        that goes first."""
-        shares: list[float | None] = [None] * len(spans)
+    def _doubt(self, of: str, row: int, tokens: Sequence[int] = ()) -> str:
+        """Why one of the maps of tokens, of words or of the sentence is not to be read; empty where
+        it is, or where that is not known. A sentence names no tokens: some rest on the audio."""
+        is_noise = False
         if "reliability" in self.parameters:
-            shares = torch.as_tensor(getattr(self.reliability(), of)).reshape(-1).tolist()
-        return [
-            NOT_ON_AUDIO_TEXT
-            if span and not rests_on_audio(cast("SpeechToTextAttributionResult", self), span)
-            else MOSTLY_NOISE_TEXT
-            if is_mostly_noise(share)
-            else ""
-            for span, share in zip(spans, shares, strict=True)
-        ]
+            shares = torch.as_tensor(getattr(self.reliability(), of)).reshape(-1)
+            is_noise = is_mostly_noise(float(shares[row]))
+        result = cast("SpeechToTextAttributionResult", self)
+        return doubt(not tokens or rests_on_audio(result, tokens), is_noise)
 
 
 def shown_token(token: str) -> str:

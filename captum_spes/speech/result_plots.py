@@ -146,7 +146,7 @@ class ResultPlots(ResultSheets):
             self.contrast_attr().spectrogram_attr,
             self._question() if title is None else title,
             self._spoken([0]) if truth("words", words) else (),
-            self._doubts("tokens", [[0]])[0],
+            self._doubt("tokens", 0, [0]),
         )
         return contrast_figure(
             drawn,
@@ -292,8 +292,8 @@ class ResultPlots(ResultSheets):
             if not normalized:
                 raise ArgumentError("a sentence has normalised maps only; name a token.")
             spoken = self._spoken([]) if words else ()
-            [doubt] = self._doubts("sentence", [()])
-            return MapPanel(self.sentence_attr().spectrogram_attr, self.text, spoken, doubt)
+            saliency = self.sentence_attr().spectrogram_attr
+            return MapPanel(saliency, self.text, spoken, self._doubt("sentence", 0))
         n_tokens = len(self.output_tokens)
         is_index = isinstance(token, Integral) and not isinstance(token, bool)
         if not is_index or not -n_tokens <= token < n_tokens:
@@ -304,7 +304,7 @@ class ResultPlots(ResultSheets):
             maps[0] if normalized else self.spectrogram_attr[row],
             shown_token(self.output_tokens[row]),
             self._spoken([row]) if words else (),
-            self._doubts("tokens", [[own] for own in range(n_tokens)])[row],
+            self._doubt("tokens", row, [row]),
         )
 
 

@@ -50,7 +50,6 @@ class ResultSheets(DrawnResult):
         """
         n_tokens = len(self.output_tokens)
         drawn, note = _sheet(sheet, n_tokens, self.n_sheets, "tokens")
-        doubts = self._doubts("tokens", [[row] for row in range(n_tokens)])
         truth("words", words)
         rows = range(n_tokens)[drawn]
         maps = self._normalized(drawn).spectrogram_attr
@@ -59,7 +58,7 @@ class ResultSheets(DrawnResult):
                 saliency,
                 shown_token(self.output_tokens[row]),
                 self._spoken([row]) if words else (),
-                doubts[row],
+                self._doubt("tokens", row, [row]),
             )
             for saliency, row in zip(maps, rows, strict=True)
         ]
@@ -97,7 +96,6 @@ class ResultSheets(DrawnResult):
         if not n_words:
             raise ArgumentError("the output has no words to draw.")
         drawn, note = _sheet(sheet, n_words, self.n_word_sheets, "words")
-        doubts = self._doubts("words", [word.token_indices for word in self.words])
         truth("words", words)
         spans = [word.token_indices for word in self.words[drawn]]
         # Maps of the tokens of this sheet alone, as those of a long text are large.
@@ -109,7 +107,7 @@ class ResultSheets(DrawnResult):
                 saliency,
                 self.words[row].word,
                 self._spoken(self.words[row].token_indices) if words else (),
-                doubts[row],
+                self._doubt("words", row, self.words[row].token_indices),
             )
             for saliency, row in zip(means.spectrogram_attr, range(n_words)[drawn], strict=True)
         ]

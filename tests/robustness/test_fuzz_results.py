@@ -250,6 +250,10 @@ NAMED = {
     "settings of unknown objects": lambda a, m: m["settings"].update(estimator={"object": "os"}),
     "settings of no dtype": lambda a, m: m["settings"].update(dtype={"dtype": "manual_seed"}),
     "parameters as a list": lambda a, m: m.update(parameters=[]),
+    "a reliability above 1": lambda a, m: m["parameters"]["reliability"].update(sentence=1.5),
+    "a token's reliability above 1": lambda a, m: m["parameters"]["reliability"]["tokens"].append(
+        m["parameters"]["reliability"]["tokens"].pop() + 2
+    ),
     "a reliability of no word": lambda a, m: m["parameters"]["reliability"].update(words=[]),
     "a reliability of no instruction": lambda a, m: m["parameters"]["reliability"].update(
         instruction=[0.5]

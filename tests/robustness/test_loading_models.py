@@ -387,6 +387,12 @@ class TestAdapters:
             plain = maps(whole, processor, audio)
         assert not torch.equal(plain.spectrogram_attr, expected.spectrogram_attr)
 
+    def test_one_that_transformers_does_not_vouch_for(self, adapted, monkeypatch):
+        """As version 4, which loads it and tells nothing of what was missing."""
+        kind = "transformers.WhisperForConditionalGeneration.load_adapter"
+        monkeypatch.setattr(kind, lambda model, name: None)
+        assert "does not tell whether all its weights were there" in refused(adapted[2])
+
     def test_a_tokenizer_of_its_own(self, adapted):
         _, processor, folder = adapted
         processor.tokenizer.add_tokens(["<|laugh|>"], special_tokens=True)
